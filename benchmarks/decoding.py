@@ -1,0 +1,104 @@
+"""How fast message bodies become counts: our engine beside its own limit, the standard library, and memory."""
+
+import collections
+import json
+from collections.abc import Callable
+from time import thread_time
+
+import msgspec
+
+from benchmarks.corpus import START, Corpus
+from benchmarks.report import Column, Section
+from detectors.counting import Counter
+from detectors.records import Envelope
+from detectors.rules import CATALOGUE
+from detectors.rules.model_theft import MODEL_THEFT
+
+type Readings = dict[str, int]
+"""ListKey records by canonical resource id."""
+
+ROUNDS = 3
+
+_COLUMNS = (
+    Column("contender", "decode and tally"),
+    Column("records_per_second", "records/s a core", ",.0f"),
+    Column("gigabytes_per_second", "GB/s", ".2f"),
+    Column("ratio", "of the limit", ".1%"),
+)
+
+
+def measure(corpus: Corpus) -> Section:
+    """Let every contender read the same corpus, in turns, and keep the best time of each.
+
+    Raises:
+        AssertionError: one found other key readings than there are.
+    """
+    best = dict.fromkeys(_CONTENDERS, float("inf"))
+    for _ in range(ROUNDS):
+        for name, contender in _CONTENDERS.items():
+            start = thread_time()
+            found = contender(corpus)
+            best[name] = min(best[name], thread_time() - start)
+            assert found is None or found == corpus.readings, f"{name} miscounts"
+    limit = best[_LIMIT]
+    return Section(
+        "decode",
+        f"Decode and tally {corpus.records:,} records in {len(corpus.events):,} messages",
+        _COLUMNS,
+        [
+            {
+                "contender": name,
+                "records_per_second": corpus.records / seconds,
+                "gigabytes_per_second": corpus.bytes / seconds / 1e9,
+                "ratio": limit / seconds,
+            }
+            for name, seconds in best.items()
+        ],
+        f"best of {ROUNDS} rounds, time on the processor; {corpus.bytes / corpus.records:.0f} bytes a record; all find"
+        f" the same {sum(corpus.readings.values()):,} ListKey records; the limit is {_LIMIT}",
+    )
+
+
+def _ours(corpus: Corpus) -> Readings:
+    counter = Counter(CATALOGUE)
+    found: collections.Counter[str] = collections.Counter()
+    for batch in corpus.batches():
+        for key, tally in counter.count(batch, START).tallies.items():
+            if key.rule_id == MODEL_THEFT.id:
+                found[key.group[0]] += tally.count
+    return dict(found)
+
+
+def _bare_msgspec(corpus: Corpus) -> Readings:
+    decode = msgspec.json.Decoder(Envelope).decode
+    found: collections.Counter[str] = collections.Counter()
+    for event in corpus.events:
+        records = decode(event.body).records
+        for record in records if isinstance(records, list) else ():
+            if record.operation_name == "ListKey" and record.category == "Audit":
+                found[(record.resource_id or "").lower()] += 1
+    return dict(found)
+
+
+def _standard_library(corpus: Corpus) -> Readings:
+    found: collections.Counter[str] = collections.Counter()
+    for event in corpus.events:
+        for record in json.loads(event.body)["records"]:
+            if record["operationName"] == "ListKey" and record["category"] == "Audit":
+                found[record["resourceId"].lower()] += 1
+    return dict(found)
+
+
+def _memory_read(corpus: Corpus) -> None:
+    """Search a byte that is not there: the C library reads the bodies as fast as memory gives them."""
+    for event in corpus.events:
+        assert b"\0" not in event.body
+
+
+_LIMIT = "bare msgspec, loop by hand"
+_CONTENDERS: dict[str, Callable[[Corpus], Readings | None]] = {
+    "ours: Counter.count": _ours,
+    _LIMIT: _bare_msgspec,
+    "standard library json, dicts": _standard_library,
+    "memory read": _memory_read,
+}

@@ -1,0 +1,167 @@
+"""One invocation of `ingest`, from the host's message to the row in storage, and where its time goes."""
+
+import asyncio
+import json
+import os
+from collections import Counter as Multiset
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+from unittest.mock import patch
+
+from azure.core.pipeline.transport import RequestsTransport
+from azure.functions.eventhub import EventHubTriggerConverter
+
+from benchmarks.corpus import Corpus
+from benchmarks.report import Cell, Column, Section
+from benchmarks.stopwatch import Spent, measured
+from detectors.buckets import BucketStore
+from detectors.counting import Counter
+from detectors.detector import Detector
+from detectors.events import Event
+from detectors.table_storage import AzureTable
+from local import protos
+from local.azurite import Azurite
+from local.faults import READS
+from local.protos import TypedData
+from local.worker import Worker
+
+INVOCATIONS = 40
+WARM_UP = 3
+
+_APP = Path(__file__).parents[1]
+_METHODS = {
+    "convert": (EventHubTriggerConverter, "decode"),
+    "ours": (Detector, "ingest"),
+    "count": (Counter, "count"),
+    "add": (BucketStore, "add"),
+    "write": (AzureTable, "merge"),
+}
+_COLUMNS = (
+    Column("part"),
+    Column("ms", number=",.2f"),
+    Column("ratio", "share", ".1%"),
+    Column("cpu_ms", "ms of own CPU", ",.2f"),
+)
+_STEADY_COLUMNS = (
+    Column("writes", "writes to storage", ".2f"),
+    Column("reads", "reads", ".2f"),
+    Column("records_per_second", "records/s a core", ",.0f"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What one invocation took: as a whole, and by method."""
+
+    total: Spent
+    spent: Mapping[str, Spent]
+
+
+def measure(corpus: Corpus) -> list[Section]:
+    """Run the app as deployed, with Azurite as its storage, and bring it the corpus again and again as new events."""
+    with Azurite() as azurite, patch.dict(os.environ, _environment(azurite)):
+        invocations, requests = asyncio.run(_run(corpus))
+    fastest = min(invocations, key=lambda invocation: invocation.total.wall)
+    reads = sum(count for method, count in requests.items() if method in READS)
+    steady: dict[str, Cell] = {
+        "writes": (requests.total() - reads) / INVOCATIONS,
+        "reads": reads / INVOCATIONS,
+        "records_per_second": corpus.records / fastest.total.cpu,
+    }
+    return [
+        Section(
+            "invocation",
+            f"One invocation of ingest: {len(corpus.events):,} events, {corpus.records:,} records",
+            _COLUMNS,
+            [_row(part, share, fastest.total) for part, share in _parts(fastest).items()],
+            f"the fastest of {INVOCATIONS} in one bucket; storage is Azurite, which shares the cores",
+        ),
+        Section("steady_state", "An invocation in the steady state", _STEADY_COLUMNS, [steady]),
+    ]
+
+
+async def _run(corpus: Corpus) -> tuple[list[Invocation], Multiset[str]]:
+    """The invocations, and their requests to storage by HTTP method."""
+    worker = Worker(_APP)
+    await worker.start()
+    try:
+        for number in range(WARM_UP):
+            await worker.invoke("ingest", *_batch(corpus.events, number))
+        with _requests() as requests:
+            numbers = range(WARM_UP, WARM_UP + INVOCATIONS)
+            return [await _invoke(worker, *_batch(corpus.events, number)) for number in numbers], requests
+    finally:
+        await worker.stop()
+
+
+async def _invoke(worker: Worker, inputs: dict[str, TypedData], metadata: dict[str, TypedData]) -> Invocation:
+    with measured(_METHODS) as spent:
+        wall, cpu = perf_counter(), process_time()
+        await worker.invoke("ingest", inputs, metadata)
+        return Invocation(Spent(perf_counter() - wall, process_time() - cpu), spent)
+
+
+def _parts(invocation: Invocation) -> dict[str, Spent]:
+    """What adds up to the whole."""
+    total, spent = invocation.total, invocation.spent
+    return {
+        "host: convert the batch": spent["convert"],
+        "host: the rest of the worker": total - spent["convert"] - spent["ours"],
+        "ours: decode and tally": spent["count"],
+        "ours: merge and pack": spent["add"] - spent["write"],
+        "ours: events, bucket, watermark": spent["ours"] - spent["count"] - spent["add"],
+        "the storage call": spent["write"],
+        "the whole invocation": total,
+    }
+
+
+def _row(part: str, spent: Spent, total: Spent) -> dict[str, Cell]:
+    return {
+        "part": part,
+        "ms": spent.wall * 1_000,
+        "ratio": spent.wall / total.wall,
+        "cpu_ms": spent.cpu * 1_000,
+    }
+
+
+def _environment(azurite: Azurite) -> dict[str, str]:
+    """The settings of a local run."""
+    sample: dict[str, str] = json.loads((_APP / "local.settings.sample.json").read_text())["Values"]
+    return {**sample, "AzureWebJobsStorage": azurite.connection_string, "BucketStorage": ""}
+
+
+def _batch(events: Sequence[Event], number: int) -> tuple[dict[str, TypedData], dict[str, TypedData]]:
+    """The events as the host sends them, with sequence numbers that come after the batch before."""
+    system = [
+        {
+            "SequenceNumber": number * len(events) + event.sequence,
+            "Offset": str(event.sequence),
+            "PartitionKey": None,
+            # Without a zone, as .NET writes a DateTime that does not know that it is UTC.
+            "EnqueuedTimeUtc": f"{event.enqueued:%Y-%m-%dT%H:%M:%S.%f}"[:-3],
+        }
+        for event in events
+    ]
+    metadata = {
+        "PartitionContext": TypedData(json=json.dumps({"PartitionId": "0", "EventHubName": "llm-logs"})),
+        "SystemPropertiesArray": TypedData(json=json.dumps(system)),
+    }
+    return {"events": protos.collection_bytes(event.body for event in events)}, metadata
+
+
+@contextmanager
+def _requests() -> Iterator[Multiset[str]]:
+    """Count what leaves the storage client, each retry and page on its own, by HTTP method."""
+    counted: Multiset[str] = Multiset()
+    send = RequestsTransport.send
+
+    def counting(transport: RequestsTransport, request: Any, **options: object) -> object:  # noqa: ANN401 - untyped SDK
+        counted[request.method] += 1
+        return send(transport, request, **options)
+
+    with patch.object(RequestsTransport, "send", counting):
+        yield counted

@@ -1,0 +1,273 @@
+"""The store of 10-minute buckets: exact counts, one conditional write for each batch of events.
+
+A bucket is a table partition. In it, each Event Hub partition owns a row (a segment) that holds all of its tallies
+together with the watermark: the last event counted. Both change in one conditional write, so whatever is
+delivered again, by whichever host, is recognised and skipped.
+
+Tallies are packed (MessagePack, zlib) into 16 slices by a hash of the group, a property each: a write sends only
+the slices that changed, an evaluation can read a share of them, and a property stays far below its 64 KiB. When a
+slice would outgrow its room the segment is sealed for good and the next number goes on from its watermark.
+"""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+
+import msgspec
+
+from detectors.counting import Counters, Delta, Key
+from detectors.errors import StorageError
+from detectors.events import Event, Source
+from detectors.tables import Row, Table, Value
+from detectors.tally import MAX_CALLERS, Group, Tally
+from detectors.windows import from_microseconds, key_of, microseconds, time_of
+
+SLICES = 16
+"""Properties over which a segment's tallies are spread. Stored data depends on it: never change it."""
+
+MAX_SLICE_BYTES = 60_000
+_CACHED_BUCKETS = 3
+_COMPRESSION = 1
+_EMPTY_SLICES: tuple[Mapping[Key, Tally], ...] = ({},) * SLICES
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_tallies = msgspec.msgpack.Decoder(list[tuple[Key, Tally]]).decode
+_unpack_counters = msgspec.msgpack.Decoder(Counters).decode
+
+
+class SegmentFullError(StorageError):
+    """The tallies do not fit into this segment any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The last event counted: its sequence number, and the latest arrival so far (microseconds since 1970)."""
+
+    sequence: int
+    enqueued: int
+
+    def is_passed_by(self, event: Event) -> bool:
+        """Whether the event comes after it.
+
+        The sequence number goes first, as clocks may step back a little. A later arrival with a lower number
+        comes from a hub that was deleted and made again.
+        """
+        return event.sequence > self.sequence or microseconds(event.enqueued) > self.enqueued
+
+    def moved_by(self, events: Sequence[Event]) -> "Watermark":
+        """The watermark after these events."""
+        return Watermark(events[-1].sequence, max(self.enqueued, *(microseconds(event.enqueued) for event in events)))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One row of a bucket: what one Event Hub partition brought to it. Never changed, only replaced."""
+
+    source: Source
+    bucket: datetime
+    number: int = 0
+    etag: str | None = None
+    revision: int = 0
+    watermark: Watermark | None = None
+    counters: Counters = field(default_factory=Counters)
+    slices: tuple[Mapping[Key, Tally], ...] = _EMPTY_SLICES
+
+    def unseen(self, events: Sequence[Event]) -> list[Event]:
+        """The events that have not been counted yet."""
+        watermark = self.watermark
+        return [event for event in events if watermark is None or watermark.is_passed_by(event)]
+
+    @property
+    def row_key(self) -> str:
+        """Names the hub, its partition, and this segment's number."""
+        return f"{_key_prefix(self.source)}{self.number:04d}"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no tally."""
+        return not any(self.slices)
+
+    def next(self) -> "Segment":
+        """The empty segment that follows this one when it is sealed."""
+        return Segment(self.source, self.bucket, self.number + 1, watermark=self.watermark)
+
+
+class BucketStore:
+    """Segments in a table, and the last written ones in memory, so that a steady stream needs no reads."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._newest: dict[Source, OrderedDict[datetime, Segment]] = {}
+
+    def newest(self, source: Source, bucket: datetime) -> Segment:
+        """The segment to add to, as last seen. If none was seen it is taken for new: a write will tell."""
+        known = self._newest.get(source)
+        return (known.get(bucket) if known else None) or Segment(source, bucket)
+
+    def reload(self, source: Source, bucket: datetime) -> Segment:
+        """The segment to add to, as stored."""
+        partition = key_of(bucket)
+        rows = list(self._table.query(partition, partition, key_prefix=_key_prefix(source)))
+        segment = _segment(source, bucket, rows[-1]) if rows else Segment(source, bucket)
+        if rows and rows[-1].values.get("Sealed"):
+            segment = segment.next()
+        return self._remember(segment)
+
+    def add(self, segment: Segment, delta: Delta, events: Sequence[Event]) -> Segment:
+        """Store what `events` add to a segment, if it is still what it was.
+
+        Raises:
+            ConflictError: another writer was here; `reload` and look again what is unseen.
+            SegmentFullError: it does not fit; add fewer events, or `seal` it.
+        """
+        changed = _merged_slices(segment, delta.tallies)
+        grown = replace(
+            segment,
+            revision=segment.revision + 1,
+            watermark=segment.watermark.moved_by(events) if segment.watermark else _first_watermark(events),
+            counters=segment.counters.merged(delta.counters),
+            slices=tuple(changed.get(index, known) for index, known in enumerate(segment.slices)),
+        )
+        values = _values(grown) | {_column(index): _packed(tallies) for index, tallies in changed.items()}
+        return self._write(grown, values)
+
+    def seal(self, segment: Segment) -> Segment:
+        """Close a segment for good and give the one that follows. Raises `ConflictError` as `add` does."""
+        closed = replace(segment, revision=segment.revision + 1)
+        self._write(closed, {"Revision": closed.revision, "Sealed": True})
+        return self._remember(segment.next())
+
+    def read(self, bucket: datetime, slices: Iterable[int]) -> Iterator[tuple[Source, Key, Tally]]:
+        """The tallies in some slices of a bucket. A group's tallies are all in one slice, of several segments."""
+        columns = [_column(index) for index in slices]
+        for row in self._table.query(key_of(bucket), key_of(bucket), columns=columns):
+            for column in columns:
+                if column in row.values:
+                    for key, tally in _unpacked(row.values[column]):
+                        yield _source(row.key), key, tally
+
+    def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Watermark, Counters]]:
+        """What went through, by Event Hub partition (and segment, of which there is mostly one)."""
+        columns = ["Sequence", "Enqueued", "Counters"]
+        for row in self._table.query(key_of(bucket), key_of(bucket), columns=columns):
+            yield _source(row.key), _watermark(row), _unpack_counters(_bytes(row.values["Counters"]))
+
+    def versions(self, first: datetime, last: datetime) -> dict[datetime, str]:
+        """For each bucket between two starts that holds anything, a text that changes whenever it does."""
+        versions: dict[datetime, list[str]] = {}
+        for row in self._table.query(key_of(first), key_of(last), columns=["Revision"]):
+            versions.setdefault(time_of(row.partition), []).append(f"{row.key}:{row.values['Revision']!s}")
+        return {bucket: " ".join(rows) for bucket, rows in versions.items()}
+
+    def purge(self, before: datetime) -> int:
+        """Delete the buckets that start before a time; how many rows that were."""
+        return purge(self._table, key_of(before))
+
+    def _write(self, segment: Segment, values: Mapping[str, Value]) -> Segment:
+        row = Row(key_of(segment.bucket), segment.row_key, values, segment.etag)
+        etag = self._table.insert(row) if segment.etag is None else self._table.merge(row)
+        return self._remember(replace(segment, etag=etag))
+
+    def _remember(self, segment: Segment) -> Segment:
+        buckets = self._newest.setdefault(segment.source, OrderedDict())
+        buckets[segment.bucket] = segment
+        buckets.move_to_end(segment.bucket)
+        while len(buckets) > _CACHED_BUCKETS:
+            buckets.popitem(last=False)
+        return segment
+
+
+def purge(table: Table, before_key: str) -> int:
+    """Delete the rows of every partition whose key sorts before `before_key`; how many that were."""
+    deleted = 0
+    for row in table.query("0", before_key, columns=[]):
+        if row.partition < before_key:
+            table.delete(row.partition, [row.key])
+            deleted += 1
+    return deleted
+
+
+@lru_cache(maxsize=8192)
+def slice_of(group: Group) -> int:
+    """The slice that holds a group's tallies: the same for every rule, in every process."""
+    return zlib.crc32("\x1f".join(group).encode()) % SLICES
+
+
+def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Mapping[Key, Tally]]:
+    changed: dict[int, dict[Key, Tally]] = {}
+    empty = Tally()
+    for key, tally in added.items():
+        index = slice_of(key.group)
+        if index not in changed:
+            changed[index] = dict(segment.slices[index])
+        known = changed[index].get(key, empty)
+        changed[index][key] = known.merged(tally, max_callers=MAX_CALLERS)
+    return dict(changed)
+
+
+def _first_watermark(events: Sequence[Event]) -> Watermark:
+    return Watermark(events[-1].sequence, max(microseconds(event.enqueued) for event in events))
+
+
+def _values(segment: Segment) -> dict[str, Value]:
+    assert segment.watermark is not None
+    return {
+        "Revision": segment.revision,
+        "Sequence": segment.watermark.sequence,
+        "Enqueued": segment.watermark.enqueued,
+        "Counters": _pack(segment.counters),
+    }
+
+
+def _packed(tallies: Mapping[Key, Tally]) -> bytes:
+    packed = zlib.compress(_pack(list(tallies.items())), _COMPRESSION)
+    if len(packed) > MAX_SLICE_BYTES:
+        raise SegmentFullError(f"a slice of {len(packed)} bytes, the limit is {MAX_SLICE_BYTES}")
+    return packed
+
+
+def _unpacked(value: Value) -> list[tuple[Key, Tally]]:
+    return _unpack_tallies(zlib.decompress(_bytes(value)))
+
+
+def _segment(source: Source, bucket: datetime, row: Row) -> Segment:
+    slices = tuple(
+        dict(_unpacked(row.values[_column(index)])) if _column(index) in row.values else {} for index in range(SLICES)
+    )
+    number, revision = int(row.key[-4:]), row.values["Revision"]
+    assert isinstance(revision, int)
+    counters = _unpack_counters(_bytes(row.values["Counters"]))
+    return Segment(source, bucket, number, row.etag, revision, _watermark(row), counters, slices)
+
+
+def _watermark(row: Row) -> Watermark:
+    sequence, enqueued = row.values["Sequence"], row.values["Enqueued"]
+    assert isinstance(sequence, int)
+    assert isinstance(enqueued, int)
+    return Watermark(sequence, enqueued)
+
+
+def _bytes(value: Value) -> bytes:
+    assert isinstance(value, bytes)
+    return value
+
+
+def _column(index: int) -> str:
+    return f"Tallies{index:02d}"
+
+
+def _key_prefix(source: Source) -> str:
+    return f"{source.hub}|{source.partition}|"
+
+
+def _source(row_key: str) -> Source:
+    hub, partition, _ = row_key.split("|")
+    return Source(hub, partition)
+
+
+def arrival(watermark: Watermark) -> datetime:
+    """The latest arrival that a watermark has seen."""
+    return from_microseconds(watermark.enqueued)

@@ -1,0 +1,164 @@
+"""A batch of events -> what it adds to its bucket. Pure: the same events give the same delta."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from detectors.events import Event
+from detectors.records import EXCERPT_CHARACTERS, Flaw, Message, Properties, Record, decode, properties_of
+from detectors.rules.rule import Rule
+from detectors.tally import Group, Tally
+from detectors.windows import microseconds
+
+
+class Key(NamedTuple):
+    """What a tally belongs to."""
+
+    rule_id: str
+    group: Group
+
+
+class Selected(msgspec.Struct, array_like=True, gc=False):
+    """Records that a rule selected, and how many of them carried a response length (the dead-field canary)."""
+
+    records: int = 0
+    with_length: int = 0
+
+
+class Counters(msgspec.Struct, array_like=True):
+    """What went through, for the heartbeat.
+
+    Attributes:
+        messages: Event Hub events.
+        records: records in them, flawed ones included.
+        selected: by rule id.
+        quarantined: flaws by reason.
+        lag_ms: the longest time between arrival in the hub and counting, milliseconds.
+    """
+
+    messages: int = 0
+    records: int = 0
+    selected: dict[str, Selected] = msgspec.field(default_factory=dict)
+    quarantined: dict[str, int] = msgspec.field(default_factory=dict)
+    lag_ms: int = 0
+
+    def merged(self, other: "Counters") -> "Counters":
+        """Both together."""
+        selected = dict(self.selected)
+        for rule_id, more in other.selected.items():
+            known = selected.get(rule_id, Selected())
+            selected[rule_id] = Selected(known.records + more.records, known.with_length + more.with_length)
+        quarantined = dict(self.quarantined)
+        for reason, count in other.quarantined.items():
+            quarantined[reason] = quarantined.get(reason, 0) + count
+        return Counters(
+            messages=self.messages + other.messages,
+            records=self.records + other.records,
+            selected=selected,
+            quarantined=quarantined,
+            lag_ms=max(self.lag_ms, other.lag_ms),
+        )
+
+
+class PlacedFlaw(NamedTuple):
+    """A flaw with the event that brought it."""
+
+    sequence: int
+    flaw: Flaw
+
+
+@dataclass(slots=True)
+class Delta:
+    """What a batch adds to its bucket."""
+
+    tallies: dict[Key, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    counters: Counters = field(default_factory=Counters)
+    flaws: list[PlacedFlaw] = field(default_factory=list)
+
+
+class Counter:
+    """Counts batches for a set of rules."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._by_operation: dict[str | None, tuple[Rule, ...]] = {
+            operation: tuple(rule for rule in rules if operation in rule.operations)
+            for operation in frozenset[str]().union(*(rule.operations for rule in rules))
+        }
+
+    def count(self, events: Sequence[Event], now: datetime) -> Delta:
+        """What these events add. They must belong to one bucket; `now` is only for the lag."""
+        delta = Delta()
+        for event in events:
+            self._count_message(delta, event.sequence, decode(event.body))
+        delta.counters.messages = len(events)
+        if events:
+            lag_ms = (microseconds(now) - min(microseconds(event.enqueued) for event in events)) // 1000
+            delta.counters.lag_ms = max(lag_ms, 0)
+        return delta
+
+    def _count_message(self, delta: Delta, sequence: int, message: Message) -> None:
+        delta.counters.records += len(message.records)
+        flaws = {flaw.index: flaw for flaw in message.flaws}
+        rules_for = self._by_operation.get
+        for record in message.records:
+            rules = rules_for(record.operation_name)
+            if rules is None:
+                continue
+            for rule in rules:
+                if rule.selects(record) and (problem := _count_record(delta, sequence, record, rule)):
+                    flaw = _flaw_of(message, record, *problem)
+                    flaws.setdefault(flaw.index, flaw)
+        for index, names in message.unreadable.items():
+            if self._matters(message.records[index], names):
+                detail = f"{', '.join(names)}: a value of another kind than this field has"
+                flaws.setdefault(index, Flaw(index, "unreadable_field", detail, _excerpt(message.records[index])))
+        for flaw in flaws.values():
+            delta.flaws.append(PlacedFlaw(sequence, flaw))
+            delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
+
+    def _matters(self, record: Record, unreadable: tuple[str, ...]) -> bool:
+        """Whether a rule selects the record, or could have if the fields were readable."""
+        rules = self._by_operation.get(record.operation_name, ())
+        return not {"operationName", "category"}.isdisjoint(unreadable) or any(rule.selects(record) for rule in rules)
+
+
+def _count_record(delta: Delta, sequence: int, record: Record, rule: Rule) -> tuple[str, str] | None:
+    """Count a selected record; what is wrong with it, as reason and detail, or None."""
+    group = rule.group(record)
+    if group is None:
+        return rule.ungrouped, f"{rule.id}: not counted, {' and '.join(rule.group_fields)} cannot be read"
+    properties = properties_of(record)
+    readable = properties or Properties()
+    delta.tallies[Key(rule.id, group)].add(
+        sequence=sequence,
+        time=_time(record.time),
+        request_length=readable.request_length,
+        response_length=readable.response_length,
+        caller=rule.caller(record, readable),
+    )
+    selected = delta.counters.selected.setdefault(rule.id, Selected())
+    selected.records += 1
+    selected.with_length += readable.response_length is not None
+    return None if properties else ("unreadable_field", f"{rule.id}: counted without its properties")
+
+
+def _flaw_of(message: Message, record: Record, reason: str, detail: str) -> Flaw:
+    index = next(place for place, other in enumerate(message.records) if other is record)
+    return Flaw(index, reason, detail, _excerpt(record))
+
+
+def _excerpt(record: Record) -> str:
+    return msgspec.json.encode(record).decode()[:EXCERPT_CHARACTERS]
+
+
+def _time(text: str | None) -> int | None:
+    """A record's `time` (up to seven fraction digits and a Z) in microseconds since 1970."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return None if at.tzinfo is None else microseconds(at)

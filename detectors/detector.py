@@ -1,0 +1,94 @@
+"""The detector put together from its settings.
+
+Clients are made when they are first used: the app scales out often, and a host that only ingests never posts.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from threading import RLock
+
+from detectors.buckets import BucketStore
+from detectors.counting import Counter
+from detectors.evaluator import Evaluator
+from detectors.events import FunctionsEvent, from_functions
+from detectors.ingest import Ingest
+from detectors.journal import Journal
+from detectors.log_analytics import LogAnalyticsSink, LogSink, Sink
+from detectors.quarantine import Quarantine
+from detectors.rules import CATALOGUE
+from detectors.settings import Settings
+
+BUCKETS_TABLE = "LlmBuckets"
+JOURNAL_TABLE = "LlmEvaluations"
+QUARANTINE_TABLE = "LlmQuarantine"
+
+
+def utc_now() -> datetime:
+    """The clock of production."""
+    return datetime.now(UTC)
+
+
+class Detector:
+    """What the functions call. One for each process; safe for several threads.
+
+    Attributes:
+        clock: tells the time, aware UTC.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+        self.clock = clock
+        self._settings = settings
+        self._making = RLock()  # a first use may come from several threads at once
+        self._log_sink = None if settings.ingestion_endpoint else LogSink()
+
+    def ingest(self, events: Sequence[FunctionsEvent]) -> None:
+        """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again."""
+        with self._making:
+            ingest = self._ingest
+        ingest(*from_functions(self._settings.event_hub_name, events))
+
+    def now(self) -> datetime:
+        """What the clock says."""
+        return self.clock()
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The steps of an evaluation."""
+        with self._making:
+            return self._evaluator
+
+    @cached_property
+    def _ingest(self) -> Ingest:
+        return Ingest(self._store, self._quarantine, Counter(CATALOGUE), self.now)
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(
+            store=self._store,
+            journal=Journal(self._settings.storage.open(JOURNAL_TABLE)),
+            quarantine=self._quarantine,
+            sink=self._sink(),
+            thresholds=self._settings.thresholds,
+            streams=(self._settings.findings_stream, self._settings.health_stream),
+            retention=self._settings.retention,
+            shards=self._settings.shards,
+        )
+
+    @cached_property
+    def _store(self) -> BucketStore:
+        return BucketStore(self._settings.storage.open(BUCKETS_TABLE))
+
+    @cached_property
+    def _quarantine(self) -> Quarantine:
+        return Quarantine(
+            self._settings.storage.open(QUARANTINE_TABLE),
+            excerpt_characters=self._settings.quarantine_characters,
+        )
+
+    def _sink(self) -> Sink:
+        endpoint, rule_id = self._settings.ingestion_endpoint, self._settings.ingestion_rule_id
+        if endpoint and rule_id:
+            return LogAnalyticsSink(endpoint, rule_id)
+        assert self._log_sink is not None
+        return self._log_sink

@@ -1,0 +1,46 @@
+"""Everything this package raises on purpose.
+
+    DetectorError
+    ├── SettingsError      the environment is not usable; lists every problem
+    ├── StorageError       Table Storage did not do what was asked
+    │   ├── ConflictError  a conditional write lost against another writer
+    │   └── TooLargeError  an entity is beyond what the service takes
+    └── PostingError       the Logs Ingestion API did not take the rows
+
+A bad record raises nothing: it is counted and quarantined with its place.
+"""
+
+from collections.abc import Sequence
+
+
+class DetectorError(Exception):
+    """The root: catch this to catch all that the detector raises on purpose."""
+
+
+class SettingsError(DetectorError):
+    """The environment is not usable.
+
+    Attributes:
+        problems: every problem found, each naming the setting and the fix.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{len(self.problems)} setting(s) need attention:\n{listed}")
+
+
+class StorageError(DetectorError):
+    """Table Storage did not do what was asked; the caller's batch has to come again."""
+
+
+class ConflictError(StorageError):
+    """A conditional write found another version of the row than it expected."""
+
+
+class TooLargeError(StorageError):
+    """A row is beyond the limits that Table Storage sets for an entity."""
+
+
+class PostingError(DetectorError):
+    """The Logs Ingestion API did not take the rows; nothing says that none of them arrived."""

@@ -1,0 +1,106 @@
+"""Six buckets -> verdicts: sums a window and holds every group against the thresholds. Pure."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from detectors.counting import Key
+from detectors.events import Source
+from detectors.rules import BY_ID
+from detectors.rules.rule import Trigger
+from detectors.tally import Tally
+from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
+
+Thresholds = Mapping[str, Mapping[str, int]]
+"""Numbers in force: by rule id, by threshold name."""
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Where the raw events of a finding lie: one Event Hub partition, and sequence numbers, both included."""
+
+    hub: str
+    partition: str
+    first_sequence: int
+    last_sequence: int
+
+
+class Verdict(msgspec.Struct):
+    """What a window says about one group.
+
+    Attributes:
+        rule_id: the rule.
+        group: the values of its group fields.
+        tally: the sum of the six buckets; all callers that were stored.
+        bucket_counts: the six counts, oldest first.
+        evidence: by partition, where the raw events lie.
+        triggers: what fired; empty if nothing did.
+    """
+
+    rule_id: str
+    group: tuple[str, ...]
+    tally: Tally
+    bucket_counts: list[int]
+    evidence: list[Range]
+    triggers: list[Trigger]
+
+    @property
+    def key(self) -> Key:
+        """What the verdict is about."""
+        return Key(self.rule_id, self.group)
+
+
+@dataclass(slots=True)
+class _Sum:
+    tally: Tally = field(default_factory=Tally)
+    bucket_counts: list[int] = field(default_factory=lambda: [0] * BUCKETS_PER_WINDOW)
+    evidence: dict[Source, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, place: int, source: Source, tally: Tally) -> None:
+        self.tally = self.tally.merged(tally)
+        self.bucket_counts[place] += tally.count
+        if tally.first_sequence is not None and tally.last_sequence is not None:
+            first, last = self.evidence.get(source, (tally.first_sequence, tally.last_sequence))
+            self.evidence[source] = (min(first, tally.first_sequence), max(last, tally.last_sequence))
+
+
+def evaluate(
+    window_end: datetime,
+    read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]],
+    thresholds: Thresholds,
+    watched: Collection[Key] = (),
+) -> tuple[list[Verdict], int]:
+    """The verdicts of a window that fire, highest count first, and how many groups were seen.
+
+    Args:
+        window_end: names the window.
+        read: gives the tallies of one bucket.
+        thresholds: the numbers in force; a rule that is not in it is not evaluated.
+        watched: groups that get a verdict although nothing fires: their episode is open.
+    """
+    sums: dict[Key, _Sum] = {key: _Sum() for key in watched}
+    for place, bucket in enumerate(window_buckets(window_end)):
+        for source, key, tally in read(bucket):
+            sums.setdefault(key, _Sum()).add(place, source, tally)
+    verdicts = [_verdict(key, total, thresholds) for key, total in sums.items() if key.rule_id in thresholds]
+    kept = [verdict for verdict in verdicts if verdict.triggers or verdict.key in watched]
+    return in_order(kept), len({key.group for key, total in sums.items() if total.tally.count})
+
+
+def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Highest count first; equal counts by group, so that the order is always the same."""
+    return sorted(verdicts, key=lambda verdict: (-verdict.tally.count, verdict.rule_id, verdict.group))
+
+
+def _verdict(key: Key, total: _Sum, thresholds: Thresholds) -> Verdict:
+    triggers = BY_ID[key.rule_id].triggers(total.tally, thresholds[key.rule_id])
+    evidence = [
+        Range(source.hub, source.partition, first, last) for source, (first, last) in sorted(total.evidence.items())
+    ]
+    return Verdict(key.rule_id, key.group, total.tally, total.bucket_counts, evidence, list(triggers))
+
+
+def shares(slices: int, shards: int) -> Sequence[range]:
+    """The slices that each of `shards` parallel evaluations reads: every slice once."""
+    return [range(shard, slices, shards) for shard in range(min(shards, slices))]

@@ -1,0 +1,139 @@
+"""The steps of an evaluation: plan a window, evaluate its shards, conclude it.
+
+Each step may run again at any time, on any host: a plan reads, an evaluation reads, and a conclusion posts rows
+whose ids do not depend on when they are made and then records the window in one conditional write. A crash
+anywhere leaves the window unrecorded, so it is due again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from detectors.buckets import SLICES, BucketStore, slice_of
+from detectors.counting import Key
+from detectors.episodes import advance
+from detectors.errors import ConflictError
+from detectors.evaluation import Thresholds, Verdict, evaluate, in_order, shares
+from detectors.findings import finding, row
+from detectors.health import Course, WindowHealth, heartbeat, measure
+from detectors.journal import Journal, Plan, next_window
+from detectors.log_analytics import Sink
+from detectors.quarantine import RETENTION as QUARANTINE_RETENTION
+from detectors.quarantine import Quarantine
+from detectors.windows import BUCKET, WINDOW, key_of, time_of
+
+PURGE_MARGIN = timedelta(hours=1)
+"""How much longer rows are kept than any evaluation reaches, so that none sees a half-purged window."""
+
+
+class ShardResult(msgspec.Struct):
+    """What one shard of a window's groups came to."""
+
+    verdicts: list[Verdict]
+    groups_seen: int
+
+
+class Conclusion(msgspec.Struct):
+    """What became of a window; not `recorded` if another run was faster."""
+
+    window_end: str
+    findings: int
+    recorded: bool
+
+
+class Evaluator:
+    """Evaluates windows. Its state is in the tables alone."""
+
+    def __init__(
+        self,
+        *,
+        store: BucketStore,
+        journal: Journal,
+        quarantine: Quarantine,
+        sink: Sink,
+        thresholds: Thresholds,
+        streams: tuple[str, str],
+        retention: timedelta,
+        shards: int,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._quarantine = quarantine
+        self._sink = sink
+        self._thresholds = thresholds
+        self._findings_stream, self._health_stream = streams
+        self._retention = retention
+        self._shares = shares(SLICES, shards)
+
+    @property
+    def shards(self) -> int:
+        """How many parallel parts a window has."""
+        return len(self._shares)
+
+    def plan(self, until: datetime, after: datetime | None) -> Plan | None:
+        """The next window that is due, later than `after`, none later than `until` unless others went further."""
+        entries = self._journal.entries()
+        newest = max([until, *entries])
+        reach = self._retention - WINDOW
+        versions = self._store.versions(newest - self._retention, newest)
+        return next_window(versions, entries, newest, reach, after)
+
+    def evaluate_shard(self, plan: Plan, shard: int) -> ShardResult:
+        """The verdicts for one share of the groups, among them one for every open episode of the share."""
+        window_end, slices = time_of(plan.window_end), self._shares[shard]
+        watched = {
+            episode.key
+            for episode in self._journal.episodes(plan.base_window)
+            if episode.rule_id in self._thresholds and slice_of(episode.group) in slices
+        }
+        verdicts, groups = evaluate(
+            window_end, lambda bucket: self._store.read(bucket, slices), self._thresholds, watched
+        )
+        return ShardResult(verdicts, groups)
+
+    def measure_health(self, plan: Plan) -> WindowHealth:
+        """What went through in the window."""
+        return measure(time_of(plan.window_end), self._store.read_counters)
+
+    def conclude(
+        self, plan: Plan, shards: Sequence[ShardResult], health: WindowHealth, course: Course, now: datetime
+    ) -> Conclusion:
+        """Advance the episodes, post findings and heartbeat, record the window.
+
+        Raises:
+            PostingError: not recorded; the window stays due.
+            StorageError: as above; rows may have been posted and will be posted again.
+        """
+        window_end = time_of(plan.window_end)
+        verdicts = in_order(verdict for shard in shards for verdict in shard.verdicts)
+        before = self._journal.episodes(plan.base_window)
+        episodes, steps = advance(before, verdicts, window_end, self._known(window_end))
+        beat = heartbeat(
+            window_end,
+            now,
+            health,
+            course,
+            resources_seen=sum(shard.groups_seen for shard in shards),
+            findings=len(steps),
+            open_episodes=len(episodes),
+        )
+        self._sink.post(self._findings_stream, [row(finding(step, window_end, now)) for step in steps])
+        self._sink.post(self._health_stream, [row(beat)])
+        try:
+            self._journal.record(plan, episodes)
+        except ConflictError:
+            return Conclusion(plan.window_end, len(steps), recorded=False)
+        return Conclusion(plan.window_end, len(steps), recorded=True)
+
+    def purge(self, now: datetime) -> int:
+        """Delete what no evaluation can need any more; how many rows that were."""
+        before = now - self._retention - PURGE_MARGIN
+        return (
+            self._store.purge(before) + self._journal.purge(before) + self._quarantine.purge(now - QUARANTINE_RETENTION)
+        )
+
+    def _known(self, window_end: datetime) -> dict[Key, str]:
+        """The ids by which this window and the next one knew their episodes, if they were evaluated before."""
+        windows = (key_of(window_end + BUCKET), key_of(window_end))
+        return {episode.key: episode.id for window in windows for episode in self._journal.episodes(window)}

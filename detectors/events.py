@@ -1,0 +1,64 @@
+"""Event Hub events as the detector sees them, free of any SDK."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+from detectors.errors import DetectorError
+
+
+class Source(NamedTuple):
+    """One partition of one Event Hub: the scope in which sequence numbers mean something."""
+
+    hub: str
+    partition: str
+
+
+class Event(NamedTuple):
+    """One message of an Event Hub. `enqueued` is when the hub took it, aware UTC: the arrival."""
+
+    sequence: int
+    enqueued: datetime
+    body: bytes
+
+
+class FunctionsEvent(Protocol):
+    """What is used of `azure.functions.EventHubEvent`."""
+
+    @property
+    def sequence_number(self) -> int | None:
+        """The place in the partition."""
+
+    @property
+    def enqueued_time(self) -> datetime | None:
+        """When the hub took it; naive from some hosts, and UTC then."""
+
+    @property
+    def metadata(self) -> object:
+        """The trigger's metadata for the whole batch. Made anew at every access, so read it once."""
+
+    def get_body(self) -> bytes:
+        """The message body."""
+
+
+def from_functions(hub: str, events: Sequence[FunctionsEvent]) -> tuple[Source, list[Event]]:
+    """The source and the events of one invocation, which the host always cuts from one partition.
+
+    Raises:
+        DetectorError: the host gave no partition, sequence number or time, without which nothing can be
+            counted exactly; the batch has to come again.
+    """
+    metadata = events[0].metadata
+    context = metadata.get("PartitionContext") if isinstance(metadata, dict) else None
+    partition = context.get("PartitionId") if isinstance(context, dict) else None
+    if not partition:
+        raise DetectorError("The Event Hub trigger gave no PartitionContext.PartitionId: use cardinality 'many'.")
+    return Source(hub, str(partition)), [_event(event) for event in events]
+
+
+def _event(event: FunctionsEvent) -> Event:
+    sequence, enqueued = event.sequence_number, event.enqueued_time
+    if sequence is None or enqueued is None:
+        raise DetectorError("The Event Hub trigger gave an event without sequence number or enqueued time.")
+    aware = enqueued.replace(tzinfo=UTC) if enqueued.tzinfo is None else enqueued.astimezone(UTC)
+    return Event(sequence, aware, event.get_body())

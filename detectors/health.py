@@ -1,0 +1,132 @@
+"""The heartbeat: what each evaluation saw, so that silence is never mistaken for safety."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import msgspec
+
+from detectors import __version__
+from detectors.buckets import Watermark
+from detectors.counting import Counters
+from detectors.events import Source
+from detectors.findings import Dynamic
+from detectors.windows import WINDOW, from_microseconds, window_buckets
+
+
+class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
+    """One evaluation: a row of `LlmDetectorHealth_CL`. No row for a while means that nobody is watching.
+
+    `SelectedWithLength` of `RecordsSelected` is the dead-field canary: at 0, no length threshold can fire.
+    """
+
+    time_generated: datetime
+    window_start: datetime
+    window_end: datetime
+    messages: int
+    records: int
+    records_selected: int
+    selected_with_length: int
+    selected_by_rule: Dynamic
+    records_quarantined: int
+    quarantined_by_reason: Dynamic
+    resources_seen: int
+    findings: int
+    open_episodes: int
+    windows_caught_up: int
+    windows_skipped: int
+    reevaluated: bool
+    partitions: Dynamic
+    max_lag_seconds: float
+    detector_version: str
+
+
+class Partition(msgspec.Struct, rename="pascal", kw_only=True):
+    """How far one Event Hub partition has been counted: the last arrival, and the longest way to its count."""
+
+    hub: str
+    partition: str
+    last_sequence: int
+    last_arrival: datetime
+    lag_seconds: float
+
+
+class WindowHealth(msgspec.Struct):
+    """What went through in a window."""
+
+    counters: Counters
+    partitions: list[Partition]
+
+
+class Course(msgspec.Struct):
+    """How an evaluation came to its window.
+
+    Attributes:
+        windows_caught_up: windows that the same run evaluated before this one.
+        windows_skipped: windows that were never evaluated, as they are older than what is kept.
+        reevaluated: the window had been evaluated before, and its buckets or predecessors changed.
+    """
+
+    windows_caught_up: int = 0
+    windows_skipped: int = 0
+    reevaluated: bool = False
+
+
+def measure(
+    window_end: datetime, read_counters: Callable[[datetime], Iterable[tuple[Source, Watermark, Counters]]]
+) -> WindowHealth:
+    """Sum up the counters of a window's six buckets."""
+    total = Counters()
+    partitions: dict[Source, Partition] = {}
+    for bucket in window_buckets(window_end):
+        for source, watermark, counters in read_counters(bucket):
+            total = total.merged(counters)
+            known = partitions.get(source)
+            partitions[source] = Partition(
+                hub=source.hub,
+                partition=source.partition,
+                last_sequence=watermark.sequence,
+                last_arrival=from_microseconds(watermark.enqueued),
+                lag_seconds=max(counters.lag_ms / 1000, known.lag_seconds if known else 0),
+            )
+    return WindowHealth(total, [partitions[source] for source in sorted(partitions)])
+
+
+def heartbeat(
+    window_end: datetime,
+    now: datetime,
+    health: WindowHealth,
+    course: Course,
+    *,
+    resources_seen: int,
+    findings: int,
+    open_episodes: int,
+) -> Heartbeat:
+    """The row that says this window was evaluated, and from what."""
+    total = health.counters
+    by_rule = sorted(total.selected.items())
+    return Heartbeat(
+        time_generated=now,
+        window_start=window_end - WINDOW,
+        window_end=window_end,
+        messages=total.messages,
+        records=total.records,
+        records_selected=sum(selected.records for _, selected in by_rule),
+        selected_with_length=sum(selected.with_length for _, selected in by_rule),
+        selected_by_rule=[
+            {"RuleId": rule_id, "Records": selected.records, "WithLength": selected.with_length}
+            for rule_id, selected in by_rule
+        ],
+        records_quarantined=sum(total.quarantined.values()),
+        quarantined_by_reason=[
+            {"Reason": reason, "Records": count} for reason, count in sorted(total.quarantined.items())
+        ],
+        resources_seen=resources_seen,
+        findings=findings,
+        open_episodes=open_episodes,
+        windows_caught_up=course.windows_caught_up,
+        windows_skipped=course.windows_skipped,
+        reevaluated=course.reevaluated,
+        partitions=[msgspec.to_builtins(partition) for partition in health.partitions],
+        max_lag_seconds=total.lag_ms / 1000,
+        detector_version=__version__,
+    )

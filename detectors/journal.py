@@ -1,0 +1,166 @@
+"""What has been evaluated: a row for each window, with the episodes that were open after it.
+
+Each row says what it was made from: the versions of the window's six buckets, and the state that the window before
+it left behind. So it can be told, without any clock, which windows are due: those never evaluated, those whose
+buckets have changed since, and those whose predecessor came to another state.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from detectors.episodes import Episode
+from detectors.errors import StorageError
+from detectors.tables import Row, Table
+from detectors.windows import BUCKET, key_of, time_of, window_buckets, window_ends
+
+_PARTITION = "windows"
+_CHUNK_BYTES = 60_000
+_MAX_CHUNKS = 16
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[Episode]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One evaluated window.
+
+    Attributes:
+        inputs: digest of the versions of its buckets.
+        base: the state digest of the window before it.
+        state: digest of the episodes open after it.
+        etag: the row's version.
+    """
+
+    inputs: str
+    base: str
+    state: str
+    etag: str | None = None
+
+
+class Plan(msgspec.Struct):
+    """The next window to evaluate, and from what.
+
+    Attributes:
+        window_end: key of the window.
+        inputs: digest of the versions of its buckets.
+        base_window: key of the evaluated window before it, None if there is none.
+        base: that window's state digest.
+        etag: version of the window's own row, None if it has not been evaluated yet.
+        windows_skipped: windows before it that are lost, as their buckets are no longer kept.
+    """
+
+    window_end: str
+    inputs: str
+    base_window: str | None
+    base: str
+    etag: str | None
+    windows_skipped: int = 0
+
+
+NO_STATE = ""
+
+
+def next_window(
+    versions: Mapping[datetime, str],
+    entries: Mapping[datetime, Entry],
+    until: datetime,
+    reach: timedelta,
+    after: datetime | None = None,
+) -> Plan | None:
+    """The first window that is due, None if none is.
+
+    A detector begins with the first data that is kept; data that arrives for windows before that is caught up too.
+
+    Args:
+        versions: of the buckets that hold anything, as `BucketStore.versions` gives them.
+        entries: the journal, at least the newest entry before and all within the reach.
+        until: the newest window that may be evaluated.
+        reach: how far back windows can be evaluated, since their buckets are kept.
+        after: only later windows: one run looks at each window once, in order, and so comes to an end.
+    """
+    evaluated = sorted(window for window in entries if window <= until)
+    first = min([bucket + BUCKET for bucket in versions] + evaluated[:1] + [until])
+    first = max([first, until - reach] + ([after + BUCKET] if after else []))
+    for window in window_ends(first, until):
+        before = max((known for known in evaluated if known < window), default=None)
+        base = entries[before].state if before else NO_STATE
+        inputs = _digest(" ".join(versions.get(bucket, "") for bucket in window_buckets(window)).encode())
+        entry = entries.get(window)
+        if entry is None or entry.inputs != inputs or entry.base != base:
+            return Plan(
+                window_end=key_of(window),
+                inputs=inputs,
+                base_window=key_of(before) if before else None,
+                base=base,
+                etag=entry.etag if entry else None,
+                windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
+            )
+    return None
+
+
+class Journal:
+    """The journal in a table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def entries(self) -> dict[datetime, Entry]:
+        """Every evaluated window that is kept."""
+        rows = self._table.query(_PARTITION, _PARTITION, columns=["Inputs", "Base", "State"])
+        return {
+            time_of(row.key): Entry(
+                str(row.values["Inputs"]), str(row.values["Base"]), str(row.values["State"]), row.etag
+            )
+            for row in rows
+        }
+
+    def episodes(self, window_key: str | None) -> list[Episode]:
+        """The episodes that were open after a window; none if it has not been evaluated."""
+        if window_key is None:
+            return []
+        for row in self._table.query(_PARTITION, _PARTITION, key_prefix=window_key):
+            chunks = (row.values.get(f"Episodes{number:02d}", b"") for number in range(_MAX_CHUNKS))
+            return _unpack(zlib.decompress(b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))))
+        return []
+
+    def record(self, plan: Plan, episodes: Sequence[Episode]) -> None:
+        """Write down that a planned window was evaluated, and the episodes open after it.
+
+        Raises:
+            ConflictError: another run wrote it first.
+            StorageError: more episodes are open than a row can hold.
+        """
+        packed = zlib.compress(_pack(episodes))
+        chunks = [packed[start : start + _CHUNK_BYTES] for start in range(0, len(packed), _CHUNK_BYTES)]
+        if len(chunks) > _MAX_CHUNKS:
+            raise StorageError(f"{len(episodes)} open episodes do not fit into the journal: raise the thresholds.")
+        chunks += [b""] * (_MAX_CHUNKS - len(chunks))  # a merge must overwrite what a longer list left behind
+        row = Row(
+            _PARTITION,
+            plan.window_end,
+            {"Inputs": plan.inputs, "Base": plan.base, "State": _digest(_pack(episodes))}
+            | {f"Episodes{number:02d}": chunk for number, chunk in enumerate(chunks)},
+            plan.etag,
+        )
+        if plan.etag is None:
+            self._table.insert(row)
+        else:
+            self._table.merge(row)
+
+    def purge(self, before: datetime) -> int:
+        """Delete the windows that ended before a time, but for the newest of them: the next one is based on it."""
+        old = [
+            row.key for row in self._table.query(_PARTITION, _PARTITION, columns=["State"]) if row.key < key_of(before)
+        ]
+        self._table.delete(_PARTITION, old[:-1])
+        return len(old[:-1])
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()

@@ -1,0 +1,106 @@
+"""Where rows go: the Logs Ingestion API of Azure Monitor, or the log where no endpoint is configured.
+
+The API takes 1 MB a call and knows no duplicates: posting is at least once, and readers take the newest row by id.
+What the client library would do on its own is done here instead: it splits a body without counting separators and
+drops the rows after a failed part, so rows are cut into safe calls first and every failure is raised.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, MutableMapping, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from azure.core.exceptions import AzureError, HttpResponseError
+
+from detectors.errors import PostingError
+
+MAX_CALL_BYTES = 1_000_000
+RETRIES = 3
+
+JsonRow = MutableMapping[str, Any]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Takes rows for a stream."""
+
+    def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
+        """Hand over rows of JSON values. Raises `PostingError` unless every one was taken."""
+
+
+class LogSink:
+    """Writes rows to the log, one JSON line each: a local run without an endpoint."""
+
+    def __init__(self) -> None:
+        _LOG.warning("LOGS_INGESTION_ENDPOINT is not set: findings and heartbeats go to this log and nowhere else.")
+
+    def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
+        """See `Sink.post`."""
+        for row in rows:
+            _LOG.warning("%s %s", stream, json.dumps(row))
+
+
+class LogAnalyticsSink:
+    """Posts rows through a data collection rule, as the app's identity."""
+
+    def __init__(self, endpoint: str, rule_id: str) -> None:
+        # Loaded here: together they cost 0.2 s at start-up, and only an evaluation posts.
+        from azure.identity import DefaultAzureCredential  # noqa: PLC0415
+        from azure.monitor.ingestion import LogsIngestionClient  # noqa: PLC0415
+
+        self._rule_id = rule_id
+        self._client = LogsIngestionClient(endpoint, DefaultAzureCredential(), retry_total=RETRIES)
+
+    def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
+        """See `Sink.post`. Some rows may have been taken when it raises: post them all again."""
+        for batch in batches(rows):
+            self._upload(stream, batch)
+
+    def _upload(self, stream: str, rows: list[JsonRow]) -> None:
+        failures: list[Exception] = []
+        try:
+            self._client.upload(self._rule_id, stream, rows, on_error=lambda failed: failures.append(failed.error))
+        except AzureError as error:  # such as no token: that does not pass through on_error
+            failures.append(error)
+        if not failures:
+            return
+        failure = failures[0]
+        too_large = isinstance(failure, HttpResponseError) and (
+            failure.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        )
+        if not too_large or len(rows) == 1:
+            raise PostingError(f"{stream}: {len(rows)} rows not taken. {_advice(failure)}") from failure
+        middle = len(rows) // 2
+        self._upload(stream, rows[:middle])
+        self._upload(stream, rows[middle:])
+
+
+def batches(rows: Sequence[JsonRow], max_bytes: int = MAX_CALL_BYTES) -> Iterator[list[JsonRow]]:
+    """Cut rows into calls whose JSON body stays below a size; a larger row goes alone.
+
+    Raises:
+        ValueError: a row holds NaN or an infinity, which are no JSON.
+    """
+    batch: list[JsonRow] = []
+    size = 2
+    for row in rows:
+        row_size = len(json.dumps(row, allow_nan=False)) + 2
+        if batch and size + row_size > max_bytes:
+            yield batch
+            batch, size = [], 2
+        batch.append(row)
+        size += row_size
+    if batch:
+        yield batch
+
+
+def _advice(failure: Exception) -> str:
+    status = failure.status_code if isinstance(failure, HttpResponseError) else None
+    if status == HTTPStatus.FORBIDDEN:
+        return "Give the app's identity the role Monitoring Metrics Publisher on the data collection rule (403)."
+    if status == HTTPStatus.NOT_FOUND:
+        return "LOGS_INGESTION_RULE_ID names no rule at LOGS_INGESTION_ENDPOINT (404)."
+    message = failure.message if isinstance(failure, AzureError) else str(failure)
+    return f"{message.splitlines()[0] if message else type(failure).__name__} ({status or 'no answer'})"

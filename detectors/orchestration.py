@@ -1,0 +1,144 @@
+"""One run of the evaluation as a durable orchestration: every due window, one after another, in order.
+
+For each window: plan, fan out over the shards of groups, fan in, conclude. The run then starts itself anew for the
+next window, so its history stays short. It holds no state of its own: what is due is read from the tables, so runs
+may overlap, fail or be lost.
+"""
+
+import logging
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import azure.durable_functions as df
+import msgspec
+
+from detectors.evaluator import Evaluator, ShardResult
+from detectors.health import Course, WindowHealth
+from detectors.journal import Plan
+from detectors.windows import bucket_start, key_of, time_of
+
+_LOG = logging.getLogger(__name__)
+
+RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=15_000, max_number_of_attempts=20)
+"""Five minutes of retries for each step. After that the run fails, and the next tick takes the window up again."""
+
+HISTORY_KEPT = timedelta(days=7)
+RUNNING = frozenset({"Running", "Pending", "ContinuedAsNew"})
+
+_FINISHED = [
+    df.OrchestrationRuntimeStatus.Completed,
+    df.OrchestrationRuntimeStatus.Failed,
+    df.OrchestrationRuntimeStatus.Terminated,
+]
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+async def start(client: df.DurableOrchestrationClient, now: datetime) -> str:
+    """Start the run for the newest window, unless it is under way, and drop the history of old runs.
+
+    A run that has finished is started again, which is harmless: only what is due gets evaluated.
+
+    Returns:
+        The instance id, which names the window's end.
+    """
+    window_key = key_of(bucket_start(now))
+    instance_id = f"evaluate-{window_key}"
+    if await _is_running(client, instance_id):
+        _LOG.info("run %s is under way already", instance_id)
+        return instance_id
+    await client.start_new("evaluate_windows", instance_id, _json(Run(window_key)))
+    await client.purge_instance_history_by(_LONG_AGO, now - HISTORY_KEPT, _FINISHED)
+    return instance_id
+
+
+async def _is_running(client: df.DurableOrchestrationClient, instance_id: str) -> bool:
+    status = await client.get_status(instance_id)
+    return bool(status) and status.runtime_status is not None and status.runtime_status.name in RUNNING
+
+
+Json = dict[str, Any]
+
+
+class Run(msgspec.Struct):
+    """A run so far.
+
+    Attributes:
+        until: key of the newest window to evaluate.
+        after: key of the window it evaluated last, None at first.
+        windows: how many it has evaluated.
+    """
+
+    until: str
+    after: str | None = None
+    windows: int = 0
+
+
+def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
+    """The orchestrator: deterministic, side effects only in activities."""
+    run = msgspec.convert(context.get_input(), Run)
+    plan = yield context.call_activity_with_retry("plan_window", RETRY, {"run": _json(run)})
+    if plan is None:
+        yield context.call_activity("purge_expired", {"now": context.current_utc_datetime.isoformat()})
+        return _json(run)
+    shards = [{"plan": plan["plan"], "shard": shard} for shard in range(plan["shards"])]
+    *results, health = yield context.task_all(
+        [context.call_activity_with_retry("evaluate_shard", RETRY, shard) for shard in shards]
+        + [context.call_activity_with_retry("measure_health", RETRY, {"plan": plan["plan"]})]
+    )
+    yield context.call_activity_with_retry(
+        "conclude_window",
+        RETRY,
+        {
+            "plan": plan["plan"],
+            "shards": results,
+            "health": health,
+            "windows_caught_up": run.windows,
+            "now": context.current_utc_datetime.isoformat(),
+        },
+    )
+    window_end = plan["plan"]["window_end"]
+    context.continue_as_new(_json(Run(run.until, window_end, run.windows + 1)))
+    return _json(run)
+
+
+def plan_window(evaluator: Evaluator, work: Json) -> Json | None:
+    """Activity: the next window that is due, and into how many shards to cut it; None when all is done."""
+    run = msgspec.convert(work["run"], Run)
+    plan = evaluator.plan(time_of(run.until), time_of(run.after) if run.after else None)
+    return None if plan is None else {"plan": msgspec.to_builtins(plan), "shards": evaluator.shards}
+
+
+def evaluate_shard(evaluator: Evaluator, work: Json) -> Json:
+    """Activity: the verdicts of one shard."""
+    return _json(evaluator.evaluate_shard(msgspec.convert(work["plan"], Plan), work["shard"]))
+
+
+def measure_health(evaluator: Evaluator, work: Json) -> Json:
+    """Activity: what went through in the window."""
+    return _json(evaluator.measure_health(msgspec.convert(work["plan"], Plan)))
+
+
+def conclude_window(evaluator: Evaluator, work: Json) -> Json:
+    """Activity: post the findings and the heartbeat, record the window."""
+    plan = msgspec.convert(work["plan"], Plan)
+    course = Course(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
+    conclusion = evaluator.conclude(
+        plan,
+        msgspec.convert(work["shards"], list[ShardResult]),
+        msgspec.convert(work["health"], WindowHealth),
+        course,
+        datetime.fromisoformat(work["now"]),
+    )
+    _LOG.info("window %s concluded: %s", plan.window_end, conclusion)
+    return _json(conclusion)
+
+
+def purge_expired(evaluator: Evaluator, work: Json) -> int:
+    """Activity: delete what no evaluation needs any more; how many rows that were."""
+    return evaluator.purge(datetime.fromisoformat(work["now"]))
+
+
+def _json(value: msgspec.Struct) -> Json:
+    built: Json = msgspec.to_builtins(value)
+    return built

@@ -1,0 +1,53 @@
+"""Where flawed records go: a table row each, with its place, the reason and the beginning of what was there.
+
+A row's key is the record's place, so a redelivery writes the same row again. Room is bounded for each Event Hub
+partition and bucket; beyond it flaws are still counted.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from detectors.buckets import purge
+from detectors.counting import PlacedFlaw
+from detectors.events import Source
+from detectors.tables import Row, Table
+from detectors.windows import key_of
+
+ROOM = 100
+"""Rows kept for one Event Hub partition in one bucket."""
+
+RETENTION = timedelta(days=14)
+
+
+class Quarantine:
+    """Keeps flawed records for a person to look at."""
+
+    def __init__(self, table: Table, *, excerpt_characters: int) -> None:
+        self._table = table
+        self._excerpt_characters = excerpt_characters
+
+    def keep(self, source: Source, bucket: datetime, flaws: Sequence[PlacedFlaw], *, already: int) -> None:
+        """Store as many flaws as there is room for behind the `already` counted ones of this bucket."""
+        rows = [self._row(source, bucket, placed) for placed in flaws[: max(ROOM - already, 0)]]
+        if rows:
+            self._table.upsert(rows)
+
+    def purge(self, before: datetime) -> int:
+        """Delete what arrived before a time; how many rows that were."""
+        return purge(self._table, key_of(before))
+
+    def _row(self, source: Source, bucket: datetime, placed: PlacedFlaw) -> Row:
+        flaw = placed.flaw
+        return Row(
+            key_of(bucket),
+            f"{source.hub}|{source.partition}|{placed.sequence:020d}|{flaw.index:06d}",
+            {
+                "Hub": source.hub,
+                "Partition": source.partition,
+                "Sequence": placed.sequence,
+                "Index": flaw.index,
+                "Reason": flaw.reason,
+                "Detail": flaw.detail,
+                "Excerpt": flaw.excerpt[: self._excerpt_characters],
+            },
+        )

@@ -1,0 +1,227 @@
+"""Event Hub message body -> the records in it, and what was wrong with the rest.
+
+Azure Monitor sends `{"records": [...]}`; a bare record and a bare array of records occur as well. Only the fields
+that some rule reads are decoded. The fast way hands a whole message to msgspec; a message that it refuses is read
+again record by record, so that no record is lost to a bad neighbour. Nothing here raises, whatever the bytes.
+
+Source of the fields: "Monitor Azure OpenAI", Azure Monitor resource log schema, and records seen in public
+samples of the Audit and RequestResponse categories.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+
+from detectors import repair
+
+MAX_WHOLE = 2**63 - 1
+"""The largest length that storage can hold; a longer one is unreadable."""
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE)]
+
+
+class Properties(msgspec.Struct, rename="camel", gc=False):
+    """The fields of a record's `properties`. Lengths are in bytes; a missing one is None, never 0."""
+
+    object_id: str | None = None
+    request_length: Whole | None = None
+    response_length: Whole | None = None
+
+
+class Record(msgspec.Struct, rename="camel", gc=False):
+    """One diagnostic log record, as far as rules read it. `properties` may be JSON inside a string."""
+
+    time: str | None = None
+    category: str | None = None
+    operation_name: str | None = None
+    resource_id: str | None = None
+    caller_ip_address: str | None = None
+    properties: Properties | str | None = None
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """What Azure Monitor wraps around records; any other object is a bare record."""
+
+    records: list[Record] | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A record that is not counted, or not in full, and why.
+
+    Attributes:
+        index: its place among the records of its message, from 0.
+        reason: a short stable code, such as `not_json`.
+        detail: a sentence for the person who looks at it.
+        excerpt: the beginning of what was there.
+    """
+
+    index: int
+    reason: str
+    detail: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one message body holds.
+
+    Attributes:
+        records: in their order; a flawed one stands as an empty `Record`, so that places stay true.
+        flaws: records that say nothing usable.
+        unreadable: by place, the fields that hold a value of a kind they cannot have. Whether that matters
+            depends on whether a rule selects the record.
+    """
+
+    records: Sequence[Record]
+    flaws: Sequence[Flaw] = ()
+    unreadable: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+EXCERPT_CHARACTERS = 4096
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_NO_RECORD = Record()
+_NO_PROPERTIES = Properties()
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_record = msgspec.json.Decoder(Record).decode
+_decode_array = msgspec.json.Decoder(list[Record]).decode
+_decode_properties = msgspec.json.Decoder(Properties).decode
+
+
+def decode(body: bytes) -> Message:
+    """Read one message body of any bytes."""
+    try:
+        if body[:1] == b"[":
+            return Message(_decode_array(body))
+        records = _decode_envelope(body).records
+        return Message([_decode_record(body)] if records is msgspec.UNSET else records)
+    except _REFUSED:
+        return _decode_one_by_one(body)
+
+
+def properties_of(record: Record) -> Properties | None:
+    """The record's properties, decoded if they are JSON in a string; None if they cannot be read."""
+    properties = record.properties
+    if properties is None or properties == "":
+        return _NO_PROPERTIES
+    if isinstance(properties, Properties):
+        return properties
+    try:
+        return _decode_properties(properties)
+    except _REFUSED:
+        return _lenient_properties(properties)
+
+
+def _lenient_properties(text: str) -> Properties | None:
+    try:
+        value = repair.parse(repair.clean(text.encode(errors="replace")))
+    except ValueError:
+        return None
+    unreadable: list[str] = []
+    properties = _properties(value, unreadable)
+    return properties if isinstance(properties, Properties) and not unreadable else None
+
+
+def _decode_one_by_one(body: bytes) -> Message:
+    """The slow way: every record on its own, after repairs that are certain."""
+    text = repair.clean(body)
+    try:
+        value = repair.parse(text)
+    except ValueError:
+        elements: Sequence[object] = list(repair.salvage(text))
+        if all(isinstance(element, repair.Broken) for element in elements):
+            return Message([_NO_RECORD], [Flaw(0, "not_json", "the message is not JSON", _excerpt(text))])
+    else:
+        elements = _elements(value)
+    records: list[Record] = []
+    flaws: list[Flaw] = []
+    unreadable: dict[int, tuple[str, ...]] = {}
+    for index, element in enumerate(elements):
+        if isinstance(element, dict):
+            record, fields = _lenient_record(element)
+            records.append(record)
+            if fields:
+                unreadable[index] = fields
+        else:
+            records.append(_NO_RECORD)
+            flaws.append(_flaw_of(index, element))
+    return Message(records, flaws, unreadable)
+
+
+def _elements(value: object) -> Sequence[object]:
+    """The records of a parsed message, whatever it turned out to be."""
+    if isinstance(value, dict) and "records" in value:
+        value = value["records"]
+    if value is None:
+        return ()
+    return value if isinstance(value, list) else [value]
+
+
+def _flaw_of(index: int, element: object) -> Flaw:
+    if isinstance(element, repair.Broken):
+        return Flaw(index, "not_json", "this part of the message is not JSON", _excerpt(element.text))
+    kind = type(element).__name__
+    return Flaw(index, "not_a_record", f"a record is an object; this is a {kind}", _excerpt(repr(element)))
+
+
+def _lenient_record(value: Mapping[str, object]) -> tuple[Record, tuple[str, ...]]:
+    """A record from parsed JSON, with the names of the fields that hold what they cannot hold."""
+    unreadable: list[str] = []
+    record = Record(
+        time=_text(value, "time", unreadable),
+        category=_text(value, "category", unreadable),
+        operation_name=_text(value, "operationName", unreadable),
+        resource_id=_text(value, "resourceId", unreadable),
+        caller_ip_address=_text(value, "callerIpAddress", unreadable),
+        properties=_properties(value.get("properties"), unreadable),
+    )
+    return record, tuple(unreadable)
+
+
+def _properties(value: object, unreadable: list[str]) -> Properties | str | None:
+    if isinstance(value, dict):
+        return Properties(
+            object_id=_text(value, "objectId", unreadable),
+            request_length=_whole(value, "requestLength", unreadable),
+            response_length=_whole(value, "responseLength", unreadable),
+        )
+    if value is None or isinstance(value, str):
+        return value and _storable(value)
+    unreadable.append("properties")
+    return None
+
+
+def _text(value: Mapping[str, object], name: str, unreadable: list[str]) -> str | None:
+    text = value.get(name)
+    if isinstance(text, str):
+        return _storable(text)
+    if text is not None:
+        unreadable.append(name)
+    return None
+
+
+def _whole(value: Mapping[str, object], name: str, unreadable: list[str]) -> int | None:
+    """A whole number, also when it is written as `3.0` or `"3"`."""
+    number = value.get(name)
+    digits = isinstance(number, str) and _DIGITS.fullmatch(number)
+    if digits or (isinstance(number, float) and number.is_integer()):
+        number = int(number)  # type: ignore[call-overload]  # one of the two, which mypy cannot see through `or`
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MAX_WHOLE:
+        return number
+    if number is not None:
+        unreadable.append(name)
+    return None
+
+
+def _storable(text: str) -> str:
+    """The text with `?` for any half of a surrogate pair, which no encoding can store."""
+    return text.encode(errors="replace").decode()
+
+
+def _excerpt(text: str) -> str:
+    return _storable(text[:EXCERPT_CHARACTERS])

@@ -1,0 +1,37 @@
+"""Azure resource ids: compared without regard to case, shown in one canonical form."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+MAX_CHARACTERS = 1024
+
+_PATTERN = re.compile(
+    r"/subscriptions/([^/\s]+)/resourcegroups/([^/\s]+)/providers/([^/\s]+)/([^/\s]+)/([^/\s]+)(?:/.*)?",
+)
+
+
+class Resource(NamedTuple):
+    """The parts of a canonical resource id that a person asks for."""
+
+    subscription_id: str
+    resource_group: str
+    name: str
+
+
+@lru_cache(maxsize=8192)
+def canonical(resource_id: str) -> str | None:
+    """The id of the top-level resource in lower case, as Log Analytics writes `_ResourceId`; None if it is none.
+
+    Services write the same id in upper, lower and mixed case. A child (`.../deployments/x`) counts as its parent.
+    """
+    match = _PATTERN.fullmatch(resource_id.strip().lower().rstrip("/"))
+    if match is None or len(resource_id) > MAX_CHARACTERS:
+        return None
+    return "/subscriptions/{}/resourcegroups/{}/providers/{}/{}/{}".format(*match.groups())
+
+
+def parts(canonical_id: str) -> Resource:
+    """The subscription, resource group and name in an id made by `canonical`."""
+    segments = canonical_id.split("/")
+    return Resource(subscription_id=segments[2], resource_group=segments[4], name=segments[-1])

@@ -1,0 +1,136 @@
+"""Tables with conditional writes: Azure Table Storage, and a twin in memory that keeps the same contract.
+
+The twin serves backtests and property tests. Limits are the service's, checked here because emulators accept more:
+https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Lock
+from typing import Protocol
+
+from detectors.errors import ConflictError, TooLargeError
+
+Value = str | int | bytes | bool
+MAX_PROPERTY_BYTES = 64 * 1024
+MAX_ENTITY_BYTES = 1024 * 1024
+MAX_PROPERTIES = 252
+MAX_KEY_CHARACTERS = 512
+_FORBIDDEN_IN_KEYS = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entity: keys, properties, and the version that a read or write of it gave (None if never stored)."""
+
+    partition: str
+    key: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    etag: str | None = None
+
+
+class Table(Protocol):
+    """The few operations the detector needs of a table. Every one raises `StorageError` if it did not happen."""
+
+    def insert(self, row: Row) -> str:
+        """Store a row that is not there yet and give its etag; `ConflictError` if it is there."""
+
+    def merge(self, row: Row) -> str:
+        """Set the given properties of the version `row.etag` and give the new etag; `ConflictError` if it changed."""
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """Store rows of one partition whatever was there, at most 100."""
+
+    def query(
+        self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
+    ) -> Iterator[Row]:
+        """The rows of the partitions from `first` to `last`, both included, in key order; all columns by default."""
+
+    def delete(self, partition: str, keys: Sequence[str]) -> None:
+        """Delete rows of one partition, at most 100; those that are gone already are fine."""
+
+
+def check_limits(row: Row) -> None:
+    """Hold a row against the service's limits.
+
+    Raises:
+        TooLargeError: a property, the entity or the number of properties is beyond them.
+        ValueError: a key holds a character that keys may not hold, or is too long.
+    """
+    for key in (row.partition, row.key):
+        if len(key) > MAX_KEY_CHARACTERS or _FORBIDDEN_IN_KEYS.search(key):
+            raise ValueError(f"not a table key: {key[:80]!r}")
+    sizes = {name: _size(value) for name, value in row.values.items()}
+    largest = max(sizes, key=sizes.__getitem__, default="")
+    if sizes and sizes[largest] > MAX_PROPERTY_BYTES:
+        raise TooLargeError(f"property {largest} has {sizes[largest]} bytes, the limit is {MAX_PROPERTY_BYTES}")
+    total = 4 + 2 * (len(row.partition) + len(row.key)) + sum(8 + 2 * len(name) + sizes[name] for name in sizes)
+    if total > MAX_ENTITY_BYTES or len(sizes) > MAX_PROPERTIES:
+        raise TooLargeError(f"{len(sizes)} properties with {total} bytes; limits: {MAX_PROPERTIES}, {MAX_ENTITY_BYTES}")
+
+
+def _size(value: Value) -> int:
+    if isinstance(value, bytes):
+        return 4 + len(value)
+    return 4 + 2 * len(value) if isinstance(value, str) else 8
+
+
+class MemoryTable:
+    """A table in memory with the conditional writes, key order and limits of the service."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._versions = count(1)
+        self._lock = Lock()
+
+    def insert(self, row: Row) -> str:
+        """See `Table.insert`."""
+        check_limits(row)
+        with self._lock:
+            if (row.partition, row.key) in self._rows:
+                raise ConflictError(f"{row.partition} {row.key} exists")
+            return self._store(row, row.values)
+
+    def merge(self, row: Row) -> str:
+        """See `Table.merge`."""
+        with self._lock:
+            known = self._rows.get((row.partition, row.key))
+            if known is None or known.etag != row.etag:
+                raise ConflictError(f"{row.partition} {row.key} changed")
+            values = {**known.values, **row.values}
+            check_limits(Row(row.partition, row.key, values))
+            return self._store(row, values)
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """See `Table.upsert`."""
+        with self._lock:
+            for row in rows:
+                check_limits(row)
+                self._store(row, row.values)
+
+    def query(
+        self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
+    ) -> Iterator[Row]:
+        """See `Table.query`."""
+        with self._lock:
+            rows = [
+                row
+                for (partition, key), row in sorted(self._rows.items())
+                if first <= partition <= last and key.startswith(key_prefix)
+            ]
+        for row in rows:
+            wanted = row.values.keys() if columns is None else row.values.keys() & set(columns)
+            yield Row(row.partition, row.key, {name: row.values[name] for name in wanted}, row.etag)
+
+    def delete(self, partition: str, keys: Sequence[str]) -> None:
+        """See `Table.delete`."""
+        with self._lock:
+            for key in keys:
+                self._rows.pop((partition, key), None)
+
+    def _store(self, row: Row, values: Mapping[str, Value]) -> str:
+        etag = f"v{next(self._versions)}"
+        self._rows[row.partition, row.key] = Row(row.partition, row.key, dict(values), etag)
+        return etag

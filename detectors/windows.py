@@ -1,0 +1,52 @@
+"""Arithmetic of the 10-minute buckets and of the one-hour windows made of six of them.
+
+A bucket holds what arrived in [start, start + 10 min). A window is named by its end and holds the six
+buckets before it, so every bucket is seen by six windows. All times are aware UTC.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+BUCKET = timedelta(minutes=10)
+BUCKETS_PER_WINDOW = 6
+WINDOW = BUCKET * BUCKETS_PER_WINDOW
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY_FORMAT = "%Y%m%dT%H%MZ"
+
+
+def bucket_start(at: datetime) -> datetime:
+    """The start of the bucket that holds `at`; also the newest window end that is not after `at`."""
+    return at - (at - _EPOCH) % BUCKET
+
+
+def window_buckets(window_end: datetime) -> tuple[datetime, ...]:
+    """The starts of the six buckets of a window, oldest first."""
+    return tuple(window_end - BUCKET * age for age in range(BUCKETS_PER_WINDOW, 0, -1))
+
+
+def window_ends(first: datetime, last: datetime) -> Iterator[datetime]:
+    """Every window end from `first` to `last`, both included, oldest first."""
+    while first <= last:
+        yield first
+        first += BUCKET
+
+
+def key_of(at: datetime) -> str:
+    """The storage key of a bucket start or window end: sorts as time does, `20261123T0010Z`."""
+    return at.astimezone(UTC).strftime(_KEY_FORMAT)
+
+
+def time_of(key: str) -> datetime:
+    """The inverse of `key_of`."""
+    return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC)
+
+
+def microseconds(at: datetime) -> int:
+    """Whole microseconds since 1970: how times are stored."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(value: int) -> datetime:
+    """The inverse of `microseconds`."""
+    return _EPOCH + timedelta(microseconds=value)

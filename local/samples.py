@@ -1,0 +1,236 @@
+"""What diagnostic records look like: accounts, requests, key readings, other services, and broken messages.
+
+The fields and their quirks (masked addresses, properties as text, upper-case ids, ShoeboxCallResult) are those
+of public samples of the Audit and RequestResponse categories; every value is made up. Records are templates for
+the `%` operator with a mapping, since a day has hundreds of thousands of them and few of their fields change.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+
+class Attack(StrEnum):
+    """What is done to an account during the day."""
+
+    HARVEST = "key harvesting"
+    SLOW = "slow key harvesting"
+    EXFILTRATION = "exfiltration"
+
+
+class Kind(StrEnum):
+    """What is wrong with a malformed message."""
+
+    RAW_NEWLINE = "raw newline in a string"
+    SINGLE_QUOTES = "single-quoted keys"
+    BYTE_ORDER_MARK = "byte order mark"
+    TRAILING_NUL = "trailing NUL"
+    BLOB_DATA = "unquoted blob data"
+    TRUNCATED = "truncated"
+    NOT_JSON = "not JSON"
+    NUMBER_RECORD = "a number among the records"
+    NULL_RESOURCE = "a key reading without resource"
+    TEXT_LENGTH = "responseLength as text"
+    FLOAT_LENGTH = "responseLength as float"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An Azure OpenAI account: its id as the portal spells it, its share of the load, what befalls it."""
+
+    resource_id: str
+    region: str
+    asset: str
+    weight: int
+    attack: Attack | None
+
+    @property
+    def canonical_id(self) -> str:
+        """The lower-case resource id, under which every spelling is counted."""
+        return self.resource_id.lower()
+
+    def spelling(self, rng: Random) -> str:
+        """The resource id as one record has it: mostly upper-case, sometimes mixed or lower."""
+        spellings = (self.resource_id.upper(), self.resource_id, self.canonical_id)
+        return rng.choices(spellings, (80, 12, 8))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A record template with the means of its exponentially distributed lengths (bytes) and duration (ms)."""
+
+    text: str
+    request: float
+    response: float
+    duration: float
+
+
+# Subscription, group, name, region, weight, attack. Two accounts share group AND name in different subscriptions,
+# and only one is attacked: whoever groups without the subscription mixes them up.
+_FLEET = (
+    (0, "rg-genai-prod", "aoai-Shared", "eastus", 18, None),
+    (1, "rg-genai-prod", "aoai-Shared", "swedencentral", 9, Attack.HARVEST),
+    (0, "rg-genai-prod", "aoai-Assistant", "eastus", 22, None),
+    (0, "rg-search", "aoai-Embeddings", "eastus2", 14, None),
+    (0, "rg-search", "aoai-Rerank", "eastus2", 4, Attack.SLOW),
+    (1, "rg-contact-center", "aoai-Transcripts", "westeurope", 10, None),
+    (1, "rg-contact-center", "aoai-Agents", "westeurope", 7, None),
+    (1, "rg-legal", "aoai-Contracts", "francecentral", 2, Attack.EXFILTRATION),
+    (2, "rg-sandbox", "aoai-Playground", "northcentralus", 3, None),
+    (2, "rg-sandbox", "aoai-Hackathon", "northcentralus", 1, None),
+    (2, "rg-data-science", "aoai-Evaluation", "uksouth", 6, None),
+    (2, "rg-data-science", "aoai-Labelling", "uksouth", 4, None),
+)
+
+# Operation, weight, request and response bytes, ms, models. The means are far below what a rule calls abuse.
+_OPERATIONS: tuple[tuple[str, int, float, float, float, tuple[tuple[str, str], ...]], ...] = (
+    ("ChatCompletions_Create", 62, 1200, 1500, 1800, (("gpt-4o", "2024-08-06"), ("gpt-35-turbo", "0125"))),
+    ("Embeddings_Create", 25, 700, 9000, 60, (("text-embedding-3-large", "1"),)),
+    ("Completions_Create", 6, 500, 700, 900, (("gpt-35-turbo-instruct", "0914"),)),
+    ("Models_List", 4, 1, 2600, 40, ()),
+    ("Create_Thread", 3, 4, 110, 90, ()),
+)
+_ERROR_BYTES = 200.0
+
+_REQUEST_PROPERTIES = (
+    '{"apiName":"Azure OpenAI API version %s","requestTime":%%(request_ticks)d,"requestLength":%%(request)d,'
+    '"responseTime":%%(response_ticks)d,"responseLength":%%(response)d,"objectId":"%s"%s}'
+)
+_MODEL = ',"streamType":"%s","modelDeploymentName":"%s","modelName":"%s","modelVersion":"%s"'
+_REQUEST = (
+    '{"Tenant":"%s","callerIpAddress":%s,"category":"RequestResponse","correlationId":"%%(guid)s",'
+    '"durationMs":%s,"event":"ShoeboxCallResult","location":"%s","operationName":"%s","properties":%s,'
+    '"resourceId":"%s","resultSignature":"%s","time":"%s"}'
+)
+_TIMES = ("%(second)s.%(tick)07dZ", "%(second)s.%(milli)03d0000Z", "%(second)s.%(milli)03dZ", "%(second)sZ")
+
+_FUNCTION_LOG = (
+    '{"category":"FunctionAppLogs","operationName":"Microsoft.Web/sites/functions/log","properties":%s,'
+    '"resourceId":"/SUBSCRIPTIONS/%%s/RESOURCEGROUPS/RG-WEB/PROVIDERS/MICROSOFT.WEB/SITES/FN","time":"%%%%(second)sZ"}'
+)
+_FIREWALL = (
+    '{"category":"AzureFirewallNetworkRule","operationName":"AzureFirewallNetworkRuleLog","properties":{"msg":'
+    '"TCP request from 10.4.0.7:50332 to 20.42.0.9:443. Action: Allow"},"resourceId":"/SUBSCRIPTIONS/%s'
+    '/RESOURCEGROUPS/RG-HUB/PROVIDERS/MICROSOFT.NETWORK/AZUREFIREWALLS/FW","time":"%%(second)s.%%(tick)07dZ"}'
+)
+_ACTIVITY = (
+    '{"category":"Administrative","operationName":"MICROSOFT.COGNITIVESERVICES/ACCOUNTS/LISTKEYS/ACTION",'
+    '"level":4,"properties":{"responseLength":null},"resourceId":"/SUBSCRIPTIONS/%s/RESOURCEGROUPS/RG-GENAI-PROD/PROVIDERS'
+    '/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/AOAI-SHARED","resultSignature":"Success.","time":"%%(second)sZ"}'
+)
+# Other services on the same hub, and how many of 2,000 shapes are theirs. Two only seem to be key readings: one
+# quotes such a record in its message, the other is the control plane's own account of it. Surprises by type are
+# rare, as they are in reality: each may cost its whole message a detector's fast path.
+_NEIGHBOURS = (
+    (_FIREWALL, 11),
+    (_ACTIVITY, 4),
+    (_FUNCTION_LOG % "\"{'appName':'fn-orders','message':'Retry 2 of 5','levelId':3}\"", 8),
+    (_FUNCTION_LOG % r'{"message":"didn\u0027t send {\"category\":\"Audit\",\"operationName\":\"ListKey\"}"}', 5),
+    (_FUNCTION_LOG % "[]", 1),
+    ('{"category":null,"operationName":5,"properties":null,"resourceId":null,"tenantId":"%s","time":null}', 1),
+)
+
+# What stands among good records and spoils their message. Other kinds have an odd key reading there, or nothing.
+_INTRUDERS = {
+    Kind.RAW_NEWLINE: '{"category":"FunctionAppLogs","properties":{"message":"Timeout\n   at Orders.Submit()"}}',
+    Kind.SINGLE_QUOTES: """{'category':"FunctionAppLogs",'properties':{'message':"Timeout"},'level':"Error"}""",
+    Kind.BLOB_DATA: '{"category":"Syslog","operationName":"log","properties":{"message":[ 218 B blob data ]}}',
+    Kind.NUMBER_RECORD: "42",
+}
+ODD_LENGTHS = {Kind.TEXT_LENGTH: '"3"', Kind.FLOAT_LENGTH: "3.0"}
+
+
+def guid(rng: Random) -> str:
+    """A version 4 GUID from the seeded generator."""
+    digits = f"{rng.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def fleet(rng: Random) -> tuple[Account, ...]:
+    """The accounts of three subscriptions, whose ids come from `rng`."""
+    subscriptions = [guid(rng) for _ in range(3)]
+    provider = "providers/Microsoft.CognitiveServices/accounts"
+    return tuple(
+        Account(
+            f"/subscriptions/{subscriptions[owner]}/resourceGroups/{group}/{provider}/{name}",
+            region=region,
+            asset=guid(rng),
+            weight=weight,
+            attack=attack,
+        )
+        for owner, group, name, region, weight, attack in _FLEET
+    )
+
+
+def shapes(rng: Random, accounts: tuple[Account, ...]) -> list[Shape]:
+    """Draw 2,000 templates, so that an even choice among them has the mix of a real hub."""
+    neighbours = [
+        Shape(template % rng.choice(accounts).resource_id.split("/")[2], request=1, response=1, duration=1)
+        for template, copies in _NEIGHBOURS
+        for _ in range(copies)
+    ]
+    weights = [account.weight for account in accounts]
+    busy = rng.choices(accounts, weights, k=2_000 - len(neighbours))
+    return neighbours + [_request(rng, account) for account in busy]
+
+
+def list_key(
+    rng: Random, account: Account, *, caller: str, time: str, length: str | None, resource: str | None = None
+) -> str:
+    """The Audit record of one key reading.
+
+    `length` and `resource` are JSON as it shall appear, so that a caller can ask for a wrong type. Without a
+    length the record has none, as in the public samples; the resource is the account's, in some spelling.
+    """
+    properties = f'{{"objectId":"{caller}"' + (f',"responseLength":{length}}}' if length else "}")
+    # A few senders write properties as text here too.
+    properties = rng.choices((properties, json.dumps(properties)), (95, 5))[0]
+    resource = resource or f'"{account.spelling(rng)}"'
+    return (
+        f'{{"AssetIdentity":"{account.asset}","Tenant":"{account.region}","category":"Audit",'
+        f'"operationName":"ListKey","properties":{properties},"resourceId":{resource},"time":"{time}"}}'
+    )
+
+
+def malformed(kind: Kind, good: list[str], odd: str) -> bytes:
+    """A message of this kind from good records and, where the kind is about one, an odd key reading."""
+    if kind is Kind.NOT_JSON:
+        return b"\x00\x01\x02 keep-alive \xff\xfe"
+    middle = len(good) // 2
+    if kind in _INTRUDERS:
+        good = [*good[:middle], _INTRUDERS[kind], *good[middle:]]
+    elif kind in ODD_LENGTHS or kind is Kind.NULL_RESOURCE:
+        good = [*good[:middle], odd, *good[middle:]]
+    elif kind is Kind.TRUNCATED:
+        return ('{"records":[' + ",".join([*good, odd[: len(odd) // 2]])).encode()
+    body = ('{"records":[' + ",".join(good) + "]}").encode()
+    if kind is Kind.BYTE_ORDER_MARK:
+        return b"\xef\xbb\xbf" + body
+    return body + b"\x00" if kind is Kind.TRAILING_NUL else body
+
+
+def _request(rng: Random, account: Account) -> Shape:
+    name, _, request, response, duration, models = rng.choices(_OPERATIONS, [entry[1] for entry in _OPERATIONS])[0]
+    status = rng.choices(("200", "429", "400"), (94, 4, 2))[0]
+    model = ""
+    if models:
+        family, version = rng.choice(models)
+        stream = rng.choice(("Non-Streaming", "Streaming"))
+        model = _MODEL % (stream, f"{family}-{rng.choice(('prod', 'pilot'))}", family, version)
+    # An empty objectId means that the caller came with a key.
+    caller = rng.choice(("", "", guid(rng)))
+    properties = _REQUEST_PROPERTIES % (rng.choice(("2024-02-15-preview", "2024-10-21")), caller, model)
+    address = f"{rng.randint(20, 199)}.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.choice(('***', '**'))}"
+    text = _REQUEST % (
+        account.region,
+        rng.choices((f'"{address}"', "null"), (98, 2))[0],
+        rng.choices(("%(duration)d", "-%(duration)d"), (98, 2))[0],
+        account.region,
+        name,
+        rng.choices((properties, json.dumps(properties), "null"), (69, 30, 1))[0],
+        account.spelling(rng),
+        status,
+        rng.choices(_TIMES, (60, 30, 8, 2))[0],
+    )
+    return Shape(text, request, response if status == "200" else _ERROR_BYTES, duration)

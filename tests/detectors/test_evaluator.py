@@ -1,0 +1,349 @@
+"""Windows are evaluated in order, again when they change, and never lost: over the real steps and tables in memory."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.buckets import BucketStore
+from detectors.counting import Counter
+from detectors.errors import PostingError
+from detectors.evaluator import Evaluator
+from detectors.events import Event
+from detectors.health import Course
+from detectors.ingest import Ingest
+from detectors.journal import Journal, Plan
+from detectors.log_analytics import JsonRow
+from detectors.quarantine import Quarantine
+from detectors.rules import CATALOGUE
+from detectors.tables import MemoryTable
+from detectors.windows import bucket_start, key_of, time_of
+from tests.builders import PIPELINE, SOURCE, START, canonical_id, list_key, message
+
+
+@dataclass
+class Posted:
+    """A sink that keeps rows, and fails when told."""
+
+    rows: list[tuple[str, JsonRow]] = field(default_factory=list)
+    fails: int = 0
+
+    def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
+        """See `Sink.post`."""
+        self.rows += [(stream, row) for row in rows]
+        if self.fails and rows:
+            self.fails -= 1
+            raise PostingError("the endpoint is away")
+
+    @property
+    def beats(self) -> list[JsonRow]:
+        return [row for stream, row in self.rows if stream == "health"]
+
+    def newest(self) -> dict[str, JsonRow]:
+        """What a reader sees: the last row of each finding."""
+        return {row["FindingId"]: row for stream, row in self.rows if stream == "findings"}
+
+    def course(self) -> list[tuple[str, str, int]]:
+        """Window, status and count of every finding, in order of windows."""
+        rows = sorted(self.newest().values(), key=lambda row: row["WindowEnd"])
+        return [(row["WindowEnd"][11:16], row["Status"], row["EventCount"]) for row in rows]
+
+
+class Deployment:
+    """Ingest and evaluation over tables in memory."""
+
+    def __init__(self, *, shards: int = 4) -> None:
+        self.buckets, self.journal, self.quarantine, self.posted = MemoryTable(), MemoryTable(), MemoryTable(), Posted()
+        quarantine = Quarantine(self.quarantine, excerpt_characters=100)
+        self.ingest = Ingest(BucketStore(self.buckets), quarantine, Counter(CATALOGUE), lambda: START)
+        self.evaluator = Evaluator(
+            store=BucketStore(self.buckets),
+            journal=Journal(self.journal),
+            quarantine=quarantine,
+            sink=self.posted,
+            thresholds={"model_theft": {"count": 100, "response_length": 1_000_000}},
+            streams=("findings", "health"),
+            retention=timedelta(hours=25),
+            shards=shards,
+        )
+        self.sequence = 0
+
+    def receive(
+        self,
+        at: datetime,
+        count: int,
+        name: str = "aoai-prod",
+        *,
+        caller: str = PIPELINE,
+        length: int | None = None,
+    ) -> None:
+        """Count that many ListKey records that arrive at a time."""
+        self.sequence += 1
+        body = message(
+            *[list_key(name, caller=caller, **({} if length is None else {"responseLength": length}))] * count
+        )
+        self.ingest(SOURCE, [Event(self.sequence, at, body)])
+
+    def step(self, until: datetime, after: datetime | None, caught_up: int = 0) -> Plan | None:
+        plan = self.evaluator.plan(until, after)
+        if plan is not None:
+            shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
+            course = Course(caught_up, plan.windows_skipped, plan.etag is not None)
+            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
+        return plan
+
+    def tick(self, now: datetime) -> list[str]:
+        """Run all that is due; the windows it evaluated."""
+        until, after, windows = bucket_start(now), None, list[str]()
+        while plan := self.step(until, after, len(windows)):
+            after = time_of(plan.window_end)
+            windows.append(f"{after:%H:%M}")
+        self.evaluator.purge(until)
+        return windows
+
+
+def _at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("shards", [1, 4, 16, 99])
+@pytest.mark.parametrize(
+    ("count", "length", "fires"),
+    [(99, 999_999, False), (100, None, True), (1, 1_000_000, True), (99, None, False), (1, 999_999, False)],
+)
+def test_thresholds_fire_at_their_number_and_not_below(
+    shards: int, count: int, length: int | None, *, fires: bool
+) -> None:
+    """However many shards share the work."""
+    deployment = Deployment(shards=shards)
+    deployment.receive(_at(1), count, length=length)
+    deployment.tick(_at(11))
+    assert bool(deployment.posted.newest()) is fires
+
+
+def test_a_window_holds_exactly_its_sixty_minutes() -> None:
+    """The microsecond before it and the one after it do not count."""
+    deployment = Deployment()
+    deployment.receive(_at(0) - timedelta(microseconds=1), 100, "too-early")
+    deployment.receive(_at(0), 50, "inside")
+    deployment.receive(_at(60) - timedelta(microseconds=1), 50, "inside")
+    deployment.receive(_at(60), 100, "too-late")
+    deployment.tick(_at(60))
+    ends = [row for row in deployment.posted.newest().values() if row["WindowEnd"] == "2026-11-23T09:00:00Z"]
+    assert {row["ResourceName"]: row["Status"] for row in ends} == {"inside": "New", "too-early": "Closed"}
+
+
+def test_a_finding_tells_what_happened() -> None:
+    """Every column that an analyst acts on is true."""
+    deployment = Deployment()
+    deployment.receive(_at(1), 70, caller="eve")
+    deployment.receive(_at(12), 30, caller="pipeline", length=2_000_000)
+    deployment.tick(_at(20))
+    (row,) = deployment.posted.newest().values()
+    assert row["Triggers"] == [
+        {"Name": "count", "Measure": "count", "Value": 100, "Threshold": 100},
+        {"Name": "response_length", "Measure": "max_response_length", "Value": 2_000_000, "Threshold": 1_000_000},
+    ]
+    assert row["Callers"] == [
+        {"ObjectId": "eve", "IpAddress": "", "Count": 70},
+        {"ObjectId": "pipeline", "IpAddress": "", "Count": 30},
+    ]
+    assert row["BucketCounts"] == [0, 0, 0, 0, 70, 30]
+    assert row["Evidence"] == [{"Hub": "llm-logs", "Partition": "0", "FirstSequence": 1, "LastSequence": 2}]
+    assert (row["ResourceId"], row["WindowStart"]) == (canonical_id(), "2026-11-23T07:20:00Z")
+
+
+def test_findings_come_by_count_descending() -> None:
+    """Also across shards, whose order is no order."""
+    deployment = Deployment(shards=16)
+    for place in range(10):
+        deployment.receive(_at(1), 100 + place * 7 % 10, f"aoai-{place}")
+    deployment.tick(_at(10))
+    counts = [row["EventCount"] for stream, row in deployment.posted.rows if stream == "findings"]
+    assert counts == sorted(counts, reverse=True)
+    assert len(counts) == 10
+
+
+def test_one_burst_is_one_episode_over_six_windows() -> None:
+    """New once, ongoing while it is in the window, closed when it has left."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    for tick in range(1, 9):
+        deployment.tick(_at(10 * tick))
+    assert [status for _, status, _ in deployment.posted.course()] == ["New"] + ["Ongoing"] * 5 + ["Closed"]
+    assert len({row["EpisodeId"] for row in deployment.posted.newest().values()}) == 1
+
+
+def test_a_missed_hour_is_caught_up_in_order() -> None:
+    """Every window since the last one is evaluated, and the last heartbeat says how many were behind."""
+    deployment = Deployment()
+    deployment.tick(_at(0))
+    deployment.receive(_at(5), 150)
+    assert deployment.tick(_at(71)) == ["08:10", "08:20", "08:30", "08:40", "08:50", "09:00", "09:10"]
+    assert [status for _, status, _ in deployment.posted.course()] == ["New"] + ["Ongoing"] * 5 + ["Closed"]
+    assert deployment.posted.beats[-1]["WindowsCaughtUp"] == 6
+
+
+def test_a_tick_with_nothing_due_does_nothing() -> None:
+    """The same window end again, on purpose or by accident."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    assert deployment.tick(_at(10)) == ["08:10"]
+    assert deployment.tick(_at(10)) == []
+    assert len(deployment.posted.rows) == 2
+
+
+def test_a_silent_hub_still_gives_a_heartbeat() -> None:
+    """Silence is told from safety."""
+    deployment = Deployment()
+    deployment.tick(_at(0))
+    deployment.tick(_at(10))
+    assert [(beat["Messages"], beat["Partitions"]) for beat in deployment.posted.beats] == [(0, []), (0, [])]
+
+
+def test_a_late_count_opens_the_windows_that_hold_its_bucket_again() -> None:
+    """A batch that was held up for two hours still alerts, under the windows of its arrival."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 60)
+    for tick in range(1, 13):
+        deployment.tick(_at(10 * tick))
+    assert deployment.posted.newest() == {}
+    deployment.receive(_at(5), 40)
+    assert deployment.tick(_at(130)) == ["08:10", "08:20", "08:30", "08:40", "08:50", "09:00", "09:10", "10:10"]
+    assert [status for _, status, _ in deployment.posted.course()] == ["New"] + ["Ongoing"] * 5 + ["Closed"]
+    assert [beat["Reevaluated"] for beat in deployment.posted.beats[-8:]] == [True] * 7 + [False]
+
+
+def test_a_late_count_that_changes_no_state_goes_no_further_than_its_windows() -> None:
+    """The chain of states stops where the state is the same again."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 10)
+    for tick in range(1, 13):
+        deployment.tick(_at(10 * tick))
+    deployment.receive(_at(5), 10)
+    assert len(deployment.tick(_at(120))) == 6
+
+
+def test_an_episode_found_to_have_begun_earlier_keeps_its_id() -> None:
+    """The readers' newest rows are one episode with the id that was alerted on."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 60)
+    deployment.receive(_at(15), 60)
+    deployment.tick(_at(10))
+    deployment.tick(_at(20))
+    alerted = {row["EpisodeId"] for row in deployment.posted.newest().values()}
+    deployment.receive(_at(6), 60)
+    deployment.tick(_at(30))
+    assert [(end, status) for end, status, _ in deployment.posted.course()] == [
+        ("08:10", "New"),
+        ("08:20", "Ongoing"),
+        ("08:30", "Ongoing"),
+    ]
+    assert {row["EpisodeId"] for row in deployment.posted.newest().values()} == alerted
+
+
+def test_a_window_whose_rows_were_not_taken_stays_due() -> None:
+    """Posted and not recorded is posted again, with the same ids."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    deployment.posted.fails = 1
+    with pytest.raises(PostingError):
+        deployment.tick(_at(10))
+    assert deployment.tick(_at(20)) == ["08:10", "08:20"]
+    assert [status for _, status, _ in deployment.posted.course()] == ["New", "Ongoing"]
+
+
+def test_two_runs_at_once_record_each_window_once() -> None:
+    """The slower one notices that its window was concluded, and what it posted has the same ids."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    evaluator = deployment.evaluator
+    plan = evaluator.plan(_at(10), None)
+    assert plan is not None
+    shards = [evaluator.evaluate_shard(plan, shard) for shard in range(4)]
+    health = evaluator.measure_health(plan)
+    fast = evaluator.conclude(plan, shards, health, Course(), _at(10))
+    slow = evaluator.conclude(plan, shards, health, Course(), _at(10))
+    assert (fast.recorded, slow.recorded) == (True, False)
+    assert len(deployment.posted.newest()) == 1
+
+
+def test_a_first_deployment_evaluates_the_backlog_that_arrives_after_its_first_window() -> None:
+    """Reading a hub from its start brings buckets older than the first evaluation."""
+    deployment = Deployment()
+    deployment.tick(_at(120))
+    deployment.receive(_at(5), 150)
+    assert deployment.tick(_at(130))[0] == "08:10"
+    assert deployment.posted.course()[0] == ("08:10", "New", 150)
+
+
+def test_an_outage_longer_than_what_is_kept_is_said_and_closes_what_was_open() -> None:
+    """Three days later nothing pretends to have watched."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    deployment.tick(_at(10))
+    windows = deployment.tick(_at(3 * 24 * 60))
+    assert len(windows) == 145
+    assert [status for _, status, _ in deployment.posted.course()] == ["New", "Closed"]
+    assert deployment.posted.beats[1]["WindowsSkipped"] == 3 * 144 - 144 - 2
+    assert deployment.tick(_at(3 * 24 * 60 + 10)) == ["08:10"]
+
+
+def test_purging_keeps_what_evaluations_need_and_drops_the_rest() -> None:
+    """After days of ticks the tables hold a day, and nothing is evaluated twice for it."""
+    deployment = Deployment()
+    for hour in range(72):
+        deployment.receive(_at(60 * hour + 5), 1)
+        for tick in range(1, 7):
+            assert len(deployment.tick(_at(60 * hour + 10 * tick))) == 1
+    assert len(list(deployment.buckets.query("0", "3"))) <= 27
+    assert len(list(deployment.journal.query("w", "x"))) <= 26 * 6 + 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    bursts=st.lists(st.tuples(st.integers(0, 179), st.integers(1, 120), st.integers(0, 240)), min_size=1, max_size=6),
+    seed=st.integers(0, 2**32),
+)
+def test_what_readers_see_does_not_depend_on_when_records_were_counted(
+    bursts: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Late counts, missed ticks and repeated ticks end in the findings of a run in which all was on time.
+
+    A burst is (minute of arrival, records, minutes until it is counted).
+    """
+    on_time, disturbed = Deployment(), Deployment()
+    for minute, count, _ in bursts:
+        on_time.receive(_at(minute), count)
+    rng = random.Random(seed)
+    waiting = sorted(bursts, key=lambda burst: burst[0] + burst[2])
+    for tick in range(1, 45):
+        on_time.tick(_at(10 * tick))
+        while waiting and sum(waiting[0][::2]) < 10 * tick:
+            minute, count, _ = waiting.pop(0)
+            disturbed.receive(_at(minute), count)
+        for _ in range(rng.choice([0, 1, 1, 2])):
+            disturbed.tick(_at(10 * tick))
+    disturbed.tick(_at(450))
+    on_time.tick(_at(450))
+    assert _seen(disturbed) == _seen(on_time)
+
+
+def _seen(deployment: Deployment) -> list[Any]:
+    """The newest rows without what may differ: when they were made, ids of episodes, and order of arrival."""
+    left_out = {"TimeGenerated", "EpisodeId", "Evidence", "FindingId"}
+    rows = sorted(deployment.posted.newest().values(), key=lambda row: row["WindowEnd"])
+    return [{name: value for name, value in row.items() if name not in left_out} for row in rows]
+
+
+def test_the_key_of_a_plan_names_its_window() -> None:
+    """Keys and times are the same thing in two spellings."""
+    deployment = Deployment()
+    plan = deployment.evaluator.plan(_at(10), None)
+    assert plan is not None
+    assert plan.window_end == key_of(_at(10))

@@ -1,0 +1,234 @@
+"""Decoding: every shape that occurs, every breakage that is known, and any bytes at all."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.records import Message, Properties, Record, decode, properties_of
+from tests.builders import canonical_id, chat, list_key, message, resource_id
+
+GOOD = list_key(responseLength=12)
+
+
+def _operations(decoded: Message) -> list[str | None]:
+    return [record.operation_name for record in decoded.records]
+
+
+def _reasons(decoded: Message) -> list[tuple[int, str]]:
+    return [(flaw.index, flaw.reason) for flaw in decoded.flaws]
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (message(GOOD, chat()), 2),
+        (json.dumps(GOOD).encode(), 1),
+        (json.dumps([GOOD, GOOD, chat()]).encode(), 3),
+        (b'{"records": []}', 0),
+        (b'{"records": null}', 0),
+        (b"[]", 0),
+        (b'{"unknown": 1}', 1),
+        (b' \n{"records": [{}]}\r\n', 1),
+    ],
+)
+def test_an_envelope_a_bare_record_and_a_bare_array_are_read(body: bytes, count: int) -> None:
+    """The three shapes of a message, with nothing wrong in any."""
+    decoded = decode(body)
+    assert (len(decoded.records), list(decoded.flaws)) == (count, [])
+
+
+def test_the_fields_that_rules_read_are_read() -> None:
+    """Every field arrives under its name."""
+    record = {**GOOD, "callerIpAddress": "81.2.69.***"}
+    assert decode(message(record)).records[0] == Record(
+        time="2026-11-23T07:59:58.1234567Z",
+        category="Audit",
+        operation_name="ListKey",
+        resource_id=resource_id(),
+        caller_ip_address="81.2.69.***",
+        properties=Properties(object_id="0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6", response_length=12),
+    )
+
+
+def test_properties_are_read_from_an_object_and_from_a_json_string() -> None:
+    """RequestResponse records have had them both ways."""
+    as_object = {**chat(), "properties": json.loads(chat()["properties"])}
+    read = [properties_of(record) for record in decode(message(chat(), as_object)).records]
+    assert read == [Properties(object_id="", response_length=1523)] * 2
+
+
+@pytest.mark.parametrize("properties", [None, "", "{}"])
+def test_missing_properties_are_empty_not_flawed(properties: str | None) -> None:
+    """No properties means no length, which is not a length of 0."""
+    record = decode(message({**GOOD, "properties": properties})).records[0]
+    assert properties_of(record) == Properties()
+
+
+BROKEN_BUT_CERTAIN = {
+    "byte order mark": b"\xef\xbb\xbf" + message(GOOD),
+    "trailing NUL": message(GOOD) + b"\x00\x00",
+    "trailing newline": message(GOOD) + b"\n",
+    "raw newline in a string": message({**GOOD, "AssetIdentity": "@@"}).replace(b"@@", b"a\nb\tc"),
+    "single quotes": message({**GOOD, "x": 1}).replace(b'"', b"'"),
+    "single quotes around a quote": b"{'records': [" + json.dumps(GOOD)[:-1].encode() + b", 'x': 'say \"it\\'s\"'}]}",
+    "blob data": message({**GOOD, "x": 0}).replace(b'"x": 0', b'"x": [ 218 B blob data ]'),
+    "half a surrogate pair": message({**GOOD, "AssetIdentity": "@@"}).replace(b"@@", b"\\ud83d"),
+    "bad UTF-8 in a field that is read": message({**GOOD, "callerIpAddress": "@@"}).replace(b"@@", b"\xff"),
+    "two envelopes in a row": message() + b"\n" + message(GOOD),
+    "records that are one object": json.dumps({"records": GOOD}).encode(),
+}
+
+
+@pytest.mark.parametrize("body", BROKEN_BUT_CERTAIN.values(), ids=BROKEN_BUT_CERTAIN.keys())
+def test_known_broken_json_is_repaired_where_that_is_certain(body: bytes) -> None:
+    """The record in it counts as if nothing had happened."""
+    decoded = decode(body)
+    assert _operations(decoded) == ["ListKey"]
+    assert list(decoded.flaws) == []
+    assert not decoded.unreadable
+    properties = properties_of(decoded.records[0])
+    assert properties is not None
+    assert properties.response_length == 12
+
+
+def test_half_a_surrogate_pair_in_properties_is_marked_and_nothing_raises() -> None:
+    """Such a text cannot be encoded, so it must not get as far as storage."""
+    body = message({**GOOD, "properties": "@@"}).replace(b"@@", b"\\ud83d{}")
+    record = decode(body).records[0]
+    assert record.properties == "?{}"
+    assert properties_of(record) is None
+
+
+def test_a_truncated_message_gives_its_whole_records() -> None:
+    """Only the record that was cut is quarantined, under its place."""
+    decoded = decode(message(GOOD, chat(), GOOD)[:-40])
+    assert _operations(decoded) == ["ListKey", "ChatCompletions_Create", None]
+    assert _reasons(decoded) == [(2, "not_json")]
+
+
+def test_a_broken_record_costs_only_itself() -> None:
+    """The neighbours on both sides are read, and places stay true."""
+    body = message(GOOD, {**GOOD, "time": "@@"}, GOOD, chat()).replace(b'"@@"', b"@@ what")
+    decoded = decode(body)
+    assert _operations(decoded) == ["ListKey", None, "ListKey", "ChatCompletions_Create"]
+    assert _reasons(decoded) == [(1, "not_json")]
+    assert "@@ what" in decoded.flaws[0].excerpt
+
+
+def test_a_single_quoted_record_beside_a_broken_one_is_repaired() -> None:
+    """Repairs work on a stretch of a message as on a whole one."""
+    quoted = json.dumps(GOOD).replace('"', "'").encode()
+    decoded = decode(b'{"records": [' + quoted + b", " + json.dumps(GOOD).encode() + b", {what}]}")
+    assert _operations(decoded)[:2] == ["ListKey", "ListKey"]
+    assert [reason for _, reason in _reasons(decoded)] == ["not_json"]
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\x00", b"hello", b"\xff\xfe\x00", b'"text', b"{", b"NaN[", b"[" * 50_000])
+def test_a_message_that_is_no_json_is_one_flaw(body: bytes) -> None:
+    """It is counted as one record that says nothing."""
+    decoded = decode(body)
+    assert (len(decoded.records), _reasons(decoded)) == (1, [(0, "not_json")])
+
+
+@pytest.mark.parametrize("element", [7, "text", None, [], 1.5, True])
+def test_an_element_that_is_no_object_is_a_flaw_and_its_neighbours_are_not(element: object) -> None:
+    """A number among records is quarantined with its place."""
+    decoded = decode(message(GOOD, element, GOOD))
+    assert _operations(decoded) == ["ListKey", None, "ListKey"]
+    assert _reasons(decoded) == [(1, "not_a_record")]
+
+
+@pytest.mark.parametrize(("written", "length"), [(3.0, 3), ("3", 3), (0, 0), (2**63 - 1, 2**63 - 1), (None, None)])
+def test_a_length_is_read_however_it_is_written(written: object, length: int | None) -> None:
+    """`3.0` and `"3"` are 3; null is no length. The neighbour is not touched."""
+    decoded = decode(message(list_key(responseLength=written), GOOD))
+    properties = [properties_of(record) for record in decoded.records]
+    assert [p.response_length for p in properties if p] == [length, 12]
+    assert not decoded.unreadable
+
+
+@pytest.mark.parametrize("written", [-1, 2.5, "many", "", True, [], {}, 2**63, 1e300, "9" * 30])
+def test_a_length_that_cannot_be_one_is_unreadable_and_the_record_stays(written: object) -> None:
+    """The record still says that a key was listed."""
+    decoded = decode(message(list_key(responseLength=written), GOOD))
+    assert _operations(decoded) == ["ListKey", "ListKey"]
+    assert dict(decoded.unreadable) == {0: ("responseLength",)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("operationName", 5), ("category", []), ("resourceId", {}), ("time", 1), ("properties", []), ("properties", 3)],
+)
+def test_a_field_of_another_kind_costs_only_the_field(field: str, value: object) -> None:
+    """One type surprise must not lose the message, nor the rest of its record."""
+    decoded = decode(message({**GOOD, field: value}, GOOD))
+    assert dict(decoded.unreadable) == {0: (field,)}
+    assert decoded.records[1] == decode(message(GOOD)).records[0]
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_make_it_raise(body: bytes) -> None:
+    """Whatever a message holds, it has records or flaws, and each place stands for one record."""
+    decoded = decode(body)
+    assert {flaw.index for flaw in decoded.flaws} <= set(range(len(decoded.records)))
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A real message with bytes cut, changed, repeated or put in."""
+    body = bytearray(message(GOOD, chat(), {**GOOD, "resourceId": None}))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(body)))
+        end = min(start + draw(st.integers(0, 40)), len(body))
+        body[start:end] = draw(
+            st.one_of(
+                st.binary(max_size=6),
+                st.just(bytes(body[start:end]) * 2),
+                st.sampled_from(
+                    [b'"', b"'", b"{", b"}", b"[", b"]", b",", b"\\", b"\\ud800", b"\x00", b"1e999", b"NaN"]
+                ),
+            )
+        )
+    return bytes(body)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(mutated())
+def test_no_damage_to_a_real_message_makes_it_raise(body: bytes) -> None:
+    """Nothing about a damaged message is an exception, and what it gives can be stored."""
+    decoded = decode(body)
+    for record in decoded.records:
+        properties_of(record)
+        json.dumps([record.operation_name, record.resource_id]).encode()
+    for flaw in decoded.flaws:
+        flaw.excerpt.encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(values=st.lists(json_values, max_size=4), place=st.integers(0, 4))
+def test_a_good_record_survives_any_neighbours(values: list[Any], place: int) -> None:
+    """Whatever JSON stands around it, the ListKey is read where it stands."""
+    place = min(place, len(values))
+    decoded = decode(message(*values[:place], GOOD, *values[place:]))
+    assert len(decoded.records) == len(values) + 1
+    assert decoded.records[place] == decode(message(GOOD)).records[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(fields=st.dictionaries(st.sampled_from(["time", "category", "operationName", "resourceId"]), st.text()))
+def test_the_slow_way_reads_what_the_fast_way_reads(fields: dict[str, str]) -> None:
+    """A message that needs repair gives the same records as the same message without need of it."""
+    body = message({**GOOD, **fields}, {"properties": json.dumps({"responseLength": 7})})
+    assert list(decode(body + b"\x00").records) == list(decode(body).records)
+    assert canonical_id() == resource_id().lower()
