@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure decoding, one invocation, and the growth of a bucket."""
+"""`python -m benchmarks`: measure decoding, broken messages, one invocation, and the growth of a bucket."""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from benchmarks import decoding, growth, invocation, machine
+from benchmarks import breakage, decoding, growth, invocation, machine
 from benchmarks.corpus import MESSAGES_PER_BATCH, RECORDS_PER_MESSAGE, corpus
 from benchmarks.report import Section, lines, show
 
@@ -34,7 +34,9 @@ def main() -> None:
 def _sections(records: int) -> Iterator[Section]:
     yield machine.section(machine.this_machine())
     yield decoding.measure(corpus(records))
-    yield from invocation.measure(corpus(MESSAGES_PER_BATCH * RECORDS_PER_MESSAGE))
+    batch = corpus(MESSAGES_PER_BATCH * RECORDS_PER_MESSAGE)
+    yield breakage.measure(batch)
+    yield from invocation.measure(batch)
     yield growth.measure()
 
 

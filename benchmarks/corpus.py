@@ -1,7 +1,7 @@
 """Messages to measure with, the same ones in every run, and how many key readings are in them.
 
 Their records come from the generator of local traffic: requests, other services' logs, and one ListKey record in
-a thousand. Each can be read by every contender; what a broken one costs is not measured here.
+a thousand. Each can be read by every contender; broken ones are `benchmarks.breakage`'s.
 """
 
 from collections import Counter

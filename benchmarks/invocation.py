@@ -1,13 +1,11 @@
 """One invocation of `ingest`, from the host's message to the row in storage, and where its time goes."""
 
 import asyncio
-import json
 import os
 from collections import Counter as Multiset
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 from unittest.mock import patch
@@ -23,16 +21,16 @@ from detectors.counting import Counter
 from detectors.detector import Detector
 from detectors.events import Event
 from detectors.table_storage import AzureTable
-from local import protos
 from local.azurite import Azurite
+from local.event_hub import trigger_input
 from local.faults import READS
+from local.host import ROOT, sample_settings
 from local.protos import TypedData
 from local.worker import Worker
 
 INVOCATIONS = 40
 WARM_UP = 3
 
-_APP = Path(__file__).parents[1]
 _METHODS = {
     "convert": (EventHubTriggerConverter, "decode"),
     "ours": (Detector, "ingest"),
@@ -63,8 +61,11 @@ class Invocation:
 
 def measure(corpus: Corpus) -> list[Section]:
     """Run the app as deployed, with Azurite as its storage, and bring it the corpus again and again as new events."""
-    with Azurite() as azurite, patch.dict(os.environ, _environment(azurite)):
-        invocations, requests = asyncio.run(_run(corpus))
+    with Azurite() as azurite:
+        settings = {**sample_settings(), "AzureWebJobsStorage": azurite.connection_string}
+        # Nothing else of the environment: a proxy or another account in it would lead off this machine.
+        with patch.dict(os.environ, settings, clear=True):
+            invocations, requests = asyncio.run(_run(corpus))
     fastest = min(invocations, key=lambda invocation: invocation.total.wall)
     reads = sum(count for method, count in requests.items() if method in READS)
     steady: dict[str, Cell] = {
@@ -86,7 +87,7 @@ def measure(corpus: Corpus) -> list[Section]:
 
 async def _run(corpus: Corpus) -> tuple[list[Invocation], Multiset[str]]:
     """The invocations, and their requests to storage by HTTP method."""
-    worker = Worker(_APP)
+    worker = Worker(ROOT)
     await worker.start()
     try:
         for number in range(WARM_UP):
@@ -128,29 +129,11 @@ def _row(part: str, spent: Spent, total: Spent) -> dict[str, Cell]:
     }
 
 
-def _environment(azurite: Azurite) -> dict[str, str]:
-    """The settings of a local run."""
-    sample: dict[str, str] = json.loads((_APP / "local.settings.sample.json").read_text())["Values"]
-    return {**sample, "AzureWebJobsStorage": azurite.connection_string, "BucketStorage": ""}
-
-
 def _batch(events: Sequence[Event], number: int) -> tuple[dict[str, TypedData], dict[str, TypedData]]:
     """The events as the host sends them, with sequence numbers that come after the batch before."""
-    system = [
-        {
-            "SequenceNumber": number * len(events) + event.sequence,
-            "Offset": str(event.sequence),
-            "PartitionKey": None,
-            # Without a zone, as .NET writes a DateTime that does not know that it is UTC.
-            "EnqueuedTimeUtc": f"{event.enqueued:%Y-%m-%dT%H:%M:%S.%f}"[:-3],
-        }
-        for event in events
-    ]
-    metadata = {
-        "PartitionContext": TypedData(json=json.dumps({"PartitionId": "0", "EventHubName": "llm-logs"})),
-        "SystemPropertiesArray": TypedData(json=json.dumps(system)),
-    }
-    return {"events": protos.collection_bytes(event.body for event in events)}, metadata
+    later = [event._replace(sequence=number * len(events) + event.sequence) for event in events]
+    data, metadata = trigger_input("llm-logs", "$Default", 0, later)
+    return {"events": data}, metadata
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Watermark:
 
     def moved_by(self, events: Sequence[Event]) -> "Watermark":
         """The watermark after these events."""
-        return Watermark(events[-1].sequence, max(self.enqueued, *(microseconds(event.enqueued) for event in events)))
+        return Watermark(events[-1].sequence, max(self.enqueued, microseconds(max(event.enqueued for event in events))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Ma
 
 
 def _first_watermark(events: Sequence[Event]) -> Watermark:
-    return Watermark(events[-1].sequence, max(microseconds(event.enqueued) for event in events))
+    return Watermark(events[-1].sequence, microseconds(max(event.enqueued for event in events)))
 
 
 def _values(segment: Segment) -> dict[str, Value]:

@@ -96,7 +96,7 @@ class Counter:
             self._count_message(delta, event.sequence, decode(event.body))
         delta.counters.messages = len(events)
         if events:
-            lag_ms = (microseconds(now) - min(microseconds(event.enqueued) for event in events)) // 1000
+            lag_ms = (microseconds(now) - microseconds(min(event.enqueued for event in events))) // 1000
             delta.counters.lag_ms = max(lag_ms, 0)
         return delta
 
@@ -112,10 +112,10 @@ class Counter:
                 if rule.selects(record) and (problem := _count_record(delta, sequence, record, rule)):
                     flaw = _flaw_of(message, record, *problem)
                     flaws.setdefault(flaw.index, flaw)
-        for index, names in message.unreadable.items():
-            if self._matters(message.records[index], names):
-                detail = f"{', '.join(names)}: a value of another kind than this field has"
-                flaws.setdefault(index, Flaw(index, "unreadable_field", detail, _excerpt(message.records[index])))
+        for index, unreadable in message.unreadable.items():
+            if self._matters(message.records[index], unreadable.fields):
+                detail = f"{', '.join(unreadable.fields)}: a value of another kind than this field has"
+                flaws.setdefault(index, Flaw(index, "unreadable_field", detail, unreadable.excerpt))
         for flaw in flaws.values():
             delta.flaws.append(PlacedFlaw(sequence, flaw))
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1

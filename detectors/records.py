@@ -2,14 +2,16 @@
 
 Azure Monitor sends `{"records": [...]}`; a bare record and a bare array of records occur as well. Only the fields
 that some rule reads are decoded. The fast way hands a whole message to msgspec; a message that it refuses is read
-again record by record, so that no record is lost to a bad neighbour. Nothing here raises, whatever the bytes.
+again record by record, and if it is not even JSON, as far as `repair` can tell what it was. So no record is lost to
+a bad neighbour. Nothing here raises, whatever the bytes.
 
 Source of the fields: "Monitor Azure OpenAI", Azure Monitor resource log schema, and records seen in public
 samples of the Audit and RequestResponse categories.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -48,6 +50,12 @@ class Envelope(msgspec.Struct, gc=False):
     records: list[Record] | msgspec.UnsetType = msgspec.UNSET
 
 
+class RawEnvelope(msgspec.Struct, gc=False):
+    """An envelope whose records are read one by one."""
+
+    records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
 @dataclass(frozen=True, slots=True)
 class Flaw:
     """A record that is not counted, or not in full, and why.
@@ -66,19 +74,27 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Fields of a record that hold a value of a kind they cannot have, and the beginning of the record."""
+
+    fields: tuple[str, ...]
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What one message body holds.
 
     Attributes:
         records: in their order; a flawed one stands as an empty `Record`, so that places stay true.
         flaws: records that say nothing usable.
-        unreadable: by place, the fields that hold a value of a kind they cannot have. Whether that matters
-            depends on whether a rule selects the record.
+        unreadable: by place, fields that had to be left out. Whether that matters depends on whether a rule
+            selects the record.
     """
 
     records: Sequence[Record]
     flaws: Sequence[Flaw] = ()
-    unreadable: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
 
 
 EXCERPT_CHARACTERS = 4096
@@ -88,13 +104,16 @@ _NO_PROPERTIES = Properties()
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_record = msgspec.json.Decoder(Record).decode
+_decode_raw_envelope = msgspec.json.Decoder(RawEnvelope).decode
 _decode_array = msgspec.json.Decoder(list[Record]).decode
+_decode_raw_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_record = msgspec.json.Decoder(Record).decode
 _decode_properties = msgspec.json.Decoder(Properties).decode
 
 
 def decode(body: bytes) -> Message:
     """Read one message body of any bytes."""
+    body = repair.clean(body)
     try:
         if body[:1] == b"[":
             return Message(_decode_array(body))
@@ -119,7 +138,7 @@ def properties_of(record: Record) -> Properties | None:
 
 def _lenient_properties(text: str) -> Properties | None:
     try:
-        value = repair.parse(repair.clean(text.encode(errors="replace")))
+        value = repair.parse(text)
     except ValueError:
         return None
     unreadable: list[str] = []
@@ -128,29 +147,50 @@ def _lenient_properties(text: str) -> Properties | None:
 
 
 def _decode_one_by_one(body: bytes) -> Message:
-    """The slow way: every record on its own, after repairs that are certain."""
-    text = repair.clean(body)
-    try:
-        value = repair.parse(text)
-    except ValueError:
-        elements: Sequence[object] = list(repair.salvage(text))
-        if all(isinstance(element, repair.Broken) for element in elements):
-            return Message([_NO_RECORD], [Flaw(0, "not_json", "the message is not JSON", _excerpt(text))])
-    else:
-        elements = _elements(value)
+    """The slow way: every record on its own, so that a bad one costs only itself."""
     records: list[Record] = []
     flaws: list[Flaw] = []
-    unreadable: dict[int, tuple[str, ...]] = {}
-    for index, element in enumerate(elements):
-        if isinstance(element, dict):
+    unreadable: dict[int, Unreadable] = {}
+    for index, element in enumerate(_parsed(body)):
+        if isinstance(element, Record):
+            records.append(element)
+        elif isinstance(element, dict):
             record, fields = _lenient_record(element)
             records.append(record)
             if fields:
-                unreadable[index] = fields
+                unreadable[index] = Unreadable(fields, _excerpt(json.dumps(element)))
         else:
             records.append(_NO_RECORD)
             flaws.append(_flaw_of(index, element))
     return Message(records, flaws, unreadable)
+
+
+def _parsed(body: bytes) -> Iterable[object]:
+    """What stands in a message: records, other JSON values, and stretches that are no JSON."""
+    try:
+        raw = _decode_raw_array(body) if body[:1] == b"[" else _decode_raw_envelope(body).records
+    except _REFUSED:
+        raw = msgspec.UNSET
+    if raw is not msgspec.UNSET:
+        return map(_parsed_element, raw)
+    text = body.decode(errors="replace")
+    try:
+        return _elements(repair.parse(text))
+    except ValueError:
+        elements = list(repair.salvage(text))
+        broken_only = all(isinstance(element, repair.Broken) for element in elements)
+        return [repair.Broken(text)] if broken_only else elements
+
+
+def _parsed_element(raw: msgspec.Raw) -> object:
+    try:
+        return _decode_record(raw)
+    except _REFUSED:
+        text = bytes(raw).decode(errors="replace")
+        try:
+            return repair.parse(text)
+        except ValueError:
+            return repair.Broken(text)
 
 
 def _elements(value: object) -> Sequence[object]:

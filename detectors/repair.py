@@ -29,9 +29,9 @@ class Broken:
     text: str
 
 
-def clean(body: bytes) -> str:
-    """The text of a message without byte order mark, NULs and white space around it; bad UTF-8 becomes U+FFFD."""
-    return body.decode("utf-8", "replace").strip("\0 \t\r\n\ufeff")
+def clean(body: bytes) -> bytes:
+    """A message without byte order mark, NULs and white space around it."""
+    return body.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
 
 
 def parse(text: str) -> object:
@@ -40,8 +40,7 @@ def parse(text: str) -> object:
     Raises:
         ValueError: the text is not JSON and no certain repair makes it so.
     """
-    without_blobs = _BLOB.sub(" null", text)
-    for candidate in (text, without_blobs, _QUOTED.sub(_double_quoted, without_blobs)):
+    for candidate in _candidates(text):
         try:
             return _LENIENT.decode(candidate)
         except (ValueError, RecursionError):
@@ -70,6 +69,14 @@ def salvage(text: str) -> Iterator[dict[str, object] | Broken]:
             element = _repaired(text[position:end])
         yield element
         position = end
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """The text, then the text after more and more repairs, each made only when it is needed."""
+    yield text
+    without_blobs = _BLOB.sub(" null", text)
+    yield without_blobs
+    yield _QUOTED.sub(_double_quoted, without_blobs)
 
 
 def _repaired(stretch: str) -> dict[str, object] | Broken:

@@ -8,6 +8,9 @@ from detectors.records import Properties, Record
 from detectors.tally import Group, Tally
 
 Measure = Literal["count", "max_response_length", "avg_request_length"]
+Number = int | float
+"""A count stays whole on its way through JSON; `float` alone would make 100 into 100.0."""
+
 Severity = Literal["Informational", "Low", "Medium", "High"]
 
 
@@ -32,7 +35,7 @@ class Trigger:
 
     threshold: str
     measure: Measure
-    value: float
+    value: Number
     at_least: int
 
 
@@ -89,7 +92,7 @@ class Rule:
         return reached if self.requires == "any" or len(reached) == len(self.thresholds) else ()
 
 
-def measure(tally: Tally, what: Measure) -> float | None:
+def measure(tally: Tally, what: Measure) -> Number | None:
     """The value of a measure; None if no record carried what it is made of."""
     match what:
         case "count":

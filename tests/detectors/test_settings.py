@@ -1,0 +1,363 @@
+"""Settings: every one is read, every problem is told at once with its fix, and no secret is ever shown."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from detectors.errors import SettingsError
+from detectors.rules import CATALOGUE
+from detectors.settings import Settings, setting_of
+from detectors.table_storage import StorageConnection
+
+SAMPLE = Path(__file__).parents[2] / "local.settings.sample.json"
+REQUIRED = {
+    "EVENT_HUB_NAME": "llm-logs",
+    "EVENT_HUB_CONSUMER_GROUP": "detector",
+    "EVALUATION_SCHEDULE": "45 */10 * * * *",
+    "EventHubConnection__fullyQualifiedNamespace": "logs.servicebus.windows.net",
+    "AzureWebJobsStorage__accountName": "detectorstore",
+}
+INGESTION = {
+    "LOGS_INGESTION_ENDPOINT": "https://llm-abc1.eastus-1.ingest.monitor.azure.com",
+    "LOGS_INGESTION_RULE_ID": "dcr-0123456789abcdef0123456789abcdef",
+}
+CLIENT_ID = "7d9e0f1a-2b3c-4d5e-8f60-718293a4b5c6"
+SECRET = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudC1vZi1ub2JvZHk="
+CONNECTIONS = ("AzureWebJobsStorage", "BucketStorage", "EventHubConnection")
+
+
+class Recording(Mapping[str, str]):
+    """An environment that writes down for which names it was asked."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return self._env[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._env)
+
+    def __len__(self) -> int:
+        return len(self._env)
+
+
+def _read(changes: Mapping[str, str] | None = None, *, without: str = "") -> Settings:
+    """The settings of a complete environment with changes; `without` takes away what starts with it."""
+    env = {name: value for name, value in REQUIRED.items() if not without or not name.startswith(without)}
+    return Settings.from_env({**env, **(changes or {})})
+
+
+def _problems(changes: Mapping[str, str] | None = None, *, without: str = "") -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as raised:
+        _read(changes, without=without)
+    return raised.value.problems
+
+
+def _sample() -> dict[str, str]:
+    values: dict[str, str] = json.loads(SAMPLE.read_text())["Values"]
+    return values
+
+
+def test_every_setting_is_read() -> None:
+    """None of them at its default."""
+    settings = Settings.from_env(
+        {
+            "EVENT_HUB_NAME": "other-logs",
+            "EVENT_HUB_CONSUMER_GROUP": "llm-detector",
+            "EVALUATION_SCHEDULE": "15 5-59/10 * * * *",
+            "EventHubConnection": "Endpoint=sb://logs.servicebus.windows.net/;SharedAccessKey=k",
+            "BucketStorage": "AccountName=store;AccountKey=a2V5",
+            **INGESTION,
+            "LOGS_INGESTION_STREAM": "Custom-Findings_CL",
+            "LOGS_INGESTION_HEALTH_STREAM": "Custom-Health_CL",
+            "MODEL_THEFT__COUNT": "7",
+            "MODEL_THEFT__RESPONSE_LENGTH": "2000",
+            "BUCKET_RETENTION_HOURS": "48",
+            "EVALUATION_SHARDS": "16",
+            "QUARANTINE_EXCERPT_CHARACTERS": "0",
+        }
+    )
+    assert settings == Settings(
+        event_hub_name="other-logs",
+        consumer_group="llm-detector",
+        evaluation_schedule="15 5-59/10 * * * *",
+        storage=StorageConnection(connection_string="AccountName=store;AccountKey=a2V5"),
+        ingestion_endpoint="https://llm-abc1.eastus-1.ingest.monitor.azure.com",
+        ingestion_rule_id="dcr-0123456789abcdef0123456789abcdef",
+        findings_stream="Custom-Findings_CL",
+        health_stream="Custom-Health_CL",
+        thresholds={"model_theft": {"count": 7, "response_length": 2000}},
+        retention=timedelta(hours=48),
+        shards=16,
+        quarantine_characters=0,
+    )
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    """Only the hub, the schedule and two connections must be given."""
+    settings = _read()
+    assert settings == Settings(
+        event_hub_name="llm-logs",
+        consumer_group="detector",
+        evaluation_schedule="45 */10 * * * *",
+        storage=StorageConnection(table_endpoint="https://detectorstore.table.core.windows.net"),
+        ingestion_endpoint=None,
+        ingestion_rule_id=None,
+        findings_stream="Custom-LlmThreatFindings_CL",
+        health_stream="Custom-LlmDetectorHealth_CL",
+        thresholds={
+            rule.id: {threshold.name: threshold.at_least for threshold in rule.thresholds} for rule in CATALOGUE
+        },
+        retention=timedelta(hours=25),
+        shards=4,
+        quarantine_characters=1024,
+    )
+
+
+@pytest.mark.parametrize("name", ["EVENT_HUB_NAME", "EVENT_HUB_CONSUMER_GROUP", "EVALUATION_SCHEDULE"])
+def test_what_a_binding_names_must_be_set(name: str) -> None:
+    """The host looks up `%NAME%` itself and knows no default of ours: without it the function does not start."""
+    (problem,) = _problems(without=name)
+    assert problem.startswith(f"{name} is not set: give it ")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_setting_is_not_set(blank: str) -> None:
+    """As the portal and local.settings.json leave it; what has a default has it, what has none is asked for."""
+    optional = {*_sample(), *INGESTION, "BucketStorage", "BucketStorage__credential", "MODEL_THEFT__COUNTS"}
+    assert _read(dict.fromkeys(optional - {*REQUIRED, "AzureWebJobsStorage"}, blank)) == _read()
+    assert len(_problems(dict.fromkeys(REQUIRED, blank))) == len(REQUIRED)
+
+
+def test_white_space_around_a_value_does_not_matter() -> None:
+    """It is pasted more often than meant."""
+    assert _read({name: f" {value}\n" for name, value in REQUIRED.items()}) == _read()
+
+
+def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
+    """A deployment is put right in one go."""
+    broken = {
+        "EVENT_HUB_NAME": "llm/logs",
+        "EVENT_HUB_CONSUMER_GROUP": "$default group",
+        "EVALUATION_SCHEDULE": "*/10 * * * *",
+        "EventHubConnection__fullyQualifiedNamespace": "",
+        "AzureWebJobsStorage__accountName": "",
+        "AzureWebJobsStorage__credential": "password",
+        "LOGS_INGESTION_ENDPOINT": "http://insecure.example",
+        "LOGS_INGESTION_RULE_ID": "my-rule",
+        "LOGS_INGESTION_STREAM": "LlmThreatFindings_CL",
+        "LOGS_INGESTION_HEALTH_STREAM": "Custom-Llm Health",
+        "MODEL_THEFT__COUNT": "many",
+        "MODEL_THEFT__RESPONSE_LENGTH": "-1",
+        "MODEL_THEFT__COUNTS": "5",
+        "BUCKET_RETENTION_HOURS": "24",
+        "EVALUATION_SHARDS": "17",
+        "QUARANTINE_EXCERPT_CHARACTERS": "1e3",
+    }
+    problems = _problems(broken)
+    assert len(problems) == len(broken)
+    for name in broken:
+        about = [problem for problem in problems if problem.startswith(name.removesuffix("__accountName"))]
+        assert about, name
+        assert any("give" in problem or "there is" in problem for problem in about), about
+    with pytest.raises(SettingsError, match="16 setting"):
+        _read(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [
+        ("EVENT_HUB_NAME", "a b", "the name of an Event Hub"),
+        ("EVENT_HUB_NAME", "logs-", "the name of an Event Hub"),
+        ("EVENT_HUB_NAME", "x" * 257, "the name of an Event Hub"),
+        ("EVENT_HUB_NAME", "hub|1", "the name of an Event Hub"),
+        ("EVENT_HUB_CONSUMER_GROUP", "my group", "a consumer group"),
+        ("EVALUATION_SCHEDULE", "00:10:00", "six NCRONTAB fields"),
+        ("EVALUATION_SCHEDULE", "0 45 */10 * * * *", "six NCRONTAB fields"),
+        ("LOGS_INGESTION_STREAM", "Custom-", "Custom-<table>"),
+        ("LOGS_INGESTION_HEALTH_STREAM", "Microsoft-Event", "Custom-<table>"),
+        ("MODEL_THEFT__COUNT", "0", "a whole number from 1 to"),
+        ("MODEL_THEFT__COUNT", "1.5", "a whole number from 1 to"),
+        ("MODEL_THEFT__COUNT", "١٠٠", "a whole number from 1 to"),
+        ("MODEL_THEFT__COUNT", "9" * 30, "a whole number from 1 to"),
+        ("MODEL_THEFT__RESPONSE_LENGTH", "1_000_000", "a whole number from 1 to"),
+        ("BUCKET_RETENTION_HOURS", "337", "a whole number from 25 to 336"),
+        ("EVALUATION_SHARDS", "0", "a whole number from 1 to 16"),
+        ("QUARANTINE_EXCERPT_CHARACTERS", "4097", "a whole number from 0 to 4096"),
+        ("AzureWebJobsStorage__tableServiceUri", "store.table.core.windows.net", "https://<account>"),
+        ("AzureWebJobsStorage__tableServiceUri", "https://[", "https://<account>"),
+        ("AzureWebJobsStorage__tableServiceUri", "https://store.table.core.windows.net/?sv=1", "https://<account>"),
+        ("AzureWebJobsStorage__accountName", "Store.Account", "the name of a storage account"),
+        ("AzureWebJobsStorage__clientId", "detector-identity", "client id"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_named_with_its_fix(name: str, value: str, fix: str) -> None:
+    """One sentence that says which setting, and what it wants."""
+    (problem,) = _problems({name: value})
+    assert problem.startswith(name)
+    assert fix in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("EVENT_HUB_NAME", ["a", "x" * 256, "a.b_c-d"]),
+        ("EVENT_HUB_CONSUMER_GROUP", ["$Default", "a", "team.llm_1-x"]),
+        ("EVALUATION_SCHEDULE", ["0 0,10,20 * * * MON-FRI", "45 */10 * * Jan-Dec *"]),
+        ("MODEL_THEFT__COUNT", ["1", "007", str(2**53)]),
+        ("BUCKET_RETENTION_HOURS", ["25", "336"]),
+        ("EVALUATION_SHARDS", ["1", "16"]),
+        ("QUARANTINE_EXCERPT_CHARACTERS", ["0", "4096"]),
+        ("LOGS_INGESTION_STREAM", ["Custom-A", "Custom-My_Table_CL"]),
+    ],
+)
+def test_values_up_to_the_edges_are_taken(name: str, values: list[str]) -> None:
+    """The limits themselves are inside."""
+    for value in values:
+        _read({name: value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MODEL_THEFT__COUNTS",
+        "MODEL_THEFT__",
+        "MODEL_THEFT__RESPONSELENGTH",
+        "model_theft__count",
+        "MODEL_THEFT_COUNT",
+        "MODEL_THEFT___COUNT",
+    ],
+)
+def test_a_misspelt_threshold_is_refused(name: str) -> None:
+    """Otherwise the default would stay in force and nobody would know."""
+    (problem,) = _problems({name: "5"})
+    assert problem.startswith(f"{name} names no threshold")
+    assert "MODEL_THEFT__COUNT, MODEL_THEFT__RESPONSE_LENGTH" in problem
+
+
+def test_a_threshold_has_a_setting_derived_from_its_names() -> None:
+    """Rule and threshold, upper case, two underscores between."""
+    assert setting_of("model_theft", "response_length") == "MODEL_THEFT__RESPONSE_LENGTH"
+
+
+@pytest.mark.parametrize(
+    ("env", "endpoint"),
+    [
+        ({"X__accountName": "store"}, "https://store.table.core.windows.net"),
+        ({"X__tableServiceUri": "https://s.table.core.usgovcloudapi.net"}, "https://s.table.core.usgovcloudapi.net"),
+        ({"X__tableServiceUri": "https://127.0.0.1:10002/store"}, "https://127.0.0.1:10002/store"),
+        ({"X__accountName": "store", "X__tableServiceUri": "https://t.example/"}, "https://t.example/"),
+        ({"X__accountName": "store", "X": "AccountName=a;AccountKey=b"}, "https://store.table.core.windows.net"),
+    ],
+)
+@pytest.mark.parametrize("name", ["BucketStorage", "AzureWebJobsStorage"])
+def test_storage_is_reached_by_identity(name: str, env: Mapping[str, str], endpoint: str) -> None:
+    """By account name or address; a key beside it is not used."""
+    named = {key.replace("X", name): value for key, value in env.items()}
+    assert _read(named, without="AzureWebJobs").storage == StorageConnection(table_endpoint=endpoint)
+
+
+def test_an_identity_can_be_chosen() -> None:
+    """`__credential` asks for the managed identity alone, `__clientId` for a user-assigned one."""
+    chosen = {"AzureWebJobsStorage__credential": "managedidentity", "AzureWebJobsStorage__clientId": CLIENT_ID}
+    storage = _read(chosen).storage
+    assert (storage.managed_identity, storage.client_id) == (True, CLIENT_ID)
+
+
+def test_bucket_storage_wins_over_the_storage_of_the_app() -> None:
+    """Whatever of it is set, nothing is mixed in from the other."""
+    both = {"AzureWebJobsStorage__clientId": CLIENT_ID, "BucketStorage": "UseDevelopmentStorage=true"}
+    assert _read(both).storage == StorageConnection(connection_string="UseDevelopmentStorage=true")
+    problem, *others = _problems({"BucketStorage__credential": "managedidentity"})
+    assert not others
+    assert problem.startswith("BucketStorage is not set: give BucketStorage__tableServiceUri https://")
+
+
+@pytest.mark.parametrize("text", ["store", "AccountKey=b2s=", "AccountName=store", "DefaultEndpointsProtocol=https"])
+def test_what_is_no_connection_string_is_refused(text: str) -> None:
+    """Found at start, not when the first batch comes."""
+    (problem,) = _problems({"AzureWebJobsStorage": text}, without="AzureWebJobs")
+    assert problem.startswith("AzureWebJobsStorage is no storage connection string")
+
+
+@pytest.mark.parametrize("missing", sorted(INGESTION))
+def test_the_ingestion_endpoint_and_its_rule_come_together(missing: str) -> None:
+    """One without the other is a mistake; neither is a local run."""
+    assert _read(INGESTION).ingestion_rule_id == INGESTION["LOGS_INGESTION_RULE_ID"]
+    (problem,) = _problems({name: value for name, value in INGESTION.items() if name != missing})
+    assert missing in problem
+    assert "neither" in problem
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"AccountName=s;AccountKey={SECRET};EndpointSuffix=core.windows.net",
+        f"DefaultEndpointsProtocol=https;AccountName=s;AccountKey={SECRET}",
+        f"Endpoint=sb://s/;SharedAccessKeyName=r;SharedAccessKey={SECRET}",
+        f"https://s.table.core.windows.net/?sig={SECRET}",
+        f"https://:{SECRET}@s.example/",
+        SECRET,
+    ],
+)
+def test_a_secret_is_never_shown_in_whichever_setting_it_stands(value: str) -> None:
+    """A key pasted into the wrong setting would end up in a log."""
+    names = {*_sample(), *INGESTION, *REQUIRED, *CONNECTIONS}
+    names |= {f"{base}__{key}" for base in CONNECTIONS for key in ("tableServiceUri", "credential", "clientId")}
+    for name in sorted(names):
+        try:
+            shown = repr(_read({name: value}))
+        except SettingsError as error:
+            shown = f"{error} {error!r}"
+        assert SECRET[:8] not in shown, name
+
+
+def test_an_innocent_value_is_shown() -> None:
+    """Whoever reads the message sees what was set."""
+    assert "'llm logs'" in _problems({"EVENT_HUB_NAME": "llm logs"})[0]
+    (problem,) = _problems({"EVENT_HUB_NAME": "x=" * 200})
+    assert "400 characters" in problem
+
+
+def _base(name: str) -> str:
+    """The connection that a setting belongs to, or the setting itself."""
+    connection = name.partition("__")[0]
+    return connection if connection in CONNECTIONS else name
+
+
+def test_the_sample_names_exactly_the_settings_that_are_read() -> None:
+    """Both ways: none is missing, none is left over; a connection has several settings, and one of them will do."""
+    asked: set[str] = set()
+    for env in ({}, {"BucketStorage__credential": "managedidentity"}):
+        recording = Recording(env)
+        with suppress(SettingsError):
+            Settings.from_env(recording)
+        asked |= recording.asked
+    of_the_host = {"FUNCTIONS_WORKER_RUNTIME"}
+    assert {_base(name) for name in asked} == {_base(name) for name in _sample()} - of_the_host
+
+
+def test_the_sample_is_valid_and_holds_the_defaults() -> None:
+    """Leaving out what has a default changes nothing."""
+    sample = _sample()
+    settings = Settings.from_env(sample)
+    with_default = set()
+    for name in sample:
+        with suppress(SettingsError):
+            assert Settings.from_env({other: sample[other] for other in sample if other != name}) == settings, name
+            with_default.add(name)
+    required = {
+        "EVENT_HUB_NAME",
+        "EVENT_HUB_CONSUMER_GROUP",
+        "EVALUATION_SCHEDULE",
+        "EventHubConnection__fullyQualifiedNamespace",
+        "AzureWebJobsStorage",
+    }
+    assert set(sample) - with_default == required

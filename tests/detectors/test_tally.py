@@ -1,0 +1,150 @@
+"""Tallies: the same records give the same tally, however they are cut and in whatever order cuts are merged."""
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.records import MAX_WHOLE
+from detectors.tally import Lengths, Tally
+
+
+class Seen(NamedTuple):
+    """What one record adds."""
+
+    sequence: int
+    time: int | None
+    request_length: int | None
+    response_length: int | None
+    caller: str | None
+
+
+lengths = st.none() | st.integers(0, 5000) | st.integers(0, MAX_WHOLE) | st.just(MAX_WHOLE)
+seen = st.builds(
+    Seen,
+    sequence=st.integers(0, 2**40),
+    time=st.none() | st.integers(-(10**15), 10**16),
+    request_length=lengths,
+    response_length=lengths,
+    caller=st.none() | st.sampled_from(["", *"abcdefgh"]),
+)
+records = st.lists(seen, max_size=30)
+
+
+def _tally(of: Sequence[Seen]) -> Tally:
+    tally = Tally()
+    for record in of:
+        tally.add(**record._asdict())
+    return tally
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[list[Seen], list[list[Seen]]]:
+    """Records in their order, and the same cut into batches, empty ones too."""
+    of = draw(records)
+    places = sorted(draw(st.lists(st.integers(0, len(of)), max_size=6)))
+    return of, [of[start:end] for start, end in pairwise([0, *places, len(of)])]
+
+
+def _stored(batches: Sequence[Sequence[Seen]], max_callers: int) -> Tally:
+    """Batch after batch merged into what is stored, as a bucket does it."""
+    return reduce(lambda known, batch: known.merged(_tally(batch), max_callers=max_callers), batches, Tally())
+
+
+def test_a_record_is_counted_with_everything_it_carries() -> None:
+    """Each field has its place, and what is missing has none."""
+    of = [
+        Seen(7, 2000, 10, None, "a"),
+        Seen(5, None, 30, 4, "b"),
+        Seen(6, 1000, None, 9, "a"),
+        Seen(9, 1500, None, 0, None),
+    ]
+    assert _tally(of) == Tally(
+        count=4,
+        requests=Lengths(records=2, total=40, largest=30),
+        responses=Lengths(records=3, total=13, largest=9),
+        first_time=1000,
+        last_time=2000,
+        first_sequence=5,
+        last_sequence=9,
+        callers={"a": 2, "b": 1},
+        other_callers=0,
+    )
+
+
+@given(records, records, records)
+def test_merging_is_associative(one: list[Seen], two: list[Seen], three: list[Seen]) -> None:
+    """Brackets do not matter, not even for the order in which callers stand."""
+    a, b, c = _tally(one), _tally(two), _tally(three)
+    left, right = a.merged(b).merged(c), a.merged(b.merged(c))
+    assert left == right
+    assert list(left.callers) == list(right.callers)
+
+
+@given(records)
+def test_an_empty_tally_changes_nothing(of: list[Seen]) -> None:
+    """From either side."""
+    tally = _tally(of)
+    assert Tally().merged(tally) == tally == tally.merged(Tally())
+
+
+@given(records, records)
+def test_merging_is_commutative_but_for_the_order_of_callers(one: list[Seen], two: list[Seen]) -> None:
+    """Partitions have no order among them."""
+    assert _tally(one).merged(_tally(two)) == _tally(two).merged(_tally(one))
+
+
+@given(cuts())
+def test_adding_one_by_one_equals_merging_any_cuts(case: tuple[list[Seen], list[list[Seen]]]) -> None:
+    """What a delivery brings together has no influence."""
+    of, batches = case
+    merged = reduce(Tally.merged, map(_tally, batches), Tally())
+    assert merged == _tally(of)
+    assert list(merged.callers) == list(_tally(of).callers)
+
+
+@settings(max_examples=200)
+@given(case=cuts(), room=st.integers(0, 5))
+def test_the_callers_kept_do_not_depend_on_the_cuts(case: tuple[list[Seen], list[list[Seen]]], room: int) -> None:
+    """First come, first kept; the others are counted together, and none is lost."""
+    of, batches = case
+    stored = _stored(batches, room)
+    assert stored == _stored([[record] for record in of], room)
+    known = [record.caller for record in of if record.caller is not None]
+    assert list(stored.callers) == list(dict.fromkeys(known))[:room]
+    assert sum(stored.callers.values()) + stored.other_callers == len(known)
+    assert all(stored.callers[caller] == known.count(caller) for caller in stored.callers)
+
+
+def test_a_caller_that_is_kept_is_counted_on_when_the_room_is_full() -> None:
+    """And `other_callers` above 0 tells that some are missing."""
+    stored = _stored([[Seen(1, None, None, None, caller)] for caller in "abcaba"], 2)
+    assert (stored.callers, stored.other_callers) == ({"a": 3, "b": 2}, 1)
+
+
+def test_a_total_stops_at_the_largest_number() -> None:
+    """It must fit into storage; the count of records goes on."""
+    of = [Seen(1, None, MAX_WHOLE - 1, MAX_WHOLE, None), Seen(2, None, 5, MAX_WHOLE, None)]
+    full = _tally(of)
+    assert full.requests == Lengths(2, MAX_WHOLE, MAX_WHOLE - 1)
+    assert full.responses == Lengths(2, MAX_WHOLE, MAX_WHOLE)
+    assert full.merged(full).requests == Lengths(4, MAX_WHOLE, MAX_WHOLE - 1)
+
+
+@given(records)
+def test_a_tally_survives_storage(of: list[Seen]) -> None:
+    """Packed and unpacked it is the same, whatever was added to it."""
+    tally = _tally(of)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(tally), type=Tally) == tally
+
+
+@given(records, records)
+def test_merging_leaves_both_sides_as_they_were(one: list[Seen], two: list[Seen]) -> None:
+    """Nor does what is added to the result later reach back into them."""
+    a, b = _tally(one), _tally(two)
+    a.merged(b).add(sequence=0, time=0, request_length=1, response_length=1, caller="later")
+    assert (a, b) == (_tally(one), _tally(two))
