@@ -44,7 +44,7 @@ def trigger_input(
 ) -> tuple[TypedData, dict[str, TypedData]]:
     """The input of a batch, and its trigger metadata."""
     # A .NET DateTime of unspecified kind is written without an offset; the times are UTC all the same.
-    enqueued = [event.enqueued.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] for event in events]
+    enqueued = [event.enqueued.strftime("%Y-%m-%dT%H:%M:%S.%f") for event in events]
     offsets = [str(event.sequence * BYTES_APART) for event in events]
     context = {
         "IsCheckpointingAfterInvocation": True,
