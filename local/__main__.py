@@ -28,7 +28,7 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 1 if counts or functions were wrong, 2 for a call that cannot be taken."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     _quiet_logs()
     console = Console(stderr=options.format == "ndjson")
     try:
@@ -121,7 +121,8 @@ def _check(outcome: Outcome, truth: Truth, console: Console) -> bool:
     return exact
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(
         prog="python -m local",
         description="Runs the functions on this machine, as they are deployed, with Azurite and a loopback endpoint.",
@@ -137,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--format", choices=("table", "ndjson"), default="table", help="of findings")
     run.add_argument("--file", type=Path, help="a message body or a record on each line, instead of generated ones")
     run.add_argument("--partitions", type=_positive, default=4, help="of the Event Hub (default: 4)")
-    run.add_argument("--batch-size", type=_positive, default=200, help="events in an invocation (default: 200)")
+    run.add_argument("--batch-size", type=_positive, default=100, help="events in an invocation (default: 100)")
     run.add_argument("--redeliver", type=_share, default=0.0, help="share of batches that repeat events (0 to 1)")
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an app setting; repeatable")
     return parser

@@ -78,7 +78,7 @@ class Play:
         messages: Iterable[Message],
         *,
         settings: Mapping[str, str] | None = None,
-        batch_size: int = 200,
+        batch_size: int = 100,
         faults: Faults | None = None,
     ) -> None:
         self.partitions: dict[int, Partition] = {}
@@ -86,7 +86,7 @@ class Play:
             partition = self.partitions.setdefault(message.partition, Partition(message.partition))
             partition.append(message.enqueued, message.body)
         self._settings = dict(settings or {})
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._faults = faults or Faults()
         self._rng = Random(self._faults.seed)
         self._outcome = Outcome()
@@ -130,7 +130,7 @@ class Play:
     def _arrive(self, host: LocalHost, until: datetime) -> bool:
         """Hand over what arrived before a time; whether the host died doing so."""
         for partition in self.partitions.values():
-            for batch in partition.batches(self._batch_size, until):
+            for batch in partition.batches(self.batch_size, until):
                 again = self._again(partition)
                 host.now = batch[-1].enqueued + DELIVERY_DELAY
                 host.ingest(partition.number, [*again, *batch])
@@ -145,7 +145,7 @@ class Play:
     def _again(self, partition: Partition) -> Sequence[Event]:
         if self._rng.random() >= self._faults.redelivered:
             return []
-        first = max(partition.checkpoint - self._rng.randint(1, self._batch_size), 0)
+        first = max(partition.checkpoint - self._rng.randint(1, self.batch_size), 0)
         return partition.events[first : partition.checkpoint]
 
     def _is_silent(self, window_end: datetime) -> bool:

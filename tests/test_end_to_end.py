@@ -43,9 +43,9 @@ class Cloud:
     monitor: Monitor
 
     @contextmanager
-    def host(self, *, shuffle: Random | None = None, **settings: str) -> Iterator[LocalHost]:
+    def host(self, settings: Mapping[str, str] | None = None, *, shuffle: Random | None = None) -> Iterator[LocalHost]:
         """One life of the functions, with settings over those of the sample."""
-        environment = {"AzureWebJobsStorage": self.connection_string, **self.monitor.environment(), **settings}
+        environment = {"AzureWebJobsStorage": self.connection_string, **self.monitor.environment(), **(settings or {})}
         with LocalHost(environment, START, shuffle) as host:
             yield host
 
@@ -164,7 +164,7 @@ def test_thresholds_hold_to_the_last_one(cloud: Cloud, count: int, length: int, 
 
 def test_thresholds_come_from_the_settings(cloud: Cloud) -> None:
     """A SOC tunes without a new version of the code."""
-    with cloud.host(MODEL_THEFT__COUNT="3") as host:
+    with cloud.host({"MODEL_THEFT__COUNT": "3"}) as host:
         host.ingest(0, [event(1, *[list_key()] * 3)])
         host.tick(_at(10) + TICK)
     assert cloud.findings[0]["Triggers"] == [{"Name": "count", "Measure": "count", "Value": 3, "Threshold": 3}]
@@ -408,7 +408,7 @@ def test_without_an_endpoint_findings_are_lines_of_the_log(cloud: Cloud, caplog:
 def test_bad_settings_stop_the_app_at_start_with_every_problem(cloud: Cloud) -> None:
     """Not at three in the morning, and not one at a time."""
     settings = {"EVENT_HUB_NAME": "", "MODEL_THEFT__COUNT": "many", "EVALUATION_SHARDS": "0"}
-    with pytest.raises(WorkerStartError) as error, cloud.host(**settings):
+    with pytest.raises(WorkerStartError) as error, cloud.host(settings):
         pass
     for name in settings:
         assert name in str(error.value)
@@ -420,12 +420,12 @@ def test_managed_identity_reaches_storage_and_endpoint(monitor: Monitor) -> None
         cloud = Cloud("", monitor)
         for rows in monitor.rows.values():
             rows.clear()
-        identity: Mapping[str, str] = {
+        identity = {
             "AzureWebJobsStorage__tableServiceUri": storage.endpoint,
             "AzureWebJobsStorage__credential": "managedidentity",
             "AzureWebJobsStorage__clientId": "3f0d9c1e-0000-4000-8000-000000000001",
         }
-        with cloud.host(**identity) as host:
+        with cloud.host(identity) as host:
             host.ingest(0, [event(1, *[list_key()] * 100)])
             host.tick(_at(10) + TICK)
         assert _statuses(cloud.findings) == ["New"]

@@ -1,0 +1,110 @@
+"""What the documents say is what the code does."""
+
+import json
+import re
+import shlex
+
+import pytest
+
+from detectors.findings import Finding, columns
+from detectors.health import Heartbeat
+from detectors.rules import CATALOGUE
+from local.__main__ import build_parser
+from local.host import ROOT, SAMPLE
+from local.play import Play
+
+README = (ROOT / "README.md").read_text()
+
+
+def _chapter(title: str) -> str:
+    """The text of a chapter, up to the next one of its level or a higher one."""
+    level = title.count("#")
+    return re.split(rf"^#{{2,{level}}} ", README.split(f"\n{title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The cells of a Markdown table's body."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize(("chapter", "table"), [("## Findings", Finding), ("## Heartbeats", Heartbeat)])
+def test_the_columns_in_the_readme_are_those_that_are_posted(chapter: str, table: type[Finding | Heartbeat]) -> None:
+    """Names, types and order."""
+    assert {row[0]: row[1] for row in _rows(_chapter(chapter))} == columns(table)
+    assert [row[0] for row in _rows(_chapter(chapter))] == list(columns(table))
+
+
+def test_the_settings_in_the_readme_are_those_of_the_sample() -> None:
+    """Each setting once, with the default that the sample shows."""
+    sample = json.loads(SAMPLE.read_text())["Values"]
+    documented = {row[0].strip("`"): row[1].strip("`") for row in _rows(_chapter("## Settings"))}
+    named = {name.split("__fully")[0] for name in sample} - {"FUNCTIONS_WORKER_RUNTIME"}
+    assert set(documented) == named
+    fixed = {name: value for name, value in documented.items() if value not in {"required", "none"}}
+    assert {name: sample[name] for name in fixed if name not in {"EVENT_HUB_CONSUMER_GROUP", "BucketStorage"}} == {
+        name: value for name, value in fixed.items() if name not in {"EVENT_HUB_CONSUMER_GROUP", "BucketStorage"}
+    }
+
+
+def test_the_rules_in_the_readme_are_those_of_the_catalogue() -> None:
+    """With their numbers."""
+    rows = _rows(_chapter("## What it detects, and what it cannot see"))
+    assert len(rows) == len(CATALOGUE)
+    for rule, (name, fires, severity) in zip(CATALOGUE, rows, strict=True):
+        assert name == f"{rule.name} (`{rule.id}`)"
+        assert severity == f"{rule.severity}, risk {rule.risk_score}"
+        assert all(f"{threshold.at_least:,}" in fires for threshold in rule.thresholds)
+
+
+def test_the_host_settings_in_the_readme_are_those_of_host_json() -> None:
+    """Every setting of an extension is explained, with its value."""
+    extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
+    values = {**extensions["eventHubs"], **extensions["durableTask"]}
+    values["initialOffsetOptions"] = values["initialOffsetOptions"]["type"]
+    documented = {name.strip("` "): row[1] for row in _rows(_chapter("### host.json")) for name in row[0].split(",")}
+    assert documented == {name: str(value) for name, value in values.items()}
+
+
+def test_local_runs_cut_batches_as_host_json_does() -> None:
+    """A local run stands for production."""
+    size = json.loads((ROOT / "host.json").read_text())["extensions"]["eventHubs"]["maxEventBatchSize"]
+    assert build_parser().parse_args(["run"]).batch_size == size
+    assert Play([]).batch_size == size
+
+
+def test_the_paths_in_the_readme_exist() -> None:
+    """The layout names no ghosts, and no module of the product is left out."""
+    named = {path.strip("` ") for row in _rows(_chapter("## Layout")) for path in row[0].split(",")}
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    modules = {f"detectors/{path.name}" for path in (ROOT / "detectors").glob("*.py")} - {"detectors/__init__.py"}
+    assert modules - named == set()
+
+
+def test_the_commands_in_the_readme_can_be_taken() -> None:
+    """Targets that make knows, arguments that the command line knows."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"`?make (\w+)`?", README)
+    assert {"demo", "test", "bench"} <= set(targets)
+    assert [target for target in targets if f"\n{target}:" not in makefile] == []
+    commands = re.findall(r"^python -m local (.*)$", README, flags=re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        build_parser().parse_args(shlex.split(command))
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    """What users are told to run is what guards every change."""
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test"
+
+
+def test_nothing_but_the_app_is_published() -> None:
+    """What is not listed in .funcignore goes to Azure: only what runs there may."""
+    ignored = [line for line in (ROOT / ".funcignore").read_text().splitlines() if line and not line.startswith("#")]
+    tracked = {path.name for path in ROOT.iterdir() if path.name not in {".git", "node_modules"}}
+    published = {
+        name
+        for name in tracked
+        if not any(re.fullmatch(entry.replace(".", r"\.").replace("*", ".*"), name) for entry in ignored)
+    }
+    assert published == {"function_app.py", "detectors", "host.json", "requirements.txt"}
