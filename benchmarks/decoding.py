@@ -9,7 +9,7 @@ import msgspec
 
 from benchmarks.corpus import START, Corpus
 from benchmarks.report import Column, Section
-from detectors.counting import Counter
+from detectors.counting import BatchCounter
 from detectors.records import Envelope
 from detectors.rules import CATALOGUE
 from detectors.rules.model_theft import MODEL_THEFT
@@ -60,7 +60,7 @@ def measure(corpus: Corpus) -> Section:
 
 
 def _ours(corpus: Corpus) -> Readings:
-    counter = Counter(CATALOGUE)
+    counter = BatchCounter(CATALOGUE)
     found: collections.Counter[str] = collections.Counter()
     for batch in corpus.batches():
         for key, tally in counter.count(batch, START).tallies.items():
@@ -97,7 +97,7 @@ def _memory_read(corpus: Corpus) -> None:
 
 _LIMIT = "bare msgspec, loop by hand"
 _CONTENDERS: dict[str, Callable[[Corpus], Readings | None]] = {
-    "ours: Counter.count": _ours,
+    "ours: BatchCounter.count": _ours,
     _LIMIT: _bare_msgspec,
     "standard library json, dicts": _standard_library,
     "memory read": _memory_read,

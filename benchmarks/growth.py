@@ -8,7 +8,7 @@ from benchmarks.corpus import START, event
 from benchmarks.report import Cell, Column, Section
 from benchmarks.stopwatch import measured
 from detectors.buckets import BucketStore
-from detectors.counting import Counter
+from detectors.counting import BatchCounter
 from detectors.events import Event, Source
 from detectors.ingest import Ingest
 from detectors.quarantine import Quarantine
@@ -22,7 +22,7 @@ CALLERS = 3
 GROUPS_PER_BATCH = 20
 ADDS = 50
 
-_SOURCE = Source("llm-logs", "0")
+_SOURCE = Source("local.servicebus.windows.net", "llm-logs", "0")
 _GROUPS_PER_SUBSCRIPTION = 10
 _TIME = "2026-03-02T07:59:58.1234567Z"
 _COLUMNS = (
@@ -52,7 +52,7 @@ def measure() -> Section:
 def _row(groups: int) -> dict[str, Cell]:
     table = MemoryTable()
     ingest = Ingest(
-        BucketStore(table), Quarantine(table, excerpt_characters=0), Counter(CATALOGUE), clock=lambda: START
+        BucketStore(table), Quarantine(table, excerpt_characters=0), BatchCounter(CATALOGUE), clock=lambda: START
     )
     messages = list(_messages(groups))
     filling = [event(sequence, records) for sequence, records in enumerate(messages)]

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import msgspec
 
@@ -23,7 +23,7 @@ from detectors.errors import StorageError
 from detectors.events import Event, Source
 from detectors.tables import Row, Table, Value
 from detectors.tally import MAX_CALLERS, Group, Tally
-from detectors.windows import from_microseconds, key_of, microseconds, time_of
+from detectors.windows import key_of, microseconds, time_of
 
 SLICES = 16
 """Properties over which a segment's tallies are spread. Stored data depends on it: never change it."""
@@ -44,7 +44,11 @@ class SegmentFullError(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The last event counted: its sequence number, and the latest arrival so far (microseconds since 1970)."""
+    """The last event counted: its sequence number, and the latest arrival so far (microseconds since 1970).
+
+    A host starts at a checkpoint, which never passes an event that is not counted, and goes on in order. So every
+    event up to the watermark is counted, and every event behind it is not.
+    """
 
     sequence: int
     enqueued: int
@@ -57,9 +61,12 @@ class Watermark:
         """
         return event.sequence > self.sequence or microseconds(event.enqueued) > self.enqueued
 
-    def moved_by(self, events: Sequence[Event]) -> "Watermark":
-        """The watermark after these events."""
-        return Watermark(events[-1].sequence, max(self.enqueued, microseconds(max(event.enqueued for event in events))))
+    def moved_to(self, event: Event) -> "Watermark":
+        """The watermark after an event that passed it. Its sequence goes down when a hub was made again."""
+        return Watermark(event.sequence, max(self.enqueued, microseconds(event.enqueued)))
+
+
+_NOTHING_COUNTED = Watermark(-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +78,18 @@ class Segment:
     number: int = 0
     etag: str | None = None
     revision: int = 0
-    watermark: Watermark | None = None
+    watermark: Watermark = _NOTHING_COUNTED
     counters: Counters = field(default_factory=Counters)
     slices: tuple[Mapping[Key, Tally], ...] = _EMPTY_SLICES
 
     def unseen(self, events: Sequence[Event]) -> list[Event]:
         """The events that have not been counted yet."""
-        watermark = self.watermark
-        return [event for event in events if watermark is None or watermark.is_passed_by(event)]
+        watermark, unseen = self.watermark, []
+        for event in events:
+            if watermark.is_passed_by(event):
+                watermark = watermark.moved_to(event)
+                unseen.append(event)
+        return unseen
 
     @property
     def row_key(self) -> str:
@@ -117,7 +128,7 @@ class BucketStore:
         return self._remember(segment)
 
     def add(self, segment: Segment, delta: Delta, events: Sequence[Event]) -> Segment:
-        """Store what `events` add to a segment, if it is still what it was.
+        """Store what unseen `events` add to a segment, if it is still what it was.
 
         Raises:
             ConflictError: another writer was here; `reload` and look again what is unseen.
@@ -127,7 +138,7 @@ class BucketStore:
         grown = replace(
             segment,
             revision=segment.revision + 1,
-            watermark=segment.watermark.moved_by(events) if segment.watermark else _first_watermark(events),
+            watermark=reduce(Watermark.moved_to, events, segment.watermark),
             counters=segment.counters.merged(delta.counters),
             slices=tuple(changed.get(index, known) for index, known in enumerate(segment.slices)),
         )
@@ -149,11 +160,15 @@ class BucketStore:
                     for key, tally in _unpacked(row.values[column]):
                         yield _source(row.key), key, tally
 
-    def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Watermark, Counters]]:
+    def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Counters]]:
         """What went through, by Event Hub partition (and segment, of which there is mostly one)."""
-        columns = ["Sequence", "Enqueued", "Counters"]
-        for row in self._table.query(key_of(bucket), key_of(bucket), columns=columns):
-            yield _source(row.key), _watermark(row), _unpack_counters(_bytes(row.values["Counters"]))
+        for row in self._table.query(key_of(bucket), key_of(bucket), columns=["Counters"]):
+            yield _source(row.key), _unpack_counters(_bytes(row.values["Counters"]))
+
+    def marks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
+        """How far each Event Hub partition has been counted that brought anything to the buckets between two starts."""
+        rows = self._table.query(key_of(first), key_of(last), columns=["Sequence", "Enqueued"])
+        return {_source(row.key): _watermark(row) for row in rows}  # rows come oldest first, so the newest stays
 
     def versions(self, first: datetime, last: datetime) -> dict[datetime, str]:
         """For each bucket between two starts that holds anything, a text that changes whenever it does."""
@@ -208,12 +223,7 @@ def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Ma
     return dict(changed)
 
 
-def _first_watermark(events: Sequence[Event]) -> Watermark:
-    return Watermark(events[-1].sequence, microseconds(max(event.enqueued for event in events)))
-
-
 def _values(segment: Segment) -> dict[str, Value]:
-    assert segment.watermark is not None
     return {
         "Revision": segment.revision,
         "Sequence": segment.watermark.sequence,
@@ -260,14 +270,8 @@ def _column(index: int) -> str:
 
 
 def _key_prefix(source: Source) -> str:
-    return f"{source.hub}|{source.partition}|"
+    return "|".join((*source, ""))
 
 
 def _source(row_key: str) -> Source:
-    hub, partition, _ = row_key.split("|")
-    return Source(hub, partition)
-
-
-def arrival(watermark: Watermark) -> datetime:
-    """The latest arrival that a watermark has seen."""
-    return from_microseconds(watermark.enqueued)
+    return Source(*row_key.split("|")[:-1])

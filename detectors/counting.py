@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
 from detectors.events import Event
-from detectors.records import EXCERPT_CHARACTERS, Flaw, Message, Properties, Record, decode, properties_of
+from detectors.records import EXCERPT_CHARACTERS, Flaw, Message, Record, decode, properties_of
 from detectors.rules.rule import Rule
 from detectors.tally import Group, Tally
 from detectors.windows import microseconds
@@ -80,7 +80,7 @@ class Delta:
     flaws: list[PlacedFlaw] = field(default_factory=list)
 
 
-class Counter:
+class BatchCounter:
     """Counts batches for a set of rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -104,14 +104,13 @@ class Counter:
         delta.counters.records += len(message.records)
         flaws = {flaw.index: flaw for flaw in message.flaws}
         rules_for = self._by_operation.get
-        for record in message.records:
+        for index, record in enumerate(message.records):
             rules = rules_for(record.operation_name)
             if rules is None:
                 continue
             for rule in rules:
                 if rule.selects(record) and (problem := _count_record(delta, sequence, record, rule)):
-                    flaw = _flaw_of(message, record, *problem)
-                    flaws.setdefault(flaw.index, flaw)
+                    flaws.setdefault(index, Flaw(index, *problem, _excerpt(record)))
         for index, unreadable in message.unreadable.items():
             if self._matters(message.records[index], unreadable.fields):
                 detail = f"{', '.join(unreadable.fields)}: a value of another kind than this field has"
@@ -121,7 +120,7 @@ class Counter:
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
     def _matters(self, record: Record, unreadable: tuple[str, ...]) -> bool:
-        """Whether a rule selects the record, or could have if the fields were readable."""
+        """Whether a rule selects the record, or could have if the fields were properties."""
         rules = self._by_operation.get(record.operation_name, ())
         return not {"operationName", "category"}.isdisjoint(unreadable) or any(rule.selects(record) for rule in rules)
 
@@ -131,24 +130,18 @@ def _count_record(delta: Delta, sequence: int, record: Record, rule: Rule) -> tu
     group = rule.group(record)
     if group is None:
         return rule.ungrouped, f"{rule.id}: not counted, {' and '.join(rule.group_fields)} cannot be read"
-    properties = properties_of(record)
-    readable = properties or Properties()
+    properties, complete = properties_of(record)
     delta.tallies[Key(rule.id, group)].add(
         sequence=sequence,
         time=_time(record.time),
-        request_length=readable.request_length,
-        response_length=readable.response_length,
-        caller=rule.caller(record, readable),
+        request_length=properties.request_length,
+        response_length=properties.response_length,
+        caller=rule.caller(record, properties),
     )
     selected = delta.counters.selected.setdefault(rule.id, Selected())
     selected.records += 1
-    selected.with_length += readable.response_length is not None
-    return None if properties else ("unreadable_field", f"{rule.id}: counted without its properties")
-
-
-def _flaw_of(message: Message, record: Record, reason: str, detail: str) -> Flaw:
-    index = next(place for place, other in enumerate(message.records) if other is record)
-    return Flaw(index, reason, detail, _excerpt(record))
+    selected.with_length += properties.response_length is not None
+    return None if complete else ("unreadable_field", f"{rule.id}: counted without what its properties do not tell")
 
 
 def _excerpt(record: Record) -> str:
@@ -159,6 +152,6 @@ def _time(text: str | None) -> int | None:
     """A record's `time` (up to seven fraction digits and a Z) in microseconds since 1970."""
     try:
         at = datetime.fromisoformat(text or "")
-    except ValueError:
+        return None if at.tzinfo is None else microseconds(at.astimezone(UTC))
+    except (ValueError, OverflowError):  # no time, or one that is before year 1 or after year 9999 in UTC
         return None
-    return None if at.tzinfo is None else microseconds(at)

@@ -9,7 +9,7 @@ from functools import cached_property
 from threading import RLock
 
 from detectors.buckets import BucketStore
-from detectors.counting import Counter
+from detectors.counting import BatchCounter
 from detectors.evaluator import Evaluator
 from detectors.events import FunctionsEvent, from_functions
 from detectors.ingest import Ingest
@@ -46,7 +46,7 @@ class Detector:
         """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again."""
         with self._making:
             ingest = self._ingest
-        ingest(*from_functions(self._settings.event_hub_name, events))
+        ingest(*from_functions(events))
 
     def now(self) -> datetime:
         """What the clock says."""
@@ -60,7 +60,7 @@ class Detector:
 
     @cached_property
     def _ingest(self) -> Ingest:
-        return Ingest(self._store, self._quarantine, Counter(CATALOGUE), self.now)
+        return Ingest(self._store, self._quarantine, BatchCounter(CATALOGUE), self.now)
 
     @cached_property
     def _evaluator(self) -> Evaluator:

@@ -20,6 +20,7 @@ Thresholds = Mapping[str, Mapping[str, int]]
 class Range(msgspec.Struct, frozen=True):
     """Where the raw events of a finding lie: one Event Hub partition, and sequence numbers, both included."""
 
+    namespace: str
     hub: str
     partition: str
     first_sequence: int
@@ -95,9 +96,7 @@ def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 def _verdict(key: Key, total: _Sum, thresholds: Thresholds) -> Verdict:
     triggers = BY_ID[key.rule_id].triggers(total.tally, thresholds[key.rule_id])
-    evidence = [
-        Range(source.hub, source.partition, first, last) for source, (first, last) in sorted(total.evidence.items())
-    ]
+    evidence = [Range(*source, first, last) for source, (first, last) in sorted(total.evidence.items())]
     return Verdict(key.rule_id, key.group, total.tally, total.bucket_counts, evidence, list(triggers))
 
 

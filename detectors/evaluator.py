@@ -11,17 +11,16 @@ from datetime import datetime, timedelta
 import msgspec
 
 from detectors.buckets import SLICES, BucketStore, slice_of
-from detectors.counting import Key
 from detectors.episodes import advance
 from detectors.errors import ConflictError
 from detectors.evaluation import Thresholds, Verdict, evaluate, in_order, shares
-from detectors.findings import finding, row
+from detectors.findings import as_json, finding
 from detectors.health import Course, WindowHealth, heartbeat, measure
 from detectors.journal import Journal, Plan, next_window
 from detectors.log_analytics import Sink
 from detectors.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.quarantine import Quarantine
-from detectors.windows import BUCKET, WINDOW, key_of, time_of
+from detectors.windows import BUCKET, WINDOW, bucket_start, time_of
 
 PURGE_MARGIN = timedelta(hours=1)
 """How much longer rows are kept than any evaluation reaches, so that none sees a half-purged window."""
@@ -74,10 +73,11 @@ class Evaluator:
     def plan(self, until: datetime, after: datetime | None) -> Plan | None:
         """The next window that is due, later than `after`, none later than `until` unless others went further."""
         entries = self._journal.entries()
-        newest = max([until, *entries])
-        reach = self._retention - WINDOW
+        # Others may be ahead, but by minutes: a window far ahead is the work of a wrong clock.
+        newest = max([until, *(window for window in entries if window <= until + WINDOW)])
         versions = self._store.versions(newest - self._retention, newest)
-        return next_window(versions, entries, newest, reach, after)
+        reach = self._retention - WINDOW
+        return next_window(versions, entries, newest, reach, after=after, purged=self._journal.purged())
 
     def evaluate_shard(self, plan: Plan, shard: int) -> ShardResult:
         """The verdicts for one share of the groups, among them one for every open episode of the share."""
@@ -93,8 +93,10 @@ class Evaluator:
         return ShardResult(verdicts, groups)
 
     def measure_health(self, plan: Plan) -> WindowHealth:
-        """What went through in the window."""
-        return measure(time_of(plan.window_end), self._store.read_counters)
+        """What went through in the window, and how far each partition is."""
+        window_end = time_of(plan.window_end)
+        marks = self._store.marks(window_end - self._retention, window_end - BUCKET)
+        return measure(window_end, self._store.read_counters, marks)
 
     def conclude(
         self, plan: Plan, shards: Sequence[ShardResult], health: WindowHealth, course: Course, now: datetime
@@ -105,10 +107,14 @@ class Evaluator:
             PostingError: not recorded; the window stays due.
             StorageError: as above; rows may have been posted and will be posted again.
         """
+        current = self._journal.entry(plan.window_end)
+        if (current.etag if current else None) != plan.etag:
+            return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)
         verdicts = in_order(verdict for shard in shards for verdict in shard.verdicts)
-        before = self._journal.episodes(plan.base_window)
-        episodes, steps = advance(before, verdicts, window_end, self._known(window_end))
+        known = {episode.key: episode.id for window in plan.later for episode in self._journal.episodes(window)}
+        episodes, steps = advance(self._journal.episodes(plan.base_window), verdicts, window_end, known)
+        row = self._journal.row(plan, episodes)
         beat = heartbeat(
             window_end,
             now,
@@ -118,22 +124,19 @@ class Evaluator:
             findings=len(steps),
             open_episodes=len(episodes),
         )
-        self._sink.post(self._findings_stream, [row(finding(step, window_end, now)) for step in steps])
-        self._sink.post(self._health_stream, [row(beat)])
+        self._sink.post(self._findings_stream, [as_json(finding(step, window_end, now)) for step in steps])
+        self._sink.post(self._health_stream, [as_json(beat)])
         try:
-            self._journal.record(plan, episodes)
+            self._journal.record(row)
         except ConflictError:
+            self._journal.reopen(plan)  # what was just posted may be older than what the other run posted
             return Conclusion(plan.window_end, len(steps), recorded=False)
         return Conclusion(plan.window_end, len(steps), recorded=True)
 
     def purge(self, now: datetime) -> int:
         """Delete what no evaluation can need any more; how many rows that were."""
-        before = now - self._retention - PURGE_MARGIN
+        before = bucket_start(now) - self._retention - PURGE_MARGIN
+        self._journal.note_purge(before)
         return (
             self._store.purge(before) + self._journal.purge(before) + self._quarantine.purge(now - QUARANTINE_RETENTION)
         )
-
-    def _known(self, window_end: datetime) -> dict[Key, str]:
-        """The ids by which this window and the next one knew their episodes, if they were evaluated before."""
-        windows = (key_of(window_end + BUCKET), key_of(window_end))
-        return {episode.key: episode.id for window in windows for episode in self._journal.episodes(window)}

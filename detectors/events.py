@@ -8,8 +8,9 @@ from detectors.errors import DetectorError
 
 
 class Source(NamedTuple):
-    """One partition of one Event Hub: the scope in which sequence numbers mean something."""
+    """One partition of one Event Hub: the scope in which sequence numbers mean something. Names in lower case."""
 
+    namespace: str
     hub: str
     partition: str
 
@@ -41,7 +42,7 @@ class FunctionsEvent(Protocol):
         """The message body."""
 
 
-def from_functions(hub: str, events: Sequence[FunctionsEvent]) -> tuple[Source, list[Event]]:
+def from_functions(events: Sequence[FunctionsEvent]) -> tuple[Source, list[Event]]:
     """The source and the events of one invocation, which the host always cuts from one partition.
 
     Raises:
@@ -50,10 +51,10 @@ def from_functions(hub: str, events: Sequence[FunctionsEvent]) -> tuple[Source, 
     """
     metadata = events[0].metadata
     context = metadata.get("PartitionContext") if isinstance(metadata, dict) else None
-    partition = context.get("PartitionId") if isinstance(context, dict) else None
-    if not partition:
-        raise DetectorError("The Event Hub trigger gave no PartitionContext.PartitionId: use cardinality 'many'.")
-    return Source(hub, str(partition)), [_event(event) for event in events]
+    if not isinstance(context, dict) or not {"EventHubName", "PartitionId"} <= context.keys():
+        raise DetectorError("The Event Hub trigger gave no PartitionContext: use cardinality 'many'.")
+    names = [str(context.get(name, "")) for name in ("FullyQualifiedNamespace", "EventHubName", "PartitionId")]
+    return Source(*(name.lower() for name in names)), [_event(event) for event in events]
 
 
 def _event(event: FunctionsEvent) -> Event:

@@ -109,6 +109,7 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
         bucket_counts=verdict.bucket_counts,
         evidence=[
             {
+                "Namespace": place.namespace,
                 "Hub": place.hub,
                 "Partition": place.partition,
                 "FirstSequence": place.first_sequence,
@@ -128,7 +129,7 @@ def _callers(tally: Tally) -> Dynamic:
     return [{"ObjectId": caller.object_id, "IpAddress": caller.ip_address, "Count": count} for caller, count in parsed]
 
 
-def row(posted: msgspec.Struct) -> dict[str, Any]:
+def as_json(posted: msgspec.Struct) -> dict[str, Any]:
     """The row as JSON values: what the Logs Ingestion API, and a line of ndjson, hold."""
     values: dict[str, Any] = msgspec.to_builtins(posted)
     return values

@@ -1,6 +1,6 @@
 """The heartbeat: what each evaluation saw, so that silence is never mistaken for safety."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -41,13 +41,18 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class Partition(msgspec.Struct, rename="pascal", kw_only=True):
-    """How far one Event Hub partition has been counted: the last arrival, and the longest way to its count."""
+    """How far one Event Hub partition has been counted; of every partition that buckets are kept of.
 
+    `lag_seconds` is the longest time from arrival to count in the window, None if nothing was counted: then
+    `last_arrival` tells whether the partition is silent or stuck.
+    """
+
+    namespace: str
     hub: str
     partition: str
     last_sequence: int
     last_arrival: datetime
-    lag_seconds: float
+    lag_seconds: float | None
 
 
 class WindowHealth(msgspec.Struct):
@@ -72,23 +77,29 @@ class Course(msgspec.Struct):
 
 
 def measure(
-    window_end: datetime, read_counters: Callable[[datetime], Iterable[tuple[Source, Watermark, Counters]]]
+    window_end: datetime,
+    read_counters: Callable[[datetime], Iterable[tuple[Source, Counters]]],
+    marks: Mapping[Source, Watermark],
 ) -> WindowHealth:
-    """Sum up the counters of a window's six buckets."""
+    """Sum up the counters of a window's six buckets; `marks` tells how far each partition is."""
     total = Counters()
-    partitions: dict[Source, Partition] = {}
+    lags_ms: dict[Source, int] = {}
     for bucket in window_buckets(window_end):
-        for source, watermark, counters in read_counters(bucket):
+        for source, counters in read_counters(bucket):
             total = total.merged(counters)
-            known = partitions.get(source)
-            partitions[source] = Partition(
-                hub=source.hub,
-                partition=source.partition,
-                last_sequence=watermark.sequence,
-                last_arrival=from_microseconds(watermark.enqueued),
-                lag_seconds=max(counters.lag_ms / 1000, known.lag_seconds if known else 0),
-            )
-    return WindowHealth(total, [partitions[source] for source in sorted(partitions)])
+            lags_ms[source] = max(counters.lag_ms, lags_ms.get(source, 0))
+    partitions = [
+        Partition(
+            namespace=source.namespace,
+            hub=source.hub,
+            partition=source.partition,
+            last_sequence=mark.sequence,
+            last_arrival=from_microseconds(mark.enqueued),
+            lag_seconds=lags_ms[source] / 1000 if source in lags_ms else None,
+        )
+        for source, mark in sorted(marks.items())
+    ]
+    return WindowHealth(total, partitions)
 
 
 def heartbeat(

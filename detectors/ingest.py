@@ -10,7 +10,7 @@ from datetime import datetime
 from threading import Lock
 
 from detectors.buckets import BucketStore, Segment, SegmentFullError
-from detectors.counting import Counter, Counters, Delta, PlacedFlaw
+from detectors.counting import BatchCounter, Counters, Delta, PlacedFlaw
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
 from detectors.quarantine import Quarantine
@@ -25,7 +25,7 @@ class Ingest:
     """Counts batches into buckets."""
 
     def __init__(
-        self, store: BucketStore, quarantine: Quarantine, counter: Counter, clock: Callable[[], datetime]
+        self, store: BucketStore, quarantine: Quarantine, counter: BatchCounter, clock: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._quarantine = quarantine
@@ -47,41 +47,42 @@ class Ingest:
                 self._count(source, bucket, arrivals[bucket])
 
     def _count(self, source: Source, bucket: datetime, events: Sequence[Event]) -> None:
+        """Count what is unseen: at once, or in smaller and smaller parts where it does not fit."""
         segment = self._store.newest(source, bucket)
-        for _ in range(MAX_CONFLICTS):
-            unseen = segment.unseen(events)
-            if not unseen:
-                return
+        size, conflicts = len(events), 0
+        while unseen := segment.unseen(events):
+            part = unseen[:size]
             try:
-                self._add(segment, unseen)
-            except ConflictError:
-                segment = self._store.reload(source, bucket)
+                segment = self._add(segment, part)
+                size = len(unseen)
             except SegmentFullError:
-                self._make_room(segment, unseen)
-                segment = self._store.newest(source, bucket)
-            else:
-                return
-        raise StorageError(f"{source.hub}/{source.partition}: other writers kept changing bucket {bucket:%H:%M}.")
+                size = len(part) // 2
+            except ConflictError as error:
+                conflicts += 1
+                if conflicts > MAX_CONFLICTS:
+                    raise StorageError(f"{'/'.join(source)}: other writers keep changing {bucket:%H:%M}.") from error
+                segment = self._store.reload(source, bucket)
 
-    def _add(self, segment: Segment, events: Sequence[Event], delta: Delta | None = None) -> None:
-        delta = delta or self._counter.count(events, self._clock())
+    def _add(self, segment: Segment, events: Sequence[Event]) -> Segment:
+        """Store what events add; the segment to go on with. A single event that does not fit goes to the next one.
+
+        Raises:
+            ConflictError: another writer was here.
+            SegmentFullError: there are several events, and they do not fit together.
+        """
+        try:
+            return self._write(segment, events, self._counter.count(events, self._clock()))
+        except SegmentFullError:
+            if len(events) > 1:
+                raise
+        if not segment.is_empty:
+            return self._store.seal(segment)
+        return self._write(segment, events, _refusal(events[0]))
+
+    def _write(self, segment: Segment, events: Sequence[Event], delta: Delta) -> Segment:
         already = sum(segment.counters.quarantined.values())
         self._quarantine.keep(segment.source, segment.bucket, delta.flaws, already=already)
-        self._store.add(segment, delta, events)
-
-    def _make_room(self, segment: Segment, events: Sequence[Event]) -> None:
-        """Count what does not fit into a segment at once: in halves, then in the next segment."""
-        if len(events) > 1:
-            middle = len(events) // 2
-            self._count(segment.source, segment.bucket, events[:middle])
-            self._count(segment.source, segment.bucket, events[middle:])
-        elif not segment.is_empty:
-            try:
-                self._store.seal(segment)
-            except ConflictError:
-                self._store.reload(segment.source, segment.bucket)
-        else:
-            self._add(segment, events, _refusal(events[0]))
+        return self._store.add(segment, delta, events)
 
 
 def _refusal(event: Event) -> Delta:

@@ -8,17 +8,20 @@ buckets have changed since, and those whose predecessor came to another state.
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
 from detectors.episodes import Episode
-from detectors.errors import StorageError
-from detectors.tables import Row, Table
-from detectors.windows import BUCKET, key_of, time_of, window_buckets, window_ends
+from detectors.errors import ConflictError, StorageError
+from detectors.tables import Row, Table, Value
+from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, window_ends
 
-_PARTITION = "windows"
+_WINDOWS, _PURGED = "windows", "purged"
+_ENTRY_COLUMNS = ("Inputs", "Base", "State")
+_NEVER = "never"
 _CHUNK_BYTES = 60_000
 _MAX_CHUNKS = 16
 
@@ -52,6 +55,8 @@ class Plan(msgspec.Struct):
         base_window: key of the evaluated window before it, None if there is none.
         base: that window's state digest.
         etag: version of the window's own row, None if it has not been evaluated yet.
+        later: keys of the windows from this one on that have been evaluated and may continue its episodes, last
+            first.
         windows_skipped: windows before it that are lost, as their buckets are no longer kept.
     """
 
@@ -60,6 +65,7 @@ class Plan(msgspec.Struct):
     base_window: str | None
     base: str
     etag: str | None
+    later: list[str] = []
     windows_skipped: int = 0
 
 
@@ -71,7 +77,9 @@ def next_window(
     entries: Mapping[datetime, Entry],
     until: datetime,
     reach: timedelta,
+    *,
     after: datetime | None = None,
+    purged: datetime | None = None,
 ) -> Plan | None:
     """The first window that is due, None if none is.
 
@@ -82,11 +90,13 @@ def next_window(
         entries: the journal, at least the newest entry before and all within the reach.
         until: the newest window that may be evaluated.
         reach: how far back windows can be evaluated, since their buckets are kept.
+        purged: buckets before this start are gone, so no window that holds one can be evaluated.
         after: only later windows: one run looks at each window once, in order, and so comes to an end.
     """
     evaluated = sorted(window for window in entries if window <= until)
     first = min([bucket + BUCKET for bucket in versions] + evaluated[:1] + [until])
-    first = max([first, until - reach] + ([after + BUCKET] if after else []))
+    bounds = [until - reach, after and after + BUCKET, purged and purged + WINDOW]
+    first = max([first, *(bound for bound in bounds if bound)])
     for window in window_ends(first, until):
         before = max((known for known in evaluated if known < window), default=None)
         base = entries[before].state if before else NO_STATE
@@ -99,6 +109,7 @@ def next_window(
                 base_window=key_of(before) if before else None,
                 base=base,
                 etag=entry.etag if entry else None,
+                later=[key_of(known) for known in reversed(evaluated) if window <= known <= window + WINDOW],
                 windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
             )
     return None
@@ -112,28 +123,27 @@ class Journal:
 
     def entries(self) -> dict[datetime, Entry]:
         """Every evaluated window that is kept."""
-        rows = self._table.query(_PARTITION, _PARTITION, columns=["Inputs", "Base", "State"])
-        return {
-            time_of(row.key): Entry(
-                str(row.values["Inputs"]), str(row.values["Base"]), str(row.values["State"]), row.etag
-            )
-            for row in rows
-        }
+        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_ENTRY_COLUMNS)
+        return {time_of(row.key): _entry(row) for row in rows}
+
+    def entry(self, window_key: str) -> Entry | None:
+        """One evaluated window."""
+        rows = self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key, columns=_ENTRY_COLUMNS)
+        return next((_entry(row) for row in rows), None)
 
     def episodes(self, window_key: str | None) -> list[Episode]:
         """The episodes that were open after a window; none if it has not been evaluated."""
         if window_key is None:
             return []
-        for row in self._table.query(_PARTITION, _PARTITION, key_prefix=window_key):
+        for row in self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key):
             chunks = (row.values.get(f"Episodes{number:02d}", b"") for number in range(_MAX_CHUNKS))
             return _unpack(zlib.decompress(b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))))
         return []
 
-    def record(self, plan: Plan, episodes: Sequence[Episode]) -> None:
-        """Write down that a planned window was evaluated, and the episodes open after it.
+    def row(self, plan: Plan, episodes: Sequence[Episode]) -> Row:
+        """The row that says a planned window was evaluated, with the episodes open after it.
 
         Raises:
-            ConflictError: another run wrote it first.
             StorageError: more episodes are open than a row can hold.
         """
         packed = zlib.compress(_pack(episodes))
@@ -141,25 +151,44 @@ class Journal:
         if len(chunks) > _MAX_CHUNKS:
             raise StorageError(f"{len(episodes)} open episodes do not fit into the journal: raise the thresholds.")
         chunks += [b""] * (_MAX_CHUNKS - len(chunks))  # a merge must overwrite what a longer list left behind
-        row = Row(
-            _PARTITION,
-            plan.window_end,
-            {"Inputs": plan.inputs, "Base": plan.base, "State": _digest(_pack(episodes))}
-            | {f"Episodes{number:02d}": chunk for number, chunk in enumerate(chunks)},
-            plan.etag,
-        )
-        if plan.etag is None:
+        values: dict[str, Value] = {"Inputs": plan.inputs, "Base": plan.base, "State": _digest(_pack(episodes))}
+        values |= {f"Episodes{number:02d}": chunk for number, chunk in enumerate(chunks)}
+        return Row(_WINDOWS, plan.window_end, values, plan.etag)
+
+    def record(self, row: Row) -> None:
+        """Write a row made by `row`. Raises `ConflictError` if another run wrote the window first."""
+        if row.etag is None:
             self._table.insert(row)
         else:
             self._table.merge(row)
 
+    def reopen(self, plan: Plan) -> None:
+        """Make a window due again that another run recorded, unless from the same inputs as this plan."""
+        entry = self.entry(plan.window_end)
+        if entry and (entry.inputs, entry.base) != (plan.inputs, plan.base):
+            with suppress(ConflictError):  # yet another run has it now
+                self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
+
+    def purged(self) -> datetime | None:
+        """The start before which buckets have been purged; None if none have."""
+        for row in self._table.query(_PURGED, _PURGED):
+            return time_of(str(row.values["Before"]))
+        return None
+
+    def note_purge(self, before: datetime) -> None:
+        """Write down, before it is done, that buckets that start before a time are purged."""
+        self._table.upsert([Row(_PURGED, _PURGED, {"Before": key_of(before)})])
+
     def purge(self, before: datetime) -> int:
         """Delete the windows that ended before a time, but for the newest of them: the next one is based on it."""
-        old = [
-            row.key for row in self._table.query(_PARTITION, _PARTITION, columns=["State"]) if row.key < key_of(before)
-        ]
-        self._table.delete(_PARTITION, old[:-1])
+        old = [row.key for row in self._table.query(_WINDOWS, _WINDOWS, columns=["State"]) if row.key < key_of(before)]
+        self._table.delete(_WINDOWS, old[:-1])
         return len(old[:-1])
+
+
+def _entry(row: Row) -> Entry:
+    inputs, base, state = (str(row.values[name]) for name in _ENTRY_COLUMNS)
+    return Entry(inputs, base, state, row.etag)
 
 
 def _digest(data: bytes) -> str:

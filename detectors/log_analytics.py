@@ -60,10 +60,7 @@ class LogAnalyticsSink:
 
     def _upload(self, stream: str, rows: list[JsonRow]) -> None:
         failures: list[Exception] = []
-        try:
-            self._client.upload(self._rule_id, stream, rows, on_error=lambda failed: failures.append(failed.error))
-        except AzureError as error:  # such as no token: that does not pass through on_error
-            failures.append(error)
+        self._client.upload(self._rule_id, stream, rows, on_error=lambda failed: failures.append(failed.error))
         if not failures:
             return
         failure = failures[0]

@@ -48,8 +48,16 @@ async def start(client: df.DurableOrchestrationClient, now: datetime) -> str:
         _LOG.info("run %s is under way already", instance_id)
         return instance_id
     await client.start_new("evaluate_windows", instance_id, _json(Run(window_key)))
-    await client.purge_instance_history_by(_LONG_AGO, now - HISTORY_KEPT, _FINISHED)
+    await _purge_history(client, now)
     return instance_id
+
+
+async def _purge_history(client: df.DurableOrchestrationClient, now: datetime) -> None:
+    """Drop the history of old runs. A failure is only logged: the run has begun, and the next tick tries again."""
+    try:
+        await client.purge_instance_history_by(_LONG_AGO, now - HISTORY_KEPT, _FINISHED)
+    except Exception:  # noqa: BLE001 - the client raises nothing more special
+        _LOG.exception("the history of old runs was not purged")
 
 
 async def _is_running(client: df.DurableOrchestrationClient, instance_id: str) -> bool:
@@ -66,12 +74,12 @@ class Run(msgspec.Struct):
     Attributes:
         until: key of the newest window to evaluate.
         after: key of the window it evaluated last, None at first.
-        windows: how many it has evaluated.
+        caught_up: how many it has evaluated that had never been evaluated before.
     """
 
     until: str
     after: str | None = None
-    windows: int = 0
+    caught_up: int = 0
 
 
 def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
@@ -79,7 +87,9 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
     run = msgspec.convert(context.get_input(), Run)
     plan = yield context.call_activity_with_retry("plan_window", RETRY, {"run": _json(run)})
     if plan is None:
-        yield context.call_activity("purge_expired", {"now": context.current_utc_datetime.isoformat()})
+        yield context.call_activity_with_retry(
+            "purge_expired", RETRY, {"now": context.current_utc_datetime.isoformat()}
+        )
         return _json(run)
     shards = [{"plan": plan["plan"], "shard": shard} for shard in range(plan["shards"])]
     *results, health = yield context.task_all(
@@ -93,12 +103,12 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
             "plan": plan["plan"],
             "shards": results,
             "health": health,
-            "windows_caught_up": run.windows,
+            "windows_caught_up": run.caught_up,
             "now": context.current_utc_datetime.isoformat(),
         },
     )
-    window_end = plan["plan"]["window_end"]
-    context.continue_as_new(_json(Run(run.until, window_end, run.windows + 1)))
+    first_time = plan["plan"]["etag"] is None
+    context.continue_as_new(_json(Run(run.until, plan["plan"]["window_end"], run.caught_up + first_time)))
     return _json(run)
 
 

@@ -14,7 +14,10 @@ from detectors.tables import Row, Table
 from detectors.windows import key_of
 
 ROOM = 100
-"""Rows kept for one Event Hub partition in one bucket."""
+"""Rows kept for one Event Hub partition in one bucket (in one of its segments, should there be several)."""
+
+_ROWS_AT_ONCE = 25
+"""Rows in a transaction: at 4096 characters of up to 12 bytes as JSON, far below the service's 4 MiB."""
 
 RETENTION = timedelta(days=14)
 
@@ -29,8 +32,8 @@ class Quarantine:
     def keep(self, source: Source, bucket: datetime, flaws: Sequence[PlacedFlaw], *, already: int) -> None:
         """Store as many flaws as there is room for behind the `already` counted ones of this bucket."""
         rows = [self._row(source, bucket, placed) for placed in flaws[: max(ROOM - already, 0)]]
-        if rows:
-            self._table.upsert(rows)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            self._table.upsert(rows[start : start + _ROWS_AT_ONCE])
 
     def purge(self, before: datetime) -> int:
         """Delete what arrived before a time; how many rows that were."""
@@ -40,8 +43,9 @@ class Quarantine:
         flaw = placed.flaw
         return Row(
             key_of(bucket),
-            f"{source.hub}|{source.partition}|{placed.sequence:020d}|{flaw.index:06d}",
+            "|".join((*source, f"{placed.sequence:020d}", f"{flaw.index:06d}")),
             {
+                "Namespace": source.namespace,
                 "Hub": source.hub,
                 "Partition": source.partition,
                 "Sequence": placed.sequence,

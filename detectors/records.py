@@ -123,27 +123,36 @@ def decode(body: bytes) -> Message:
         return _decode_one_by_one(body)
 
 
-def properties_of(record: Record) -> Properties | None:
-    """The record's properties, decoded if they are JSON in a string; None if they cannot be read."""
+def properties_of(record: Record) -> tuple[Properties, bool]:
+    """The record's properties, decoded if they are JSON in a string, and whether all of them could be read."""
     properties = record.properties
     if properties is None or properties == "":
-        return _NO_PROPERTIES
+        return _NO_PROPERTIES, True
     if isinstance(properties, Properties):
-        return properties
+        return properties, True
     try:
-        return _decode_properties(properties)
+        return _decode_properties(properties), True
     except _REFUSED:
         return _lenient_properties(properties)
 
 
-def _lenient_properties(text: str) -> Properties | None:
+def _lenient_properties(text: str) -> tuple[Properties, bool]:
     try:
         value = repair.parse(text)
     except ValueError:
-        return None
+        return _NO_PROPERTIES, False
     unreadable: list[str] = []
     properties = _properties(value, unreadable)
-    return properties if isinstance(properties, Properties) and not unreadable else None
+    if not isinstance(properties, Properties):
+        return _NO_PROPERTIES, False
+    return properties, not unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class _NoObject:
+    """JSON that stands where a record belongs."""
+
+    text: str
 
 
 def _decode_one_by_one(body: bytes) -> Message:
@@ -187,10 +196,12 @@ def _parsed_element(raw: msgspec.Raw) -> object:
         return _decode_record(raw)
     except _REFUSED:
         text = bytes(raw).decode(errors="replace")
-        try:
-            return repair.parse(text)
-        except ValueError:
-            return repair.Broken(text)
+    if not text.startswith("{"):
+        return _NoObject(text)
+    try:
+        return repair.parse(text)
+    except ValueError:
+        return repair.Broken(text)
 
 
 def _elements(value: object) -> Sequence[object]:
@@ -204,9 +215,9 @@ def _elements(value: object) -> Sequence[object]:
 
 def _flaw_of(index: int, element: object) -> Flaw:
     if isinstance(element, repair.Broken):
-        return Flaw(index, "not_json", "this part of the message is not JSON", _excerpt(element.text))
-    kind = type(element).__name__
-    return Flaw(index, "not_a_record", f"a record is an object; this is a {kind}", _excerpt(repr(element)))
+        return Flaw(index, "not_json", "this is not JSON", _excerpt(element.text))
+    text = element.text if isinstance(element, _NoObject) else json.dumps(element)
+    return Flaw(index, "not_a_record", "a record is an object, and this is none", _excerpt(text))
 
 
 def _lenient_record(value: Mapping[str, object]) -> tuple[Record, tuple[str, ...]]:

@@ -10,15 +10,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_RESYNCS = 200
-"""How many places of one message are tried as the start of the next record: bounds the work on nonsense."""
+EFFORT = 8
+"""How many times its own length a broken message may be read in search of its records: bounds the work."""
 
 _LENIENT = json.JSONDecoder(strict=False)  # strict=False takes raw newlines and tabs inside strings
-_BLOB = re.compile(r"(?<=:)\s*\[ \d+ B blob data \]")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"|\'(?:[^\'\\]|\\.)*+\'', re.DOTALL)
+# Possessive throughout: a message that is cut inside a string must not cost the square of its length.
+_BLOB = re.compile(r"(?<=:)\s*+\[ \d++ B blob data \]")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|\'(?:[^\'\\]|\\.)*+(?:\'|\\?\Z)', re.DOTALL)
 _INSIDE_QUOTES = re.compile(r'\\.|"', re.DOTALL)
-_BETWEEN_RECORDS = re.compile(r'(?:[\s,\[\]}]|\{\s*"records"\s*:\s*(?=\[))*+')
-_NEXT_RECORD = re.compile(r"[\[}]\s*,?\s*(?=\{)")
+_BETWEEN_RECORDS = re.compile(r'(?:[\s,\[\]}]|\{\s*+"records"\s*+:\s*+(?=\[))*+')
+_NEXT_RECORD = re.compile(r'[\[}]\s*+(?:,\s*+)?+(?=\{)|,\s*+(?=\{\s*+")')
+_LEAST_EFFORT = 32
 _RECORD_FIELDS = frozenset({"operationName", "category", "resourceId", "time"})
 
 
@@ -53,28 +55,57 @@ def salvage(text: str) -> Iterator[dict[str, object] | Broken]:
 
     Several envelopes or records in a row are read too, as some senders join them with newlines.
     """
-    position, resyncs = 0, 0
+    reader = _Reader(text)
+    position = 0
     while True:
         gap = _BETWEEN_RECORDS.match(text, position)
         position = gap.end() if gap else position
         if position == len(text):
             return
-        try:
-            element, end = _LENIENT.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            element, end = None, position
+        element, end = reader.read(position)
         if not isinstance(element, dict):
-            end, tries = _resync(text, position, MAX_RESYNCS - resyncs)
-            resyncs += tries
+            end = reader.next_record(position)
             element = _repaired(text[position:end])
         yield element
         position = end
 
 
+class _Reader:
+    """Reads JSON values out of a broken text, as long as that is worth its effort."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._effort = EFFORT * len(text)
+
+    def read(self, start: int) -> tuple[object, int]:
+        """The value that begins at a place and where it ends; None if there is none."""
+        try:
+            value, end = _LENIENT.raw_decode(self._text, start)
+        except json.JSONDecodeError as error:
+            value, end = None, error.pos
+        except (ValueError, RecursionError):  # a number or a nesting without measure
+            value, end = None, len(self._text)
+        self._effort -= max(end - start, _LEAST_EFFORT)
+        return value, end
+
+    def next_record(self, start: int) -> int:
+        """Where the next readable record begins behind a broken one; the end if that is not worth searching."""
+        for gap in _NEXT_RECORD.finditer(self._text, start + 1):
+            if self._effort < 0:
+                break
+            value, _ = self.read(gap.end())
+            if isinstance(value, dict) and not _RECORD_FIELDS.isdisjoint(value):
+                return gap.end()
+        return len(self._text)
+
+
 def _candidates(text: str) -> Iterator[str]:
-    """The text, then the text after more and more repairs, each made only when it is needed."""
+    """The text, then the text after more and more repairs, each made only when it is needed.
+
+    Blob data becomes an empty list: no field that is read can hold one, so it is told from a field that is missing.
+    """
     yield text
-    without_blobs = _BLOB.sub(" null", text)
+    without_blobs = _BLOB.sub(" []", text)
     yield without_blobs
     yield _QUOTED.sub(_double_quoted, without_blobs)
 
@@ -93,25 +124,10 @@ def _repaired(stretch: str) -> dict[str, object] | Broken:
     return Broken(stretch)
 
 
-def _resync(text: str, start: int, budget: int) -> tuple[int, int]:
-    """Where the next readable record begins behind a broken one, and how many places were tried to find it."""
-    tries = 0
-    for tries, gap in enumerate(_NEXT_RECORD.finditer(text, start + 1), start=1):
-        if tries > budget:
-            break
-        try:
-            value, _ = _LENIENT.raw_decode(text, gap.end())
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) and not _RECORD_FIELDS.isdisjoint(value):
-            return gap.end(), tries
-    return len(text), tries
-
-
 def _double_quoted(match: re.Match[str]) -> str:
     """The quoted text with double quotes: outside of those an apostrophe can only be a quote, so this is certain."""
     quoted = match[0]
-    if quoted[0] == '"':
+    if quoted[0] == '"' or len(quoted) == 1 or quoted[-1] != "'":  # or cut off inside
         return quoted
     respelled = {"\\'": "'", '"': '\\"'}
     return '"' + _INSIDE_QUOTES.sub(lambda part: respelled.get(part[0], part[0]), quoted[1:-1]) + '"'

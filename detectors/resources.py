@@ -19,16 +19,18 @@ class Resource(NamedTuple):
     name: str
 
 
-@lru_cache(maxsize=8192)
 def canonical(resource_id: str) -> str | None:
     """The id of the top-level resource in lower case, as Log Analytics writes `_ResourceId`; None if it is none.
 
     Services write the same id in upper, lower and mixed case. A child (`.../deployments/x`) counts as its parent.
     """
-    match = _PATTERN.fullmatch(resource_id.strip().lower().rstrip("/"))
-    if match is None or len(resource_id) > MAX_CHARACTERS:
-        return None
-    return "/subscriptions/{}/resourcegroups/{}/providers/{}/{}/{}".format(*match.groups())
+    return _canonical(resource_id) if len(resource_id) <= MAX_CHARACTERS else None  # a long one is not remembered
+
+
+@lru_cache(maxsize=8192)
+def _canonical(resource_id: str) -> str | None:
+    match = _PATTERN.fullmatch(resource_id.strip().lower())
+    return "/subscriptions/{}/resourcegroups/{}/providers/{}/{}/{}".format(*match.groups()) if match else None
 
 
 def parts(canonical_id: str) -> Resource:

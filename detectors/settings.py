@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from detectors.buckets import SLICES
 from detectors.errors import SettingsError
@@ -16,9 +15,15 @@ MIN_RETENTION_HOURS = 25
 MAX_RETENTION_HOURS = 14 * 24
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,254}[A-Za-z0-9])?")
-_SCHEDULE = re.compile(r"\S+(?: \S+){5}")
+_CONSUMER_GROUP = re.compile(r"\$Default|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
+_SCHEDULE = re.compile(r"[0-9A-Za-z*/,-]+(?: [0-9A-Za-z*/,-]+){5}")
 _RULE_ID = re.compile(r"dcr-[0-9a-f]{32}")
 _STREAM = re.compile(r"Custom-[A-Za-z0-9_]{1,60}")
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+_CLIENT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?")  # no query: it may hold a key
+_INNOCENT = re.compile(r"[^=;?&@]{1,60}")
+"""What may be shown: keys, connection strings and signed addresses all hold one of these characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,9 @@ class Settings:
         endpoint, rule_id = read.ingestion()
         settings = cls(
             event_hub_name=read.text("EVENT_HUB_NAME", None, _HUB_NAME, "the name of an Event Hub, such as llm-logs"),
-            consumer_group=read.text("EVENT_HUB_CONSUMER_GROUP", "$Default", re.compile(r"\S+"), "a consumer group"),
+            consumer_group=read.text("EVENT_HUB_CONSUMER_GROUP", None, _CONSUMER_GROUP, "a consumer group of its own"),
             evaluation_schedule=read.text(
-                "EVALUATION_SCHEDULE", "45 */10 * * * *", _SCHEDULE, "six NCRONTAB fields, such as '45 */10 * * * *'"
+                "EVALUATION_SCHEDULE", None, _SCHEDULE, "six NCRONTAB fields, such as '45 */10 * * * *'"
             ),
             storage=read.storage(),
             ingestion_endpoint=endpoint,
@@ -103,34 +108,35 @@ def setting_of(rule_id: str, threshold: str) -> str:
 
 
 class _Reader:
-    """Reads settings and collects what is wrong with them. Shows a value's shape, never a secret."""
+    """Reads settings and collects what is wrong with them. Shows a value's shape, never a secret.
+
+    What bindings name (`%EVENT_HUB_NAME%`) has no default: the host looks it up itself, and knows none of ours.
+    """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = {name: value.strip() for name, value in env.items() if value.strip()}
+        self._env = env
         self.problems: list[str] = []
 
     def text(self, name: str, default: str | None, pattern: re.Pattern[str], wanted: str) -> str:
         """A setting that must match a pattern; without default it is required."""
-        value = self._env.get(name, default)
+        value = self._value(name) or default
         if value is None:
             self.problems.append(f"{name} is not set: give it {wanted}.")
             return ""
-        if not pattern.fullmatch(value):
-            self.problems.append(f"{name} is {value[:60]!r}: give it {wanted}.")
-        return value
+        return self._checked(name, value, pattern, wanted)
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number between two limits."""
-        value = self._env.get(name, str(default))
+        value = self._value(name) or str(default)
         if not re.fullmatch(r"[0-9]{1,18}", value) or not least <= int(value) <= most:
-            self.problems.append(f"{name} is {value[:60]!r}: give it a whole number from {least} to {most}.")
+            self.problems.append(f"{name} is {_shown(value)}: give it a whole number from {least} to {most}.")
             return default
         return int(value)
 
     def connection(self, name: str, suffix: str, example: str) -> None:
         """A connection of the Functions host: a connection string, or settings that name a resource."""
         identity_setting = f"{name}__{suffix}"
-        if name not in self._env and identity_setting not in self._env:
+        if not self._value(name) and not self._value(identity_setting):
             self.problems.append(
                 f"{name} is not set: give {identity_setting} {example} (managed identity),"
                 f" or {name} a connection string for a local run."
@@ -138,57 +144,82 @@ class _Reader:
 
     def storage(self) -> StorageConnection:
         """`BucketStorage` if any setting of it is there, else the app's own `AzureWebJobsStorage`."""
-        own = any(key == "BucketStorage" or key.startswith("BucketStorage__") for key in self._env)
+        own = any(key.partition("__")[0] == "BucketStorage" and self._value(key) for key in self._env)
         name = "BucketStorage" if own else "AzureWebJobsStorage"
-        account = self._env.get(f"{name}__accountName")
-        endpoint = self._env.get(f"{name}__tableServiceUri") or (
-            f"https://{account}.table.core.windows.net" if account else None
-        )
-        connection_string = None if endpoint else self._env.get(name)
-        if endpoint:
-            self._check_url(f"{name}__tableServiceUri", endpoint, "https://<account>.table.core.windows.net")
-        elif connection_string is None:
+        endpoint = self._table_endpoint(name)
+        connection_string = None if endpoint else self._value(name)
+        if not endpoint and not connection_string:
             self.problems.append(
                 f"{name} is not set: give {name}__tableServiceUri https://<account>.table.core.windows.net"
                 f" (managed identity), or {name} a connection string for a local run."
             )
-        elif connection_string != "UseDevelopmentStorage=true" and "AccountName=" not in connection_string:
-            self.problems.append(f"{name} is no storage connection string: it names no AccountName.")
-        credential = self._env.get(f"{name}__credential")
+        elif connection_string and not _names_account_and_key(connection_string):
+            self.problems.append(
+                f"{name} is no storage connection string: give it one with AccountName and AccountKey."
+            )
+        credential = self._value(f"{name}__credential")
         if credential not in {None, "managedidentity"}:
-            self.problems.append(f"{name}__credential is {credential!r}: give it managedidentity, or leave it out.")
+            self.problems.append(
+                f"{name}__credential is {_shown(credential)}: give it managedidentity, or leave it out."
+            )
+        client_id = self._value(f"{name}__clientId")
         return StorageConnection(
             connection_string=connection_string,
             table_endpoint=endpoint,
             managed_identity=credential == "managedidentity",
-            client_id=self._env.get(f"{name}__clientId"),
+            client_id=client_id
+            and self._checked(f"{name}__clientId", client_id, _CLIENT_ID, "the client id of an identity, a GUID"),
         )
 
     def ingestion(self) -> tuple[str | None, str | None]:
         """The endpoint and the rule that take findings: both, or neither for a local run."""
-        endpoint = self._env.get("LOGS_INGESTION_ENDPOINT")
-        rule_id = self._env.get("LOGS_INGESTION_RULE_ID")
-        if endpoint is None and rule_id is None:
+        endpoint = self._value("LOGS_INGESTION_ENDPOINT")
+        if endpoint is None and self._value("LOGS_INGESTION_RULE_ID") is None:
             return None, None
         if endpoint is None:
             self.problems.append("LOGS_INGESTION_RULE_ID is set without LOGS_INGESTION_ENDPOINT: give both or neither.")
         else:
-            self._check_url("LOGS_INGESTION_ENDPOINT", endpoint, "https://<name>.<region>.ingest.monitor.azure.com")
+            wanted = "an https address, such as https://<name>.<region>.ingest.monitor.azure.com"
+            self._checked("LOGS_INGESTION_ENDPOINT", endpoint, _ADDRESS, wanted)
         wanted = "the rule's immutable id, dcr- and 32 hex digits (give it and LOGS_INGESTION_ENDPOINT, or neither)"
         return endpoint, self.text("LOGS_INGESTION_RULE_ID", None, _RULE_ID, wanted)
 
     def unknown_thresholds(self) -> None:
         """A misspelt threshold would silently leave the default in force."""
-        for rule in CATALOGUE:
-            known = {setting_of(rule.id, threshold.name) for threshold in rule.thresholds}
-            prefix = setting_of(rule.id, "")
-            self.problems += [
-                f"{name} names no threshold of {rule.id}: there is {', '.join(sorted(known))}."
-                for name in self._env
-                if name.upper().startswith(prefix) and name not in known
-            ]
+        known = {setting_of(rule.id, threshold.name) for rule in CATALOGUE for threshold in rule.thresholds}
+        prefixes = tuple(rule.id.upper() for rule in CATALOGUE)
+        self.problems += [
+            f"{name} names no threshold: there is {', '.join(sorted(known))}."
+            for name in self._env
+            if name.upper().startswith(prefixes) and name not in known and self._value(name)
+        ]
 
-    def _check_url(self, name: str, value: str, example: str) -> None:
-        url = urlsplit(value)
-        if url.scheme != "https" or not url.hostname:
-            self.problems.append(f"{name} is {value[:80]!r}: give it an https address, such as {example}.")
+    def _value(self, name: str) -> str | None:
+        """A setting as it is; a blank one is not set."""
+        return self._env.get(name, "").strip() or None
+
+    def _table_endpoint(self, name: str) -> str | None:
+        """The table service that identity-based settings name, if they do."""
+        endpoint, account = self._value(f"{name}__tableServiceUri"), self._value(f"{name}__accountName")
+        if endpoint:
+            wanted = "an https address, such as https://<account>.table.core.windows.net"
+            return self._checked(f"{name}__tableServiceUri", endpoint, _ADDRESS, wanted)
+        if account:
+            self._checked(f"{name}__accountName", account, _ACCOUNT, "the name of a storage account")
+            return f"https://{account}.table.core.windows.net"
+        return None
+
+    def _checked(self, name: str, value: str, pattern: re.Pattern[str], wanted: str) -> str:
+        if not pattern.fullmatch(value):
+            self.problems.append(f"{name} is {_shown(value)}: give it {wanted}.")
+        return value
+
+
+def _names_account_and_key(connection_string: str) -> bool:
+    parts = {part.partition("=")[0] for part in connection_string.split(";")}
+    return connection_string == "UseDevelopmentStorage=true" or {"AccountName", "AccountKey"} <= parts
+
+
+def _shown(value: str | None) -> str:
+    """A value as a message may show it: a key pasted into the wrong setting must not end up in a log."""
+    return repr(value) if value and _INNOCENT.fullmatch(value) else f"a text of {len(value or '')} characters"

@@ -74,6 +74,8 @@ class AzureTable:
 
     def merge(self, row: Row) -> str:
         """See `Table.merge`."""
+        if row.etag is None:
+            raise ConflictError(f"{row.partition} {row.key} was never read, so it may have changed")
         check_limits(row)
         with _translated():
             written = self._client.update_entity(

@@ -66,15 +66,15 @@ def check_limits(row: Row) -> None:
     largest = max(sizes, key=sizes.__getitem__, default="")
     if sizes and sizes[largest] > MAX_PROPERTY_BYTES:
         raise TooLargeError(f"property {largest} has {sizes[largest]} bytes, the limit is {MAX_PROPERTY_BYTES}")
-    total = 4 + 2 * (len(row.partition) + len(row.key)) + sum(8 + 2 * len(name) + sizes[name] for name in sizes)
+    total = 4 + 2 * (len(row.partition) + len(row.key)) + sum(12 + 2 * len(name) + sizes[name] for name in sizes)
     if total > MAX_ENTITY_BYTES or len(sizes) > MAX_PROPERTIES:
         raise TooLargeError(f"{len(sizes)} properties with {total} bytes; limits: {MAX_PROPERTIES}, {MAX_ENTITY_BYTES}")
 
 
 def _size(value: Value) -> int:
-    if isinstance(value, bytes):
-        return 4 + len(value)
-    return 4 + 2 * len(value) if isinstance(value, str) else 8
+    if isinstance(value, str):
+        return len(value.encode("utf-16-le"))
+    return len(value) if isinstance(value, bytes) else 8
 
 
 class MemoryTable:

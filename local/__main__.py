@@ -4,15 +4,13 @@ import argparse
 import json
 import logging
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from detectors.buckets import SLICES, BucketStore
 from local.azurite import AzuriteError
 from local.play import Faults, Outcome, Play, messages_of
 from local.report import newest, show
@@ -54,15 +52,9 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
         messages = list(traffic)
     noon = scenario.start + scenario.duration / 2
     faults = Faults(redelivered=0.1, crash_at=noon, silent=(noon + timedelta(hours=1), noon + timedelta(hours=2)))
-    exact = False
-
-    def look(outcome: Outcome) -> None:
-        nonlocal exact
-        _print(outcome, options.format, console)
-        exact = _check(outcome, traffic.truth, console)
-
-    _play(Play(messages, faults=faults), console, look)
-    return 0 if exact else 1
+    outcome = _play(Play(messages, faults=faults), console)
+    _print(outcome, options.format, console)
+    return 0 if _check(outcome, traffic.truth, console) else 1
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -74,24 +66,16 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         messages = list(Traffic(Scenario(records=options.records, partitions=options.partitions, seed=options.seed)))
     faults = Faults(redelivered=options.redeliver, seed=options.seed)
     play = Play(messages, settings=settings, batch_size=options.batch_size, faults=faults)
-    _play(play, console, lambda outcome: _print(outcome, options.format, console))
+    _print(_play(play, console), options.format, console)
     return 0
 
 
-def _play(play: Play, console: Console, look: Callable[[Outcome], None]) -> None:
+def _play(play: Play, console: Console) -> Outcome:
     """Play it with a progress bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task("starting", total=len(play.windows))
-
-        def on_window(window_end: datetime) -> None:
-            progress.update(task, advance=1, description=f"{window_end:%Y-%m-%d %H:%M}")
-
-        def finish(outcome: Outcome) -> None:
-            progress.stop()
-            look(outcome)
-
-        play.run(on_window, finish)
+        return play.run(lambda end: progress.update(task, advance=1, description=f"{end:%Y-%m-%d %H:%M}"))
 
 
 def _print(outcome: Outcome, form: str, console: Console) -> None:
@@ -105,12 +89,7 @@ def _print(outcome: Outcome, form: str, console: Console) -> None:
 
 def _check(outcome: Outcome, truth: Truth, console: Console) -> bool:
     """Hold the stored counts against what was generated, bucket by bucket."""
-    assert outcome.buckets is not None
-    store, expected = BucketStore(outcome.buckets), truth.expected()
-    counted = Counter[tuple[str, datetime]]()
-    for bucket in store.versions(datetime.min.replace(year=2000, tzinfo=UTC), datetime.now(UTC)):
-        for _, key, tally in store.read(bucket, range(SLICES)):
-            counted[key.group[0], bucket] += tally.count
+    counted, expected = outcome.counts, truth.expected()
     exact = counted == expected
     verdict = "[bold green]exact[/]" if exact else "[bold red]NOT exact[/]"
     console.print(

@@ -1,18 +1,20 @@
 """Plays a stretch of time: traffic into the functions as it arrives, the timer every ten minutes, faults on request."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
+from detectors.buckets import SLICES, BucketStore
 from detectors.detector import BUCKETS_TABLE, QUARANTINE_TABLE
 from detectors.events import Event
 from detectors.findings import Finding, columns
 from detectors.health import Heartbeat
 from detectors.records import decode
 from detectors.table_storage import StorageConnection
-from detectors.tables import Row, Table
+from detectors.tables import Row
 from detectors.windows import BUCKET, WINDOW, bucket_start, window_ends
 from local.azurite import Azurite
 from local.event_hub import Partition
@@ -51,6 +53,7 @@ class Outcome:
         findings: rows posted for findings, in order.
         heartbeats: rows posted for health, in order.
         quarantine: flawed records kept.
+        counts: records counted, by resource and start of the bucket, as stored.
         invocations: calls of the ingest function.
         redelivered: events that were handed over more than once.
     """
@@ -58,7 +61,7 @@ class Outcome:
     findings: list[PostedRow] = field(default_factory=list)
     heartbeats: list[PostedRow] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
-    buckets: Table | None = None
+    counts: Counter[tuple[str, datetime]] = field(default_factory=Counter)
     invocations: int = 0
     redelivered: int = 0
 
@@ -99,8 +102,8 @@ class Play:
             return []
         return list(window_ends(bucket_start(min(arrivals)) + BUCKET, bucket_start(max(arrivals)) + BUCKET + WINDOW))
 
-    def run(self, on_window: Callable[[datetime], None], look: Callable[[Outcome], None]) -> None:
-        """Play it all. `look` sees the outcome while the storage is still there."""
+    def run(self, on_window: Callable[[datetime], None]) -> Outcome:
+        """Play it all; `on_window` hears of every window end that has passed."""
         settings = {**sample_settings(), **self._settings}
         findings, health = settings["LOGS_INGESTION_STREAM"], settings["LOGS_INGESTION_HEALTH_STREAM"]
         schema = {findings: columns(Finding), health: columns(Heartbeat)}
@@ -110,8 +113,8 @@ class Play:
             connection = StorageConnection(connection_string=azurite.connection_string)
             self._outcome.findings, self._outcome.heartbeats = monitor.rows[findings], monitor.rows[health]
             self._outcome.quarantine = list(connection.open(QUARANTINE_TABLE).query("0", "3"))
-            self._outcome.buckets = connection.open(BUCKETS_TABLE)
-            look(self._outcome)
+            self._outcome.counts = _counts(BucketStore(connection.open(BUCKETS_TABLE)), self.windows)
+        return self._outcome
 
     def _live(self, settings: Mapping[str, str], on_window: Callable[[datetime], None]) -> None:
         windows = list(self.windows)
@@ -151,6 +154,14 @@ class Play:
     def _is_silent(self, window_end: datetime) -> bool:
         silent = self._faults.silent
         return silent is not None and silent[0] < window_end <= silent[1]
+
+
+def _counts(store: BucketStore, windows: Sequence[datetime]) -> Counter[tuple[str, datetime]]:
+    counts = Counter[tuple[str, datetime]]()
+    for bucket in (window_end - BUCKET for window_end in windows):
+        for _, key, tally in store.read(bucket, range(SLICES)):
+            counts[key.group[0], bucket] += tally.count
+    return counts
 
 
 def messages_of(path: Path, partitions: int) -> list[Message]:

@@ -8,7 +8,8 @@ from typing import Any
 from detectors.events import Event, Source
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-SOURCE = Source("llm-logs", "0")
+NAMESPACE = "local.servicebus.windows.net"
+SOURCE = Source(NAMESPACE, "llm-logs", "0")
 SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
 PIPELINE = "0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6"
 

@@ -15,7 +15,7 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from detectors.buckets import SLICES, BucketStore
-from detectors.counting import Counter
+from detectors.counting import BatchCounter
 from detectors.detector import BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE
 from detectors.events import Event
 from detectors.findings import Finding, columns
@@ -29,7 +29,7 @@ from local.host import ROOT, LocalHost, OrchestrationError
 from local.loopback import Answer
 from local.monitor import Monitor, Scripted
 from local.worker import FunctionError, WorkerStartError
-from tests.builders import SOURCE, START, canonical_id, chat, event, list_key, resource_id
+from tests.builders import NAMESPACE, SOURCE, START, canonical_id, chat, event, list_key, resource_id
 
 FINDINGS, HEALTH = "Custom-LlmThreatFindings_CL", "Custom-LlmDetectorHealth_CL"
 TICK = timedelta(seconds=45)
@@ -132,7 +132,9 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
         ],
         "CallersTruncated": False,
         "BucketCounts": [0, 0, 0, 0, 0, 100],
-        "Evidence": [{"Hub": "llm-logs", "Partition": "2", "FirstSequence": 7, "LastSequence": 8}],
+        "Evidence": [
+            {"Namespace": NAMESPACE, "Hub": "llm-logs", "Partition": "2", "FirstSequence": 7, "LastSequence": 8}
+        ],
         "Techniques": ["AML.T0044", "LLM10"],
         "DetectorVersion": "0.1.0",
     }
@@ -140,6 +142,7 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
     assert (beat["Messages"], beat["Records"], beat["RecordsSelected"], beat["SelectedWithLength"]) == (2, 300, 100, 0)
     assert beat["Partitions"] == [
         {
+            "Namespace": NAMESPACE,
             "Hub": "llm-logs",
             "Partition": "2",
             "LastSequence": 8,
@@ -215,7 +218,7 @@ def test_an_hour_of_missed_timers_is_caught_up(cloud: Cloud) -> None:
 
 KILLED = """
 import os, sys
-from tests.builders import SOURCE, START, event, list_key
+from tests.builders import NAMESPACE, SOURCE, START, event, list_key
 from local.host import LocalHost
 with LocalHost({"AzureWebJobsStorage": sys.argv[1]}, START) as host:
     host.ingest(0, [event(number, list_key(), list_key()) for number in range(1, 51)])
@@ -290,7 +293,7 @@ def test_another_owner_between_read_and_write_is_noticed(cloud: Cloud, faulty: F
         def steal() -> None:
             events = [event(2, list_key()), event(3, list_key())]
             segment = other.reload(SOURCE, START)
-            other.add(segment, Counter(CATALOGUE).count(events, START), events)
+            other.add(segment, BatchCounter(CATALOGUE).count(events, START), events)
 
         faulty.script(CallBefore(steal, WRITES))
         host.ingest(0, [event(2, list_key()), event(3, list_key()), event(4, list_key())])

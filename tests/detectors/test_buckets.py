@@ -7,14 +7,14 @@ from uuid import NAMESPACE_OID, uuid5
 import pytest
 
 from detectors.buckets import MAX_SLICE_BYTES, SLICES, BucketStore, Watermark, slice_of
-from detectors.counting import Counter
+from detectors.counting import BatchCounter
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
 from detectors.ingest import Ingest
 from detectors.quarantine import ROOM, Quarantine
 from detectors.rules import CATALOGUE
 from detectors.tables import MAX_PROPERTY_BYTES, MemoryTable, Row
-from tests.builders import SOURCE, START, canonical_id, chat, event, list_key, message, resource_id
+from tests.builders import NAMESPACE, SOURCE, START, canonical_id, chat, event, list_key, message, resource_id
 
 
 class CountingTable(MemoryTable):
@@ -44,7 +44,7 @@ class CountingTable(MemoryTable):
 
 def _ingest(table: MemoryTable, quarantine: MemoryTable | None = None) -> Ingest:
     keep = Quarantine(quarantine if quarantine is not None else MemoryTable(), excerpt_characters=50)
-    return Ingest(BucketStore(table), keep, Counter(CATALOGUE), lambda: START + timedelta(seconds=30))
+    return Ingest(BucketStore(table), keep, BatchCounter(CATALOGUE), lambda: START + timedelta(seconds=30))
 
 
 def _totals(table: MemoryTable) -> dict[str, int]:
@@ -97,7 +97,7 @@ def test_partitions_do_not_share_rows() -> None:
     table = MemoryTable()
     ingest = _ingest(table)
     for partition in ("1", "10", "1"):
-        ingest(Source("llm-logs", partition), [event(5, list_key())])
+        ingest(Source(NAMESPACE, "llm-logs", partition), [event(5, list_key())])
     assert _totals(table) == {canonical_id(): 2}
 
 
@@ -138,7 +138,7 @@ def test_a_host_that_died_between_sealing_and_going_on_loses_nothing() -> None:
     table = MemoryTable()
     store = BucketStore(table)
     segment = store.add(
-        store.newest(SOURCE, START), Counter(CATALOGUE).count([event(1, list_key())], START), [event(1)]
+        store.newest(SOURCE, START), BatchCounter(CATALOGUE).count([event(1, list_key())], START), [event(1)]
     )
     store.seal(segment)
     _ingest(table)(SOURCE, [event(1, list_key()), event(2, list_key())])
@@ -165,6 +165,22 @@ def test_one_message_with_more_groups_than_a_segment_holds_does_not_block_its_pa
     assert [row.values["Reason"] for row in quarantine.query("0", "3")] == ["too_many_groups"]
 
 
+def test_such_a_message_does_not_block_a_host_that_has_not_seen_the_bucket() -> None:
+    """Its empty picture of the bucket is refused, and it has to look again rather than try for ever."""
+    table, quarantine = MemoryTable(), MemoryTable()
+    _ingest(table)(SOURCE, [event(1, list_key())])
+    _ingest(table, quarantine)(SOURCE, [event(2, *_crowd(0, 40_000)), event(3, list_key())])
+    assert _totals(table) == {canonical_id(): 2}
+    assert len(list(quarantine.query("0", "3"))) == 1
+
+
+def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
+    """The watermark moves within the batch too."""
+    table = MemoryTable()
+    _ingest(table)(SOURCE, [event(1, list_key()), event(1, list_key()), event(2, list_key())])
+    assert _totals(table) == {canonical_id(): 2}
+
+
 def test_quarantine_is_bounded_idempotent_and_counted_beyond_its_room() -> None:
     """Rows stop at the room, counts do not, and a redelivery to a new host adds neither."""
     table, quarantine = MemoryTable(), MemoryTable()
@@ -174,7 +190,7 @@ def test_quarantine_is_bounded_idempotent_and_counted_beyond_its_room() -> None:
     rows = list(quarantine.query("0", "3"))
     assert len(rows) == ROOM
     assert (rows[0].values["Partition"], rows[0].values["Sequence"], rows[0].values["Index"]) == ("0", 0, 0)
-    assert [c.quarantined for _, _, c in BucketStore(table).read_counters(START)] == [{"no_resource": 300}]
+    assert [c.quarantined for _, c in BucketStore(table).read_counters(START)] == [{"no_resource": 300}]
 
 
 def test_an_excerpt_is_cut_to_what_the_settings_allow() -> None:
@@ -200,7 +216,7 @@ def test_a_watermark_lets_a_small_step_back_of_the_clock_pass() -> None:
     watermark = Watermark(10, 5_000_000)
     back = Event(11, START.replace(year=1970, month=1, day=1, hour=0) + timedelta(seconds=4), b"")
     assert watermark.is_passed_by(back)
-    moved = watermark.moved_by([back])
+    moved = watermark.moved_to(back)
     assert (moved.sequence, moved.enqueued) == (11, 5_000_000)
     assert not moved.is_passed_by(back)
 
@@ -224,11 +240,11 @@ def test_an_unselected_record_is_counted_as_seen_and_nothing_else() -> None:
     table = MemoryTable()
     other = [chat(), {"category": "AzureFirewall", "properties": []}, {**list_key(), "category": "audit"}]
     _ingest(table)(SOURCE, [event(1, *other), Event(2, START, message({"operationName": 5}))])
-    ((_, watermark, counters),) = BucketStore(table).read_counters(START)
+    ((_, counters),) = BucketStore(table).read_counters(START)
     assert (counters.messages, counters.records, counters.selected) == (2, 4, {})
     assert counters.quarantined == {"unreadable_field": 1}
     assert counters.lag_ms == 30_000
-    assert watermark.sequence == 2
+    assert BucketStore(table).marks(START, START)[SOURCE].sequence == 2
     assert _totals(table) == {}
 
 
@@ -240,5 +256,5 @@ def test_a_record_with_an_unreadable_length_counts_and_is_quarantined() -> None:
     assert [row.values["Detail"] for row in quarantine.query("0", "3")] == [
         "responseLength: a value of another kind than this field has"
     ]
-    ((_, _, counters),) = BucketStore(table).read_counters(START)
+    ((_, counters),) = BucketStore(table).read_counters(START)
     assert (counters.selected["model_theft"].records, counters.selected["model_theft"].with_length) == (2, 1)

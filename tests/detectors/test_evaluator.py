@@ -1,7 +1,7 @@
 """Windows are evaluated in order, again when they change, and never lost: over the real steps and tables in memory."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors import journal
 from detectors.buckets import BucketStore
-from detectors.counting import Counter
-from detectors.errors import PostingError
+from detectors.counting import BatchCounter
+from detectors.errors import PostingError, StorageError
 from detectors.evaluator import Evaluator
 from detectors.events import Event
 from detectors.health import Course
@@ -23,7 +24,7 @@ from detectors.quarantine import Quarantine
 from detectors.rules import CATALOGUE
 from detectors.tables import MemoryTable
 from detectors.windows import bucket_start, key_of, time_of
-from tests.builders import PIPELINE, SOURCE, START, canonical_id, list_key, message
+from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, canonical_id, list_key, message
 
 
 @dataclass
@@ -32,9 +33,13 @@ class Posted:
 
     rows: list[tuple[str, JsonRow]] = field(default_factory=list)
     fails: int = 0
+    meanwhile: Callable[[], object] | None = None
 
     def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
         """See `Sink.post`."""
+        if self.meanwhile:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
         self.rows += [(stream, row) for row in rows]
         if self.fails and rows:
             self.fails -= 1
@@ -60,18 +65,23 @@ class Deployment:
     def __init__(self, *, shards: int = 4) -> None:
         self.buckets, self.journal, self.quarantine, self.posted = MemoryTable(), MemoryTable(), MemoryTable(), Posted()
         quarantine = Quarantine(self.quarantine, excerpt_characters=100)
-        self.ingest = Ingest(BucketStore(self.buckets), quarantine, Counter(CATALOGUE), lambda: START)
+        self.ingest = Ingest(BucketStore(self.buckets), quarantine, BatchCounter(CATALOGUE), lambda: START)
+        self.shards = shards
+        self.lengthen(timedelta(hours=25))
+        self.sequence = 0
+
+    def lengthen(self, retention: timedelta) -> None:
+        """Start with another retention, on the same tables."""
         self.evaluator = Evaluator(
             store=BucketStore(self.buckets),
             journal=Journal(self.journal),
-            quarantine=quarantine,
+            quarantine=Quarantine(self.quarantine, excerpt_characters=100),
             sink=self.posted,
             thresholds={"model_theft": {"count": 100, "response_length": 1_000_000}},
             streams=("findings", "health"),
-            retention=timedelta(hours=25),
-            shards=shards,
+            retention=retention,
+            shards=self.shards,
         )
-        self.sequence = 0
 
     def receive(
         self,
@@ -93,15 +103,16 @@ class Deployment:
         plan = self.evaluator.plan(until, after)
         if plan is not None:
             shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-            course = Course(caught_up, plan.windows_skipped, plan.etag is not None)
+            course = Course(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
             self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
         return plan
 
     def tick(self, now: datetime) -> list[str]:
         """Run all that is due; the windows it evaluated."""
-        until, after, windows = bucket_start(now), None, list[str]()
-        while plan := self.step(until, after, len(windows)):
+        until, after, caught_up, windows = bucket_start(now), None, 0, list[str]()
+        while plan := self.step(until, after, caught_up):
             after = time_of(plan.window_end)
+            caught_up += plan.etag is None
             windows.append(f"{after:%H:%M}")
         self.evaluator.purge(until)
         return windows
@@ -154,7 +165,9 @@ def test_a_finding_tells_what_happened() -> None:
         {"ObjectId": "pipeline", "IpAddress": "", "Count": 30},
     ]
     assert row["BucketCounts"] == [0, 0, 0, 0, 70, 30]
-    assert row["Evidence"] == [{"Hub": "llm-logs", "Partition": "0", "FirstSequence": 1, "LastSequence": 2}]
+    assert row["Evidence"] == [
+        {"Namespace": NAMESPACE, "Hub": "llm-logs", "Partition": "0", "FirstSequence": 1, "LastSequence": 2}
+    ]
     assert (row["ResourceId"], row["WindowStart"]) == (canonical_id(), "2026-11-23T07:20:00Z")
 
 
@@ -217,6 +230,7 @@ def test_a_late_count_opens_the_windows_that_hold_its_bucket_again() -> None:
     assert deployment.tick(_at(130)) == ["08:10", "08:20", "08:30", "08:40", "08:50", "09:00", "09:10", "10:10"]
     assert [status for _, status, _ in deployment.posted.course()] == ["New"] + ["Ongoing"] * 5 + ["Closed"]
     assert [beat["Reevaluated"] for beat in deployment.posted.beats[-8:]] == [True] * 7 + [False]
+    assert deployment.posted.beats[-1]["WindowsCaughtUp"] == 0
 
 
 def test_a_late_count_that_changes_no_state_goes_no_further_than_its_windows() -> None:
@@ -271,6 +285,86 @@ def test_two_runs_at_once_record_each_window_once() -> None:
     slow = evaluator.conclude(plan, shards, health, Course(), _at(10))
     assert (fast.recorded, slow.recorded) == (True, False)
     assert len(deployment.posted.newest()) == 1
+
+
+def test_a_slow_run_does_not_overwrite_what_a_faster_one_saw_later() -> None:
+    """It planned before 400 more records came; the other run posted them, and readers must keep seeing them."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    evaluator = deployment.evaluator
+    plan = evaluator.plan(_at(10), None)
+    assert plan is not None
+    stale = [evaluator.evaluate_shard(plan, shard) for shard in range(4)]
+    deployment.receive(_at(6), 400)
+    deployment.tick(_at(10))
+    conclusion = evaluator.conclude(plan, stale, evaluator.measure_health(plan), Course(), _at(11))
+    assert not conclusion.recorded
+    assert [row["EventCount"] for row in deployment.posted.newest().values()] == [550]
+
+
+def test_a_run_that_loses_while_it_posts_makes_the_window_due_again() -> None:
+    """What it posted last may be the older picture."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    evaluator = deployment.evaluator
+    plan = evaluator.plan(_at(10), None)
+    assert plan is not None
+    stale = [evaluator.evaluate_shard(plan, shard) for shard in range(4)]
+    health = evaluator.measure_health(plan)
+    deployment.receive(_at(6), 400)
+    deployment.posted.meanwhile = lambda: deployment.tick(_at(10))
+    assert not evaluator.conclude(plan, stale, health, Course(), _at(11)).recorded
+    assert deployment.tick(_at(20)) == ["08:10", "08:20"]
+    assert {row["EventCount"] for row in deployment.posted.newest().values()} == {550}
+
+
+def test_an_episode_that_a_late_bucket_begins_half_an_hour_earlier_keeps_its_id() -> None:
+    """The windows between its old and its new begin fire too, so it is the same episode."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 60)
+    deployment.receive(_at(25), 60)
+    for tick in range(1, 4):
+        deployment.tick(_at(10 * tick))
+    (alerted,) = deployment.posted.newest().values()
+    deployment.receive(_at(6), 60)
+    deployment.tick(_at(40))
+    rows = deployment.posted.newest().values()
+    assert deployment.posted.course()[0][:2] == ("08:10", "New")
+    assert {row["EpisodeId"] for row in rows} == {alerted["EpisodeId"]}
+
+
+def test_a_longer_retention_does_not_rewrite_what_was_evaluated_before() -> None:
+    """Buckets that were purged under the shorter one are gone, and their windows stay as they were."""
+    deployment = Deployment()
+    for hour in range(30):
+        deployment.receive(_at(60 * hour + 5), 120)
+        deployment.tick(_at(60 * hour + 10))
+    posted = len(deployment.posted.rows)
+    deployment.lengthen(timedelta(hours=48))
+    assert deployment.tick(_at(60 * 29 + 20)) == ["13:20"]
+    assert len(deployment.posted.rows) == posted + 2
+
+
+def test_a_tick_of_a_wrong_clock_does_not_stop_the_evaluation() -> None:
+    """A host that is ahead evaluates windows that hold nothing yet; they come again in their time."""
+    deployment = Deployment()
+    deployment.tick(_at(0))
+    deployment.tick(_at(20 * 60))
+    deployment.receive(_at(5), 150)
+    assert "08:10" in deployment.tick(_at(10))
+    assert deployment.posted.course()[0] == ("08:10", "New", 150)
+
+
+def test_more_open_episodes_than_the_journal_holds_are_refused_before_posting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rather than posting the same rows at every try."""
+    monkeypatch.setattr(journal, "_CHUNK_BYTES", 10)
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    with pytest.raises(StorageError, match="raise the thresholds"):
+        deployment.tick(_at(10))
+    assert deployment.posted.rows == []
 
 
 def test_a_first_deployment_evaluates_the_backlog_that_arrives_after_its_first_window() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detectors.buckets import SLICES, BucketStore
-from detectors.counting import Counter
+from detectors.counting import BatchCounter
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event
 from detectors.ingest import Ingest
@@ -126,7 +126,7 @@ class Cluster:
 
     def _host(self, number: int) -> Ingest:
         quarantine = Quarantine(self.quarantine, excerpt_characters=100)
-        return Ingest(BucketStore(self.shaky[number]), quarantine, Counter(CATALOGUE), lambda: START)
+        return Ingest(BucketStore(self.shaky[number]), quarantine, BatchCounter(CATALOGUE), lambda: START)
 
     def deliver(self, delivery: Delivery) -> None:
         first = max(self.checkpoint - delivery.again, 0)
@@ -185,7 +185,7 @@ def _check(cluster: Cluster) -> None:
             callers += sum(tally.callers.values())
             if tally.responses.records:
                 largest[bucket, key.group[0]] = max(largest.get((bucket, key.group[0]), 0), tally.responses.largest)
-        for _, _, counters in store.read_counters(bucket):
+        for _, counters in store.read_counters(bucket):
             messages += counters.messages
             quarantined += sum(counters.quarantined.values())
     assert (counts, largest) == _truth(cluster.events)

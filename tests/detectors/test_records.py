@@ -57,14 +57,14 @@ def test_properties_are_read_from_an_object_and_from_a_json_string() -> None:
     """RequestResponse records have had them both ways."""
     as_object = {**chat(), "properties": json.loads(chat()["properties"])}
     read = [properties_of(record) for record in decode(message(chat(), as_object)).records]
-    assert read == [Properties(object_id="", response_length=1523)] * 2
+    assert read == [(Properties(object_id="", response_length=1523), True)] * 2
 
 
 @pytest.mark.parametrize("properties", [None, "", "{}"])
 def test_missing_properties_are_empty_not_flawed(properties: str | None) -> None:
     """No properties means no length, which is not a length of 0."""
     record = decode(message({**GOOD, "properties": properties})).records[0]
-    assert properties_of(record) == Properties()
+    assert properties_of(record) == (Properties(), True)
 
 
 BROKEN_BUT_CERTAIN = {
@@ -89,9 +89,7 @@ def test_known_broken_json_is_repaired_where_that_is_certain(body: bytes) -> Non
     assert _operations(decoded) == ["ListKey"]
     assert list(decoded.flaws) == []
     assert not decoded.unreadable
-    properties = properties_of(decoded.records[0])
-    assert properties is not None
-    assert properties.response_length == 12
+    assert properties_of(decoded.records[0])[0].response_length == 12
 
 
 def test_half_a_surrogate_pair_in_properties_is_marked_and_nothing_raises() -> None:
@@ -99,7 +97,7 @@ def test_half_a_surrogate_pair_in_properties_is_marked_and_nothing_raises() -> N
     body = message({**GOOD, "properties": "@@"}).replace(b"@@", b"\\ud83d{}")
     record = decode(body).records[0]
     assert record.properties == "?{}"
-    assert properties_of(record) is None
+    assert properties_of(record) == (Properties(), False)
 
 
 def test_a_truncated_message_gives_its_whole_records() -> None:
@@ -116,6 +114,63 @@ def test_a_broken_record_costs_only_itself() -> None:
     assert _operations(decoded) == ["ListKey", None, "ListKey", "ChatCompletions_Create"]
     assert _reasons(decoded) == [(1, "not_json")]
     assert "@@ what" in decoded.flaws[0].excerpt
+
+
+def test_a_record_that_lost_its_end_costs_only_itself() -> None:
+    """Cut before its closing brace in the middle of a message, as by a sender's buffer."""
+    cut = json.dumps(GOOD)[:-20]
+    decoded = decode(b'{"records": [' + b", ".join([cut.encode(), *[json.dumps(GOOD).encode()] * 2]) + b"]}")
+    assert _operations(decoded) == [None, "ListKey", "ListKey"]
+
+
+def test_a_broken_record_of_many_parts_costs_only_itself() -> None:
+    """However many objects are nested in it."""
+    broken = {**GOOD, "parts": [{"n": number} for number in range(400)], "x": "@@"}
+    decoded = decode(message(GOOD, broken, *[GOOD] * 20).replace(b'"@@"', b"@@"))
+    assert _operations(decoded) == ["ListKey", None, *["ListKey"] * 20]
+
+
+def test_many_broken_records_cost_only_themselves() -> None:
+    """Half of the message may be broken."""
+    decoded = decode(message(*[GOOD, {**GOOD, "x": "@@"}] * 300).replace(b'"@@"', b"@@"))
+    assert _operations(decoded) == ["ListKey", None] * 300
+
+
+def _cut_inside(text: str) -> bytes:
+    """A message that ends in the middle of a long text of its second record's properties."""
+    return message(GOOD, {**chat(), "properties": json.dumps({"x": text})})[:-500]
+
+
+@pytest.mark.parametrize(
+    ("body", "keys"),
+    [
+        (_cut_inside('a"b' * 40_000), 1),
+        (_cut_inside("it's " * 40_000), 1),
+        (message(GOOD)[:-2] + b'"' + b'\\"' * 500_000, 1),
+        (b'{"records":[x}' + b" " * 500_000 + b"y", 0),
+        (b"{" * 500_000, 0),
+        (b"'" * 500_000, 0),
+        (b'{"records":[' + b"},{" * 200_000, 0),
+        (b'{"records":[' + b'[{"a":' * 300 + b"[1]," * 200_000, 0),
+        (message(*[{"category": "Audit", "operationName": "ListKey"}] * 10_000), 10_000),
+    ],
+)
+def test_a_large_message_costs_time_in_proportion(body: bytes, keys: int) -> None:
+    """Each of these took minutes, or for ever, in a reader that goes back over what it has read."""
+    assert _operations(decode(body)).count("ListKey") == keys
+
+
+def test_blob_data_in_a_field_that_selects_is_told_from_a_missing_field() -> None:
+    """It could have been a ListKey, so somebody should look."""
+    body = message({**GOOD, "operationName": 0}).replace(b'"operationName": 0', b'"operationName": [ 7 B blob data ]')
+    assert decode(body).unreadable[0].fields == ("operationName",)
+
+
+def test_properties_in_a_string_keep_what_is_readable() -> None:
+    """One bad length costs neither the caller nor the other length."""
+    text = json.dumps({"objectId": "eve", "requestLength": 7, "responseLength": -1})
+    (record,) = decode(message({**GOOD, "properties": text})).records
+    assert properties_of(record) == (Properties(object_id="eve", request_length=7), False)
 
 
 def test_a_single_quoted_record_beside_a_broken_one_is_repaired() -> None:
@@ -145,8 +200,7 @@ def test_an_element_that_is_no_object_is_a_flaw_and_its_neighbours_are_not(eleme
 def test_a_length_is_read_however_it_is_written(written: object, length: int | None) -> None:
     """`3.0` and `"3"` are 3; null is no length. The neighbour is not touched."""
     decoded = decode(message(list_key(responseLength=written), GOOD))
-    properties = [properties_of(record) for record in decoded.records]
-    assert [p.response_length for p in properties if p] == [length, 12]
+    assert [properties_of(record)[0].response_length for record in decoded.records] == [length, 12]
     assert not decoded.unreadable
 
 

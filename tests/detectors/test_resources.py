@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.resources import MAX_CHARACTERS, Resource, canonical, parts
+from detectors.resources import MAX_CHARACTERS, Resource, _canonical, canonical, parts
 from tests.builders import SUBSCRIPTION, canonical_id, resource_id
 
 names = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
@@ -58,10 +58,10 @@ def test_an_id_that_is_too_long_is_none_and_is_not_remembered() -> None:
     """It would grow a stored tally, and the memory of the ids seen."""
     longest = resource_id("a" * (MAX_CHARACTERS - len(resource_id(""))))
     assert canonical(longest) == longest.lower()
-    remembered = canonical.__globals__["_canonical"].cache_info().currsize
+    remembered = _canonical.cache_info().currsize
     assert canonical(f"{longest}a") is None
     assert canonical("x" * 1_000_000) is None
-    assert canonical.__globals__["_canonical"].cache_info().currsize == remembered
+    assert _canonical.cache_info().currsize == remembered
 
 
 @given(

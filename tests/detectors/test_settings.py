@@ -65,6 +65,12 @@ def _sample() -> dict[str, str]:
     return values
 
 
+def _base(name: str) -> str:
+    """The connection that a setting belongs to, or the setting itself."""
+    connection = name.partition("__")[0]
+    return connection if connection in CONNECTIONS else name
+
+
 def test_every_setting_is_read() -> None:
     """None of them at its default."""
     settings = Settings.from_env(
@@ -164,9 +170,9 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
     problems = _problems(broken)
     assert len(problems) == len(broken)
     for name in broken:
-        about = [problem for problem in problems if problem.startswith(name.removesuffix("__accountName"))]
+        about = [problem for problem in problems if name in problem or problem.startswith(f"{_base(name)} ")]
         assert about, name
-        assert any("give" in problem or "there is" in problem for problem in about), about
+    assert all("give" in problem or "there is" in problem for problem in problems)
     with pytest.raises(SettingsError, match="16 setting"):
         _read(broken)
 
@@ -185,7 +191,7 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
         ("LOGS_INGESTION_HEALTH_STREAM", "Microsoft-Event", "Custom-<table>"),
         ("MODEL_THEFT__COUNT", "0", "a whole number from 1 to"),
         ("MODEL_THEFT__COUNT", "1.5", "a whole number from 1 to"),
-        ("MODEL_THEFT__COUNT", "١٠٠", "a whole number from 1 to"),
+        ("MODEL_THEFT__COUNT", "\u0661\u0660\u0660", "a whole number from 1 to"),
         ("MODEL_THEFT__COUNT", "9" * 30, "a whole number from 1 to"),
         ("MODEL_THEFT__RESPONSE_LENGTH", "1_000_000", "a whole number from 1 to"),
         ("BUCKET_RETENTION_HOURS", "337", "a whole number from 25 to 336"),
@@ -322,14 +328,7 @@ def test_a_secret_is_never_shown_in_whichever_setting_it_stands(value: str) -> N
 def test_an_innocent_value_is_shown() -> None:
     """Whoever reads the message sees what was set."""
     assert "'llm logs'" in _problems({"EVENT_HUB_NAME": "llm logs"})[0]
-    (problem,) = _problems({"EVENT_HUB_NAME": "x=" * 200})
-    assert "400 characters" in problem
-
-
-def _base(name: str) -> str:
-    """The connection that a setting belongs to, or the setting itself."""
-    connection = name.partition("__")[0]
-    return connection if connection in CONNECTIONS else name
+    assert "300 characters" in _problems({"EVENT_HUB_NAME": "x" * 300})[0]
 
 
 def test_the_sample_names_exactly_the_settings_that_are_read() -> None:

@@ -56,16 +56,16 @@ def _stored(batches: Sequence[Sequence[Seen]], max_callers: int) -> Tally:
 
 
 def test_a_record_is_counted_with_everything_it_carries() -> None:
-    """Each field has its place, and what is missing has none."""
+    """Each field has its place; what is missing has none, and a length of 0 is one."""
     of = [
         Seen(7, 2000, 10, None, "a"),
         Seen(5, None, 30, 4, "b"),
         Seen(6, 1000, None, 9, "a"),
-        Seen(9, 1500, None, 0, None),
+        Seen(9, 1500, 0, 0, None),
     ]
     assert _tally(of) == Tally(
         count=4,
-        requests=Lengths(records=2, total=40, largest=30),
+        requests=Lengths(records=3, total=40, largest=30),
         responses=Lengths(records=3, total=13, largest=9),
         first_time=1000,
         last_time=2000,

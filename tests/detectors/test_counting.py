@@ -1,0 +1,53 @@
+"""What a batch adds: counted records, their times, and the flaws."""
+
+import pytest
+
+from detectors.counting import BatchCounter, Key
+from detectors.rules import CATALOGUE
+from detectors.tally import Tally
+from detectors.windows import from_microseconds
+from tests.builders import START, canonical_id, event, list_key
+
+KEY = Key("model_theft", (canonical_id(),))
+
+
+def _tally(*records: object) -> Tally:
+    return BatchCounter(CATALOGUE).count([event(1, *records)], START).tallies[KEY]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59.9999999-01:00",
+        "2026-11-23T08:00:00",
+        "yesterday",
+        "",
+        None,
+        "2026-13-01T00:00:00Z",
+    ],
+)
+def test_a_time_that_cannot_be_stored_is_left_out_and_the_record_counts(time: str | None) -> None:
+    """A default date of a sender, or none at all, must not stop what comes after it."""
+    tally = _tally({**list_key(), "time": time}, list_key())
+    assert tally.count == 2
+    assert tally.first_time is not None
+    assert from_microseconds(tally.first_time).isoformat() == "2026-11-23T07:59:58.123456+00:00"
+
+
+def test_times_with_an_offset_are_compared_as_instants() -> None:
+    """Half past nine in Paris is before nine in London."""
+    tally = _tally({**list_key(), "time": "2026-11-23T09:30:00+01:00"}, {**list_key(), "time": "2026-11-23T09:00:00Z"})
+    assert tally.first_time is not None
+    assert from_microseconds(tally.first_time).hour == 8
+
+
+def test_a_flawed_record_has_one_flaw_however_much_is_wrong_with_it() -> None:
+    """So that counts by reason add up to records."""
+    delta = BatchCounter(CATALOGUE).count(
+        [event(9, list_key(), {**list_key(responseLength=-1), "resourceId": 7, "time": []})], START
+    )
+    assert [(placed.sequence, placed.flaw.index, placed.flaw.reason) for placed in delta.flaws] == [
+        (9, 1, "no_resource")
+    ]
+    assert delta.counters.quarantined == {"no_resource": 1}
