@@ -16,7 +16,6 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from detectors.errors import PostingError
 
 MAX_CALL_BYTES = 1_000_000
-RETRIES = 3
 
 JsonRow = MutableMapping[str, Any]
 
@@ -39,7 +38,7 @@ class LogSink:
     def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
         """See `Sink.post`."""
         for row in rows:
-            _LOG.warning("%s %s", stream, json.dumps(row))
+            _LOG.info("%s %s", stream, json.dumps(row))
 
 
 class LogAnalyticsSink:
@@ -51,7 +50,9 @@ class LogAnalyticsSink:
         from azure.monitor.ingestion import LogsIngestionClient  # noqa: PLC0415
 
         self._rule_id = rule_id
-        self._client = LogsIngestionClient(endpoint, DefaultAzureCredential(), retry_total=RETRIES)
+        # No retries here: the client sleeps for as long as Retry-After says, an hour if so. The orchestration's
+        # retries wait in storage instead, and outlive the process.
+        self._client = LogsIngestionClient(endpoint, DefaultAzureCredential(), retry_total=0)
 
     def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
         """See `Sink.post`. Some rows may have been taken when it raises: post them all again."""

@@ -206,7 +206,7 @@ def _rows(plain: bytes, columns: Mapping[str, str] | None) -> list[Row]:
         raise _RefusedError(400, "InvalidPayload", f"the body is not JSON: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _RefusedError(400, "InvalidPayload", "the body is not an array of objects")
-    problems = [f"row {at}: {wrong}" for at, row in enumerate(rows) for wrong in _problems(row, columns)]
+    problems = [f"row {at}: {wrong}" for at, row in enumerate(rows) for wrong in misfits(row, columns)]
     if problems:
         raise _RefusedError(400, "InvalidPayload", "; ".join(problems))
     return rows
@@ -217,7 +217,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _problems(row: Row, columns: Mapping[str, str] | None) -> list[str]:
+def misfits(row: Row, columns: Mapping[str, str] | None) -> list[str]:
+    """What of a row does not fit the columns of its stream (name -> KQL type), if it has any."""
     if columns is None:
         return []
     absent = ["TimeGenerated is missing"] if row.get("TimeGenerated") is None else []

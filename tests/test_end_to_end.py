@@ -320,7 +320,7 @@ def test_an_endpoint_that_is_busy_or_finds_a_body_too_large_gets_every_row(cloud
     names = [f"aoai-{number}" for number in range(8)]
     with cloud.host() as host:
         host.ingest(0, [event(1, *[list_key(name) for name in names for _ in range(100)])])
-        cloud.monitor.script(Answer(429, {"Retry-After": "0"}), Answer(413), Scripted.LOST)
+        cloud.monitor.script(Answer(429, {"Retry-After": "600"}), Answer(413), Scripted.LOST)
         host.tick(_at(10) + TICK)
     assert sorted(finding["ResourceName"] for finding in cloud.findings) == names
     assert len(cloud.heartbeats) == 1

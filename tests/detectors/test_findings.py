@@ -22,7 +22,7 @@ from detectors.records import MAX_WHOLE
 from detectors.rules.rule import Trigger
 from detectors.tally import Lengths, Tally
 from detectors.windows import microseconds, window_buckets
-from local.monitor import _problems
+from local.monitor import misfits
 from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, SUBSCRIPTION, canonical_id
 
 WINDOW_END = START + timedelta(hours=1)
@@ -274,7 +274,7 @@ def test_a_row_is_plain_json_that_fits_its_columns(
     made = make()
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert list(made) == list(expected)
-    assert _problems(made, expected) == []
+    assert misfits(made, expected) == []
     assert all(len(json.dumps(value, ensure_ascii=False).encode()) < 64 * 1024 for value in made.values())
 
 
