@@ -385,6 +385,7 @@ def test_an_outage_longer_than_what_is_kept_is_said_and_closes_what_was_open() -
     assert len(windows) == 145
     assert [status for _, status, _ in deployment.posted.course()] == ["New", "Closed"]
     assert deployment.posted.beats[1]["WindowsSkipped"] == 3 * 144 - 144 - 2
+    assert deployment.tick(_at(3 * 24 * 60)) == []  # what was purged meanwhile makes nothing due
     assert deployment.tick(_at(3 * 24 * 60 + 10)) == ["08:10"]
 
 
