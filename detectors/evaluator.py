@@ -73,8 +73,7 @@ class Evaluator:
     def plan(self, until: datetime, after: datetime | None) -> Plan | None:
         """The next window that is due, later than `after`, none later than `until` unless others went further."""
         entries = self._journal.entries()
-        # Others may be ahead, but by minutes: a window far ahead is the work of a wrong clock.
-        newest = max([until, *(window for window in entries if window <= until + WINDOW)])
+        newest = max([until, *entries])
         versions = self._store.versions(newest - self._retention, newest)
         reach = self._retention - WINDOW
         return next_window(versions, entries, newest, reach, after=after, purged=self._journal.purged())
