@@ -233,6 +233,16 @@ def test_a_late_count_opens_the_windows_that_hold_its_bucket_again() -> None:
     assert deployment.posted.beats[-1]["WindowsCaughtUp"] == 0
 
 
+def test_a_count_that_is_almost_a_day_late_still_finds_its_bucket() -> None:
+    """What is kept reaches as far back as windows are caught up."""
+    deployment = Deployment()
+    for tick in range(1, 24 * 6):
+        deployment.receive(_at(10 * tick - 5), 1)
+        deployment.tick(_at(10 * tick))
+    deployment.receive(_at(5), 150)
+    assert deployment.tick(_at(24 * 60))[0] == "08:10"
+
+
 def test_a_late_count_that_changes_no_state_goes_no_further_than_its_windows() -> None:
     """The chain of states stops where the state is the same again."""
     deployment = Deployment()
