@@ -1,5 +1,7 @@
 """What the heartbeat says of a window: sums, the longest lag, and every partition that is known."""
 
+from datetime import datetime
+
 from detectors.buckets import Watermark
 from detectors.counting import Counters
 from detectors.events import Source
@@ -12,11 +14,14 @@ SILENT = Source(NAMESPACE, "llm-logs", "1")
 
 def test_the_lag_of_a_partition_is_the_longest_of_the_window() -> None:
     """Whichever bucket had it, the first or the last."""
-    buckets = window_buckets(START)
-    for lags in ([30_000, 5_000], [5_000, 30_000]):
-        stored = dict(zip((buckets[0], buckets[5]), lags, strict=True))
-        marks = {SOURCE: Watermark(1, microseconds(START))}
-        health = measure(START, lambda bucket, stored=stored: [(SOURCE, Counters(lag_ms=stored.get(bucket, 0)))], marks)
+    first, *_, last = window_buckets(START)
+    marks = {SOURCE: Watermark(1, microseconds(START))}
+    for stored in ({first: 30_000, last: 5_000}, {first: 5_000, last: 30_000}):
+
+        def read(bucket: datetime, lags_ms: dict[datetime, int] = stored) -> list[tuple[Source, Counters]]:
+            return [(SOURCE, Counters(lag_ms=lags_ms.get(bucket, 0)))]
+
+        health = measure(START, read, marks)
         assert [partition.lag_seconds for partition in health.partitions] == [30.0]
         assert health.counters.lag_ms == 30_000
 
