@@ -216,6 +216,22 @@ def test_an_hour_of_missed_timers_is_caught_up(cloud: Cloud) -> None:
     assert len({finding["EpisodeId"] for finding in cloud.findings}) == 1
 
 
+def test_a_late_batch_is_not_taken_for_missed_timers(cloud: Cloud) -> None:
+    """Its windows are evaluated again, and nobody was behind."""
+    with cloud.host() as host:
+        for minutes in (0, 10, 20):
+            host.tick(_at(minutes) + TICK)
+        host.ingest(0, [event(1, list_key(), after=timedelta(minutes=5))])
+        host.tick(_at(30) + TICK)
+    assert [
+        (beat["WindowEnd"][11:16], beat["Reevaluated"], beat["WindowsCaughtUp"]) for beat in cloud.heartbeats[3:]
+    ] == [
+        ("08:10", True, 0),
+        ("08:20", True, 0),
+        ("08:30", False, 0),
+    ]
+
+
 KILLED = """
 import os, sys
 from tests.builders import NAMESPACE, SOURCE, START, event, list_key
