@@ -7,11 +7,12 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PYTHON_READY := $(VENV)/.ready
 AZURITE_READY := local/node_modules/.ready
+CHECKOV_READY := infra/.venv/.ready
 
 demo: setup
 	@$(PYTHON) -m local demo
 
-test: setup lint
+test: setup $(CHECKOV_READY) lint
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest
 
@@ -40,5 +41,11 @@ $(AZURITE_READY): local/package.json local/package-lock.json
 	@npm ci --prefix local --no-audit --no-fund --loglevel=error
 	@touch $@
 
+$(CHECKOV_READY): infra/requirements-checkov.txt | $(PYTHON_READY)
+	@echo "Installing checkov, the policies on Bicep"
+	@$(PYTHON) -m venv --clear infra/.venv
+	@infra/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) infra/.venv local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

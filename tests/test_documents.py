@@ -3,8 +3,11 @@
 import json
 import re
 import shlex
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
+from pycep import BicepParser
 
 from detectors.__main__ import build_parser as product_parser
 from detectors.__main__ import main as product
@@ -118,3 +121,28 @@ def test_nothing_but_the_app_is_published() -> None:
         if not any(re.fullmatch(entry.replace(".", r"\.").replace("*", ".*"), name) for entry in ignored)
     }
     assert published == {"function_app.py", "detectors", "host.json", "requirements.txt"}
+
+
+def test_the_parameters_in_the_readme_are_those_of_the_template() -> None:
+    """Names in order, defaults, and what each is."""
+    parameters = BicepParser().parse(file_path=ROOT / "infra" / "main.bicep")["parameters"]
+    documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Deploy").split("### ", 1)[0])]
+    assert documented == [
+        [name, _default(parameter["default"]), _description(parameter["decorators"])]
+        for name, parameter in parameters.items()
+    ]
+
+
+def _default(value: object) -> str:
+    """A default as the README shows it."""
+    if value is None:
+        return "required"
+    if isinstance(value, str | dict) and not value:
+        return "none"
+    if isinstance(value, dict):
+        return "that of the resource group"  # the one expression among the defaults
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _description(decorators: Iterable[Any]) -> str:
+    return next(str(mark["argument"]) for mark in decorators if mark["type"] == "description")

@@ -1,0 +1,341 @@
+"""Rules executed at each of their scheduled runs, over what the real pipeline posted."""
+
+from collections import Counter
+from contextlib import suppress
+from datetime import datetime, timedelta
+from random import Random
+
+import pytest
+
+from detectors.errors import PostingError
+from tests.builders import START, canonical_id, list_key, message
+from tests.infra.kql import FINDINGS, HEALTH, SCHEMA, Deployment, Row, ScheduledRule, Workspace
+
+THEFT = ScheduledRule.load("model-theft.yaml")
+SILENT = ScheduledRule.load("detector-silent.yaml")
+TICK = timedelta(seconds=45)
+EVE, MALLORY, TRENT = (f"{number}e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6" for number in "123")
+
+
+def at(minutes: float) -> datetime:
+    """So many minutes after 08:00, the start of every test."""
+    return START + timedelta(minutes=minutes)
+
+
+def body(count: int, name: str = "aoai-prod", **fields: object) -> bytes:
+    """A message with so many key listings of an account."""
+    return message(*[list_key(name, **fields)] * count)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    """An empty workspace."""
+    return Workspace()
+
+
+@pytest.fixture
+def deployment(workspace: Workspace) -> Deployment:
+    """A detector that posts into it."""
+    return Deployment(workspace)
+
+
+def tick_until(deployment: Deployment, first: int, last: int) -> None:
+    """Tick every ten minutes."""
+    for minute in range(first, last + 1, 10):
+        deployment.tick(at(minute) + TICK)
+
+
+def alerts(
+    workspace: Workspace, until: float, *, phase: float = 2, clock_ahead: timedelta = timedelta()
+) -> list[tuple[str, str]]:
+    """Status and resource of every alert of model theft; the rule runs every five minutes from `phase` on."""
+    runs = THEFT.runs(workspace, at(phase), at(until), clock_ahead=clock_ahead)
+    return [(row["Status"], row["ResourceName"]) for _, row in runs]
+
+
+@pytest.mark.parametrize(("phase", "clock_ahead"), [(0, timedelta()), (4.99, timedelta(minutes=5))])
+def test_a_long_episode_alerts_once_and_once_more_each_time_it_escalates(
+    deployment: Deployment, workspace: Workspace, phase: float, clock_ahead: timedelta
+) -> None:
+    """At whatever moment the runs begin, and whether `now()` is the end of what a run sees or the time it runs."""
+    for bucket in range(20):
+        deployment.receive(at(10 * bucket + 1), body(25 if bucket < 13 else 60 if bucket < 16 else 150))
+        deployment.tick(at(10 * bucket + 10) + TICK)
+    tick_until(deployment, 210, 270)
+    statuses = [row["Status"] for row in deployment.posting.rows(FINDINGS)]
+    assert (len(statuses), statuses.count("New"), statuses.count("Escalated")) == (23, 1, 2)
+    found = alerts(workspace, 300, phase=phase, clock_ahead=clock_ahead)
+    assert found == [("New", "aoai-prod"), ("Escalated", "aoai-prod"), ("Escalated", "aoai-prod")]
+
+
+def test_accounts_alert_apart(deployment: Deployment, workspace: Workspace) -> None:
+    """Two episodes at once are two alerts, and a quiet account is none."""
+    for name, count in [("one", 100), ("two", 130), ("quiet", 99)]:
+        deployment.receive(at(1), body(count, name))
+    tick_until(deployment, 10, 80)
+    assert sorted(alerts(workspace, 100)) == [("New", "one"), ("New", "two")]
+
+
+def test_rows_that_are_posted_again_alert_no_one_again(deployment: Deployment, workspace: Workspace) -> None:
+    """The endpoint took the rows and its answer was lost, twice; each time the window is evaluated anew."""
+    deployment.receive(at(1), body(120))
+    for failing in (10, 20):
+        deployment.posting.fails = 1
+        with pytest.raises(PostingError):
+            deployment.tick(at(failing) + TICK)
+    deployment.receive(at(31), body(120))
+    tick_until(deployment, 30, 40)
+    deployment.posting.fails = 1
+    with pytest.raises(PostingError):
+        deployment.tick(at(50) + TICK)
+    tick_until(deployment, 60, 120)
+    statuses = [row["Status"] for row in deployment.posting.rows(FINDINGS)]
+    assert statuses.count("New") == 3
+    assert alerts(workspace, 150) == [("New", "aoai-prod"), ("Escalated", "aoai-prod")]
+
+
+def test_windows_that_are_evaluated_again_alert_no_one_again(deployment: Deployment, workspace: Workspace) -> None:
+    """A batch counted hours late posts every row of its windows anew."""
+    deployment.receive(at(1), body(120))
+    tick_until(deployment, 10, 100)
+    deployment.receive(at(2), body(10))
+    tick_until(deployment, 110, 120)
+    assert [row["Status"] for row in deployment.posting.rows(FINDINGS)].count("New") == 2
+    assert alerts(workspace, 140) == [("New", "aoai-prod")]
+
+
+def test_a_batch_counted_hours_late_alerts_when_it_is_counted(deployment: Deployment, workspace: Workspace) -> None:
+    """Its windows are hours old; their rows are not."""
+    deployment.receive(at(1), body(60))
+    tick_until(deployment, 10, 180)
+    deployment.receive(at(2), body(60))
+    tick_until(deployment, 190, 210)
+    runs = THEFT.runs(workspace, at(152), at(240))
+    assert [(seen - START, row["WindowEnd"]) for seen, row in runs] == [(timedelta(minutes=202), at(10))]
+
+
+def test_an_episode_found_to_have_begun_earlier_alerts_no_one_again(
+    deployment: Deployment, workspace: Workspace
+) -> None:
+    """Its first window is another one now, with a finding of its own."""
+    deployment.receive(at(1), body(60))
+    deployment.receive(at(11), body(60))
+    tick_until(deployment, 10, 40)
+    deployment.receive(at(2), body(40))
+    tick_until(deployment, 50, 120)
+    news = {(row["WindowEnd"], row["EpisodeId"]) for row in deployment.posting.rows(FINDINGS) if row["Status"] == "New"}
+    assert (len(news), len({episode for _, episode in news})) == (2, 1)
+    assert alerts(workspace, 150) == [("New", "aoai-prod")]
+
+
+def test_two_episodes_that_turn_out_to_be_one_alert_no_one_again(deployment: Deployment, workspace: Workspace) -> None:
+    """Both were alerted on; the gap between them is filled later."""
+    deployment.receive(at(1), body(120))
+    deployment.receive(at(91), body(120))
+    tick_until(deployment, 10, 180)
+    deployment.receive(at(59), body(120))
+    tick_until(deployment, 190, 240)
+    newest = {row["FindingId"]: row["EpisodeId"] for row in deployment.posting.rows(FINDINGS)}
+    assert len(set(newest.values())) == 1
+    found = alerts(workspace, 270)
+    assert found[:2] == [("New", "aoai-prod")] * 2
+    assert found.count(("New", "aoai-prod")) == 2
+
+
+def test_an_outage_that_is_caught_up_alerts_once_for_an_episode(deployment: Deployment, workspace: Workspace) -> None:
+    """New and Escalated come in one run, which says the latest."""
+    deployment.tick(at(0))
+    for bucket in range(9):
+        deployment.receive(at(10 * bucket + 1), body(40))
+    tick_until(deployment, 90, 90)
+    assert {row["Status"] for row in deployment.posting.rows(FINDINGS)} == {"New", "Ongoing", "Escalated"}
+    assert alerts(workspace, 130) == [("Escalated", "aoai-prod")]
+
+
+@pytest.mark.parametrize(("delay", "clock_ahead"), [(4.5, 0), (14, 5), (200, 0), (-1, 5)])
+def test_rows_alert_whenever_they_are_ingested(
+    deployment: Deployment, workspace: Workspace, delay: float, clock_ahead: float
+) -> None:
+    """A run owns rows by the time they came in, not by the time they are of; the detector's clock may be fast."""
+    deployment.posting.delay = timedelta(minutes=delay)
+    deployment.receive(at(1), body(120))
+    tick_until(deployment, 10, 80)
+    found = alerts(workspace, 80 + delay, phase=max(delay, 0), clock_ahead=timedelta(minutes=clock_ahead))
+    assert found == [("New", "aoai-prod")]
+
+
+def test_a_window_evaluated_again_a_day_later_alerts_no_one_again(deployment: Deployment, workspace: Workspace) -> None:
+    """The look-back reaches what the detector still evaluates."""
+    deployment.receive(at(1), body(120))
+    tick_until(deployment, 10, 80)
+    tick_until(deployment, 23 * 60, 23 * 60 + 50)
+    deployment.receive(at(2), body(1))
+    tick_until(deployment, 24 * 60, 24 * 60)
+    assert [row["Status"] for row in deployment.posting.rows(FINDINGS)].count("New") == 2
+    assert [row for _, row in THEFT.runs(workspace, at(24 * 60 - 10), at(24 * 60 + 30))] == []
+
+
+def test_an_episode_older_than_the_look_back_goes_on_silently(deployment: Deployment, workspace: Workspace) -> None:
+    """Its first row is out of sight after two days, and nobody hears of it again."""
+    for bucket in range(49 * 6):
+        deployment.receive(at(10 * bucket + 1), body(20))
+        deployment.tick(at(10 * bucket + 10) + TICK)
+    assert {row["Status"] for row in deployment.posting.rows(FINDINGS)} == {"New", "Ongoing"}
+    assert [row for _, row in THEFT.runs(workspace, at(47.5 * 60), at(48.5 * 60))] == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_alert_comes_twice_whatever_happens(deployment: Deployment, workspace: Workspace, seed: int) -> None:
+    """Late counts, missed ticks, lost answers; every episode that readers see in the end was alerted on."""
+    rng = Random(seed)
+    waiting = [(bucket, rng.choice([0, 0, 0, 45]), rng.choice([0, 20, 45, 120])) for bucket in range(18)]
+    for tick in range(1, 30):
+        for bucket, late, count in [one for one in waiting if one[0] * 10 + one[1] < tick * 10]:
+            waiting.remove((bucket, late, count))
+            deployment.receive(at(10 * bucket + 1), body(count))
+        deployment.posting.fails = rng.choice([0, 0, 0, 1])
+        if rng.random() < 0.8 or tick > 26:
+            with suppress(PostingError):
+                deployment.tick(at(10 * tick) + TICK)
+    deployment.posting.fails = 0
+    tick_until(deployment, 300, 310)
+    rows = [row for _, row in THEFT.runs(workspace, at(rng.random() * 5), at(330))]
+    occasions = Counter((row["Status"], row["EpisodeId" if row["Status"] == "New" else "FindingId"]) for row in rows)
+    assert set(occasions.values()) <= {1}
+    newest = {row["FindingId"]: row["EpisodeId"] for row in deployment.posting.rows(FINDINGS)}
+    assert {row["EpisodeId"] for row in rows} >= set(newest.values())
+
+
+def test_an_alert_says_what_happened_and_to_whom(deployment: Deployment, workspace: Workspace) -> None:
+    """Numbers in the text, the account and its callers as entities, and no entity for whom nobody can name."""
+    for caller, count in [(EVE, 60), (MALLORY, 40), ("", 5)]:
+        deployment.receive(at(1), body(count, caller=caller, responseLength=1_500_000))
+    tick_until(deployment, 10, 10)
+    ((_, row),) = THEFT.runs(workspace, at(22), at(22), worded=True)
+    assert row["Title"] == "Potential Azure OpenAI Model Theft on aoai-prod"
+    assert row["Summary"] == (
+        "105 key listings (fires at 100) and 1500000 bytes in one response (fires at 1000000) between "
+        "2026-11-23 07:10 and 08:10 UTC, by arrival. Listings in each ten minutes: 0, 0, 0, 0, 0, 105. "
+        f"Callers: {EVE} (60), {MALLORY} (40), unknown (5)."
+    )
+    assert (row["ResourceId"], row["Severity"], row["RiskScore"]) == (canonical_id(), "Medium", 47)
+    assert [row["Caller1"], row["Caller2"], row["Caller3"]] == [EVE, MALLORY, ""]
+    assert (row["EventCount"], row["MaxResponseLength"], row["AtlasTechniques"]) == (105, 1_500_000, "AML.T0044, LLM10")
+
+
+def test_a_masked_address_is_named_and_is_no_entity(workspace: Workspace) -> None:
+    """A caller without an object id, and more callers than the text has room for."""
+    people = [(EVE, ""), ("", "81.2.69.***"), (TRENT, ""), (MALLORY, "")]
+    finding = dict.fromkeys(SCHEMA[FINDINGS]) | {
+        "TimeGenerated": at(10).isoformat(),
+        "FindingId": "f",
+        "EpisodeId": "e",
+        "Status": "Escalated",
+        "RuleId": "model_theft",
+        "RuleName": "Theft",
+        "ResourceName": "aoai",
+        "Severity": "High",
+        "WindowStart": at(-50).isoformat(),
+        "WindowEnd": at(10).isoformat(),
+        "Triggers": [{"Name": "response_length", "Measure": "", "Value": 2_000_000, "Threshold": 1_000_000}],
+        "Callers": [{"ObjectId": who, "IpAddress": where, "Count": 3} for who, where in people],
+        "CallersTruncated": False,
+        "BucketCounts": [0, 0, 0, 0, 0, 12],
+        "Techniques": [],
+    }
+    workspace.add(FINDINGS, [finding], at(10))
+    ((_, row),) = THEFT.runs(workspace, at(15), at(15), worded=True)
+    assert (row["Title"], row["Severity"]) == ("Escalated: Theft on aoai", "High")
+    assert row["TopCallers"] == f"{EVE} (3), 81.2.69.*** (3), {TRENT} (3) and others"
+    assert [row["Caller1"], row["Caller2"], row["Caller3"]] == [EVE, "", TRENT]
+    assert row["Summary"].startswith("2000000 bytes in one response (fires at 1000000) between")
+
+
+def watch(workspace: Workspace, first: float, until: float) -> list[tuple[float, str]]:
+    """Minute and condition of every alert of the health rule."""
+    runs = SILENT.runs(workspace, at(first), at(until))
+    return [((seen - START) / timedelta(minutes=1), row["Condition"]) for seen, row in runs]
+
+
+def test_a_healthy_detector_raises_no_alarm(deployment: Deployment, workspace: Workspace) -> None:
+    """Also when heartbeats take minutes to come in."""
+    deployment.posting.delay = timedelta(minutes=6)
+    for bucket in range(26):
+        deployment.receive(at(10 * bucket + 1), body(1))
+        deployment.tick(at(10 * bucket + 10) + TICK)
+    assert watch(workspace, 31, 260) == []
+
+
+def test_silence_alerts_when_it_begins_and_each_morning(deployment: Deployment, workspace: Workspace) -> None:
+    """Half an hour after the last heartbeat; then at 08:00, which is 1,440 minutes after the start."""
+    deployment.receive(at(1), body(1))
+    tick_until(deployment, 10, 120)
+    assert watch(workspace, 21, 210) == [(161, "no heartbeat")]
+    assert watch(workspace, 1421, 1481) == [(1451, "no heartbeat")]
+    ((_, row),) = SILENT.runs(workspace, at(161), at(161), worded=True)
+    assert (row["Severity"], row["LastHeartbeat"]) == ("High", at(120) + TICK)
+    assert row["Summary"].startswith("The last heartbeat is of 2026-11-23 10:00 UTC")
+
+
+def test_a_detector_that_never_spoke_is_noticed(workspace: Workspace) -> None:
+    """Once a day: there is no beginning."""
+    assert watch(workspace, 1, 61) == [(11, "no heartbeat")]
+    assert watch(workspace, 1431, 1471) == [(1451, "no heartbeat")]
+    ((_, row),) = SILENT.runs(workspace, at(11), at(11), worded=True)
+    assert row["Summary"].startswith("There is no heartbeat in the last two days")
+
+
+def test_a_hub_without_records_for_a_day_is_noticed(deployment: Deployment, workspace: Workspace) -> None:
+    """Heartbeats go on; the last record left its window at 09:00, 60 minutes after the start."""
+    deployment.receive(at(1), body(1))
+    tick_until(deployment, 10, 27 * 60)
+    assert watch(workspace, 31, 91) == []
+    assert watch(workspace, 24 * 60 + 21, 27 * 60) == [(25 * 60 + 11, "no records for a day")]
+    ((_, row),) = SILENT.runs(workspace, at(25 * 60 + 11), at(25 * 60 + 11), worded=True)
+    assert (row["Severity"], row["LastRecords"]) == ("Medium", at(60))
+
+
+def test_late_counting_is_noticed_once(deployment: Deployment, workspace: Workspace) -> None:
+    """It lasts two hours, and six windows each see it; the next time is another alert."""
+    for bucket in [*range(12), 30]:
+        deployment.now = at(10 * bucket + 25)
+        deployment.receive(at(10 * bucket + 1), body(1))
+        deployment.tick(at(10 * bucket + 30) + TICK)
+    tick_until(deployment, 340, 420)
+    tick_until(deployment, 150, 150)
+    found = [minute for minute, condition in watch(workspace, 21, 420) if condition == "counting is late"]
+    assert len(found) == 2
+    ((_, row),) = SILENT.runs(workspace, at(found[0]), at(found[0]), worded=True)
+    assert (row["Severity"], row["MaxLagSeconds"]) == ("Low", 1440.0)
+
+
+def test_skipped_windows_are_noticed_once(deployment: Deployment, workspace: Workspace) -> None:
+    """An outage of three days, whose first window is evaluated twice as its rows' answer is lost."""
+    deployment.receive(at(1), body(1))
+    tick_until(deployment, 10, 10)
+    three_days = 3 * 24 * 60
+    deployment.posting.fails = 1
+    with pytest.raises(PostingError):
+        deployment.tick(at(three_days) + TICK)
+    tick_until(deployment, three_days + 10, three_days + 60)
+    beats = [row["WindowsSkipped"] for row in deployment.posting.rows(HEALTH) if row["WindowsSkipped"]]
+    assert len(beats) == 2
+    found = [row for _, row in SILENT.runs(workspace, at(three_days - 9), at(three_days + 60))]
+    skipped = [row["WindowsSkipped"] for row in found if row["Condition"] == "windows skipped"]
+    assert skipped == beats[1:]
+
+
+def test_the_alarm_text_is_there_for_every_condition(workspace: Workspace) -> None:
+    """No condition falls through to another one's words."""
+    beat = dict.fromkeys(SCHEMA[HEALTH]) | {
+        "TimeGenerated": at(0).isoformat(),
+        "WindowEnd": at(-24 * 60).isoformat(),
+        "Records": 5,
+        "MaxLagSeconds": 700.4,
+        "WindowsSkipped": 3,
+    }
+    workspace.add(HEALTH, [beat], at(0))
+    rows: dict[str, Row] = {row["Condition"]: row for _, row in SILENT.runs(workspace, at(6), at(6), worded=True)}
+    assert rows["counting is late"]["Summary"].startswith("Records were counted up to 700 seconds after")
+    assert rows["windows skipped"]["Summary"].startswith("3 windows of an hour were never evaluated")
+    assert rows["no records for a day"]["Summary"].startswith("The detector runs, but no log record has come since")

@@ -1,0 +1,153 @@
+"""The workbook: its queries are sound, show what the detector posted, and its parts fit together."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from tests.builders import START, list_key, message
+from tests.infra.kql import FINDINGS, HEALTH, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
+
+ITEMS: list[Row] = json.loads((SENTINEL / "workbook.json").read_text())["items"]
+PARAMETERS = {parameter["name"]: parameter for item in ITEMS for parameter in item["content"].get("parameters", [])}
+PARTS = {item["name"]: item["content"] for item in ITEMS if "query" in item["content"]}
+NOW = START + timedelta(hours=5, minutes=5)
+
+
+def substituted(text: str, *, accounts: str = "'*'", episode: str = "") -> str:
+    """A query as the workbook sends it."""
+    values = {"{Accounts}": accounts, "{TimeRange:grain}": "30m", "{Episode}": episode}
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+@pytest.fixture(scope="module")
+def analyses() -> dict[str, Analysis]:
+    """What the language service says of every query, those of parameters too."""
+    texts = {name: part["query"] for name, part in (PARTS | PARAMETERS).items() if "query" in part}
+    return analyse({name: substituted(text) for name, text in texts.items()})
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    """Three accounts in four hours: one attacked for an hour, one at the end, and one not at all; a tick is missed."""
+    deployment = Deployment(Workspace())
+    for minute in range(0, 300, 10):
+        name, count = ("first", 30) if 30 <= minute < 90 else ("second", 120) if minute == 270 else ("quiet", 3)
+        arrived = START + timedelta(minutes=minute + 1)
+        deployment.receive(arrived, message(*[list_key(name)] * count))
+        if minute == 200:
+            deployment.receive(arrived, b"no log record")
+        if minute not in {210, 220}:
+            deployment.tick(START + timedelta(minutes=minute + 10, seconds=45))
+    return deployment
+
+
+def show(deployment: Deployment, name: str, **parameters: str) -> list[Row]:
+    """What a part of the workbook shows, over the last day."""
+    text = substituted(PARTS[name]["query"], **parameters)
+    return deployment.posting.workspace.query(text, NOW, period=timedelta(days=1))
+
+
+def named_columns(part: Row) -> Iterator[str]:
+    """The columns that a part's settings name."""
+    chart, tiles = part.get("chartSettings", {}), part.get("tileSettings", {})
+    yield from (chart[name] for name in ("xAxis", "group") if name in chart)
+    yield from chart.get("yAxis", [])
+    yield from (tiles[name]["columnMatch"] for name in tiles if name.endswith("Content"))
+    yield from (formatter["columnMatch"] for formatter in part.get("gridSettings", {}).get("formatters", []))
+    if "exportFieldName" in part:
+        yield part["exportFieldName"]
+
+
+def test_queries_have_no_problems(analyses: dict[str, Analysis]) -> None:
+    """With every parameter substituted."""
+    assert {name: answer.problems for name, answer in analyses.items() if answer.problems} == {}
+
+
+def test_settings_name_columns_of_the_result(analyses: dict[str, Analysis]) -> None:
+    """A chart whose axis does not exist is an empty box."""
+    lost = {name: set(named_columns(part)) - analyses[name].columns.keys() for name, part in PARTS.items()}
+    assert {name: columns for name, columns in lost.items() if columns} == {}
+
+
+def test_parameters_are_defined_and_used() -> None:
+    """Nothing in braces is left over, and every query keeps to the chosen time."""
+    used = set(re.findall(r"{(\w+)(?::\w+)?}", " ".join(part["query"] for part in PARTS.values())))
+    exported = {part["exportParameterName"] for part in PARTS.values() if "exportParameterName" in part}
+    assert used | {"TimeRange"} == PARAMETERS.keys()
+    assert exported <= PARAMETERS.keys()
+    assert {part["timeContextFromParameter"] for part in PARTS.values()} == {"TimeRange"}
+
+
+def test_every_reader_of_findings_takes_the_newest_row() -> None:
+    """Posting is at least once; a subquery reads them too."""
+    for name, part in PARTS.items():
+        reads = part["query"].count(FINDINGS)
+        assert part["query"].count("arg_max(TimeGenerated, *) by FindingId") == reads, name
+
+
+def test_names_are_unique_and_every_part_has_its_title() -> None:
+    """The portal saves parts by name."""
+    names = [item["name"] for item in ITEMS]
+    assert len(set(names)) == len(names)
+    assert all(part["title"] for part in PARTS.values())
+
+
+def test_open_episodes_come_first(deployment: Deployment) -> None:
+    """With their numbers, and the number at which they fire."""
+    rows = show(deployment, "episodes")
+    shown = [(row["State"], row["Account"], row["Alerts"], row["MostInAnHour"], row["FiresAt"]) for row in rows]
+    assert shown == [("open", "second", 1, 120, 100), ("closed", "first", 1, 180, 100)]
+    assert {row["FiredBy"] for row in rows} == {"count"}
+
+
+def test_the_pace_is_of_the_newest_episode_or_of_the_chosen_one(deployment: Deployment) -> None:
+    """Counts of ten minutes stand at their end; the hour and its threshold at the window's."""
+    chosen = show(deployment, "episodes")[1]["EpisodeId"]
+    by_series: dict[str, list[tuple[int, int]]] = {}
+    for row in show(deployment, "pace", episode=chosen):
+        minute = (row["Time"] - START) // timedelta(minutes=1)
+        by_series.setdefault(row["Series"], []).append((minute, row["Count"]))
+    assert [point for point in by_series["in ten minutes"] if point[1]] == [(m, 30) for m in range(40, 91, 10)]
+    assert max(by_series["in the last hour"], key=lambda point: point[1]) == (90, 180)
+    assert {count for _, count in by_series["the hour fires at"]} == {100}
+    newest = show(deployment, "pace")
+    assert max(row["Count"] for row in newest) == 120
+
+
+def test_the_tiles_say_how_things_stand(deployment: Deployment) -> None:
+    """Open episodes as the heartbeat counts them, and the age of that heartbeat."""
+    tiles = {row["Name"]: (row["Value"], row["Note"]) for row in show(deployment, "now")}
+    beat = deployment.posting.rows(HEALTH)[-1]
+    assert tiles["Open episodes"][0] == beat["OpenEpisodes"] == 1
+    assert tiles["Alerts"][0] == 2
+    assert tiles["Minutes since the last heartbeat"][0] == 5
+    assert tiles["Records in the last hour"][0] == beat["Records"]
+    assert tiles["Key listings with a response length"] == (0, "of 369; at 0 only the count can fire")
+
+
+def test_health_is_shown_without_counting_anything_twice(deployment: Deployment) -> None:
+    """Windows overlap; the hours shown do not. A gap is seen as one."""
+    records = show(deployment, "records")
+    assert [row["Records"] for row in records] == [99, 99, 18, 19, 135]
+    assert show(deployment, "quarantine") == [{"Reason": "not_json", "Records": 1}]
+    heartbeats = [row["Heartbeats"] for row in show(deployment, "heartbeats")]
+    assert heartbeats == [5, 6, 6, 4, 8, 1]
+    (partition,) = show(deployment, "partitions")
+    assert (partition["Hub"], partition["Partition"], partition["LastSequence"]) == ("llm-logs", "0", 31)
+    assert len(show(deployment, "lag")) == 30
+
+
+def test_findings_and_callers_follow_the_choice_of_accounts(deployment: Deployment) -> None:
+    """All of them, or the one that was chosen."""
+    newest = {row["FindingId"]: row for row in deployment.posting.rows(FINDINGS)}
+    assert sum(row["Findings"] for row in show(deployment, "findings")) == len(newest)
+    (second,) = {row["ResourceId"] for row in newest.values() if row["ResourceName"] == "second"}
+    of_second = show(deployment, "findings", accounts=f"'{second}'")
+    assert sorted((row["Status"], row["Findings"]) for row in of_second) == [("New", 1), ("Ongoing", 1), ("Ongoing", 1)]
+    assert [row["MostInAnHour"] for row in show(deployment, "callers")] == [180]
+    assert [row["MostInAnHour"] for row in show(deployment, "callers", accounts=f"'{second}'")] == [120]
