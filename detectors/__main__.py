@@ -51,7 +51,7 @@ _MAX_RECORDS = 10**15
 Rows = Sequence[Sequence[str]]
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Answers a call that it cannot take with the whole help: whoever mistypes wants to see what there is."""
 
     def error(self, message: str) -> NoReturn:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """What the command line takes."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m detectors",
         description="Detects abuse of LLM services on Azure. The functions run in Azure; these commands go with them.",
         epilog=EXAMPLES,

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from detectors.__main__ import Parser
 from local.azurite import AzuriteError
 from local.play import Faults, Outcome, Play, messages_of
 from local.report import newest, show
@@ -102,7 +103,7 @@ def _check(outcome: Outcome, truth: Truth, console: Console) -> bool:
 
 def build_parser() -> argparse.ArgumentParser:
     """What the command line takes."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m local",
         description="Runs the functions on this machine, as they are deployed, with Azurite and a loopback endpoint.",
         epilog=EXAMPLES,
