@@ -223,27 +223,38 @@ def test_an_alert_says_what_happened_and_to_whom(deployment: Deployment, workspa
     assert (row["EventCount"], row["MaxResponseLength"], row["AtlasTechniques"]) == (105, 1_500_000, "AML.T0044, LLM10")
 
 
-def test_a_masked_address_is_named_and_is_no_entity(workspace: Workspace) -> None:
-    """A caller without an object id, and more callers than the text has room for."""
-    people = [(EVE, ""), ("", "81.2.69.***"), (TRENT, ""), (MALLORY, "")]
-    finding = dict.fromkeys(SCHEMA[FINDINGS]) | {
-        "TimeGenerated": at(10).isoformat(),
-        "FindingId": "f",
-        "EpisodeId": "e",
-        "Status": "Escalated",
+def finding(minutes: float, **columns: object) -> Row:
+    """A row of an episode, as far as the rule needs it."""
+    return dict.fromkeys(SCHEMA[FINDINGS]) | {
+        "TimeGenerated": at(minutes).isoformat(),
+        "EpisodeId": "episode",
         "RuleId": "model_theft",
         "RuleName": "Theft",
         "ResourceName": "aoai",
         "Severity": "High",
-        "WindowStart": at(-50).isoformat(),
-        "WindowEnd": at(10).isoformat(),
+        "WindowStart": at(minutes - 60).isoformat(),
+        "WindowEnd": at(minutes).isoformat(),
         "Triggers": [{"Name": "response_length", "Measure": "", "Value": 2_000_000, "Threshold": 1_000_000}],
-        "Callers": [{"ObjectId": who, "IpAddress": where, "Count": 3} for who, where in people],
+        "Callers": [],
         "CallersTruncated": False,
         "BucketCounts": [0, 0, 0, 0, 0, 12],
         "Techniques": [],
+        **columns,
     }
-    workspace.add(FINDINGS, [finding], at(10))
+
+
+def test_a_row_that_was_corrected_before_the_run_alerts_no_one(workspace: Workspace) -> None:
+    """The newest row of a finding says what it is: not escalated after all."""
+    for minute, name, status in [(10, "first", "New"), (20, "second", "Escalated"), (23, "second", "Ongoing")]:
+        workspace.add(FINDINGS, [finding(minute, FindingId=name, Status=status)], at(minute))
+    assert alerts(workspace, 60) == [("New", "aoai")]
+
+
+def test_a_masked_address_is_named_and_is_no_entity(workspace: Workspace) -> None:
+    """A caller without an object id, and more callers than the text has room for."""
+    people = [(EVE, ""), ("", "81.2.69.***"), (TRENT, ""), (MALLORY, "")]
+    callers = [{"ObjectId": who, "IpAddress": where, "Count": 3} for who, where in people]
+    workspace.add(FINDINGS, [finding(10, FindingId="first", Status="Escalated", Callers=callers)], at(10))
     ((_, row),) = THEFT.runs(workspace, at(15), at(15), worded=True)
     assert (row["Title"], row["Severity"]) == ("Escalated: Theft on aoai", "High")
     assert row["TopCallers"] == f"{EVE} (3), 81.2.69.*** (3), {TRENT} (3) and others"
