@@ -66,7 +66,7 @@ SHARD_EXECUTIONS = 2
 """Functions that one evaluation calls: timer, orchestrator (every replay is billed as one:
 https://learn.microsoft.com/azure/azure-functions/durable/durable-functions-billing) and activities."""
 
-HEARTBEAT_BYTES = 510
+HEARTBEAT_BYTES = 655
 HEARTBEAT_PARTITION_BYTES = 165
 FINDING_BYTES = 1_300
 FINDING_PARTITION_BYTES = 132

@@ -10,9 +10,13 @@ import msgspec
 
 from detectors.events import Event
 from detectors.records import EXCERPT_CHARACTERS, Flaw, Message, Record, decode, properties_of
+from detectors.resources import openai_accounts
 from detectors.rules.rule import Rule
 from detectors.tally import Group, Tally
 from detectors.windows import microseconds
+
+MAX_ACCOUNTS = 100
+"""Accounts that counters list: with their longest ids they still fit into a storage property."""
 
 
 class Key(NamedTuple):
@@ -38,6 +42,8 @@ class Counters(msgspec.Struct, array_like=True):
         selected: by rule id.
         quarantined: flaws by reason.
         lag_ms: the longest time between arrival in the hub and counting, milliseconds.
+        accounts: canonical ids of the Azure OpenAI accounts that logged anything, selected or not; the first
+            `MAX_ACCOUNTS` in order.
     """
 
     messages: int = 0
@@ -45,6 +51,7 @@ class Counters(msgspec.Struct, array_like=True):
     selected: dict[str, Selected] = msgspec.field(default_factory=dict)
     quarantined: dict[str, int] = msgspec.field(default_factory=dict)
     lag_ms: int = 0
+    accounts: list[str] = msgspec.field(default_factory=list)
 
     def merged(self, other: "Counters") -> "Counters":
         """Both together."""
@@ -61,6 +68,7 @@ class Counters(msgspec.Struct, array_like=True):
             selected=selected,
             quarantined=quarantined,
             lag_ms=max(self.lag_ms, other.lag_ms),
+            accounts=sorted({*self.accounts, *other.accounts})[:MAX_ACCOUNTS],
         )
 
 
@@ -92,9 +100,13 @@ class BatchCounter:
     def count(self, events: Sequence[Event], now: datetime) -> Delta:
         """What these events add. They must belong to one bucket; `now` is only for the lag."""
         delta = Delta()
+        resource_ids: set[str | None] = set()
         for event in events:
-            self._count_message(delta, event.sequence, decode(event.body))
+            message = decode(event.body)
+            resource_ids.update([record.resource_id for record in message.records])
+            self._count_message(delta, event.sequence, message)
         delta.counters.messages = len(events)
+        delta.counters.accounts = sorted(openai_accounts(resource_ids))
         if events:
             lag_ms = (microseconds(now) - microseconds(min(event.enqueued for event in events))) // 1000
             delta.counters.lag_ms = max(lag_ms, 0)

@@ -30,6 +30,7 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     records_quarantined: int
     quarantined_by_reason: Dynamic
     resources_seen: int
+    accounts: list[str]
     findings: int
     open_episodes: int
     windows_caught_up: int
@@ -132,6 +133,7 @@ def heartbeat(
             {"Reason": reason, "Records": count} for reason, count in sorted(total.quarantined.items())
         ],
         resources_seen=resources_seen,
+        accounts=total.accounts,
         findings=findings,
         open_episodes=open_episodes,
         windows_caught_up=course.windows_caught_up,

@@ -1,10 +1,13 @@
 """Azure resource ids: compared without regard to case, shown in one canonical form."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 MAX_CHARACTERS = 1024
+MAX_ACCOUNT_CHARACTERS = 400
+_ACCOUNT = "/providers/microsoft.cognitiveservices/accounts/"
 
 _PATTERN = re.compile(
     r"/subscriptions/([^/\s]+)/resourcegroups/([^/\s]+)/providers/([^/\s]+)/([^/\s]+)/([^/\s]+)(?:/.*)?",
@@ -37,3 +40,9 @@ def parts(canonical_id: str) -> Resource:
     """The subscription, resource group and name in an id made by `canonical`."""
     segments = canonical_id.split("/")
     return Resource(subscription_id=segments[2], resource_group=segments[4], name=segments[-1])
+
+
+def openai_accounts(resource_ids: Iterable[str | None]) -> set[str]:
+    """The canonical ids of the Azure AI accounts among ids of any spelling and any service."""
+    found = {canonical(resource_id) for resource_id in resource_ids if resource_id}
+    return {account for account in found if account and _ACCOUNT in account and len(account) <= MAX_ACCOUNT_CHARACTERS}

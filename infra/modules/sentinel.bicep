@@ -8,6 +8,7 @@ param tags object
 
 // As any, since not every rule has every optional part.
 var rules = [
+  any(loadYamlContent('../sentinel/analytic-rules/account-silent.yaml'))
   any(loadYamlContent('../sentinel/analytic-rules/detector-silent.yaml'))
   any(loadYamlContent('../sentinel/analytic-rules/model-theft.yaml'))
 ]

@@ -61,7 +61,7 @@ def test_a_hundred_million_records_a_day_worked_by_hand() -> None:
         "table_operations": 42_768,  # 34,560 + 144 x 4 + 144 x (18 + 28 + 4 + 3)
         "checkpoint_operations": 69_120,  # 34,560 + 4 x 8,640
         "hub_operations": 144_720,  # 3 x 5 x 8,640 + 144 x 5 x 21
-        "log_megabytes": 0.2964,  # 144 x (510 + 4 x 165) + 70 x (1,300 + 4 x 132) bytes
+        "log_megabytes": 0.3173,  # 144 x (655 + 4 x 165) + 70 x (1,300 + 4 x 132) bytes
         "telemetry_megabytes": 150.336,  # 37,584 x 4 x 1,000 bytes
     }
 

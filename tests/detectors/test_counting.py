@@ -2,11 +2,11 @@
 
 import pytest
 
-from detectors.counting import BatchCounter, Key
+from detectors.counting import MAX_ACCOUNTS, BatchCounter, Counters, Key
 from detectors.rules import CATALOGUE
 from detectors.tally import Tally
 from detectors.windows import from_microseconds
-from tests.builders import START, canonical_id, event, list_key
+from tests.builders import START, canonical_id, chat, event, list_key
 
 KEY = Key("model_theft", (canonical_id(),))
 
@@ -51,3 +51,21 @@ def test_a_flawed_record_has_one_flaw_however_much_is_wrong_with_it() -> None:
         (9, 1, "no_resource")
     ]
     assert delta.counters.quarantined == {"no_resource": 1}
+
+
+def test_every_account_that_logs_anything_is_listed_and_no_other_resource() -> None:
+    """So that an account that falls silent can be noticed; other services share the hub."""
+    vault = {**chat(), "resourceId": canonical_id().replace("microsoft.cognitiveservices/accounts", "microsoft.x/y")}
+    delta = BatchCounter(CATALOGUE).count(
+        [event(1, chat("b"), chat("b"), list_key("a")), event(2, vault, {"resourceId": None}, {"resourceId": "x"})],
+        START,
+    )
+    assert delta.counters.accounts == [canonical_id("a"), canonical_id("b")]
+
+
+def test_the_accounts_listed_are_bounded_and_do_not_depend_on_the_order() -> None:
+    """The first hundred by name, however they are merged."""
+    names = [f"account-{number:03d}" for number in range(150)]
+    whole = Counters().merged(Counters(accounts=names))
+    parts = Counters(accounts=names[100:]).merged(Counters(accounts=names[:100]))
+    assert whole.accounts == parts.accounts == names[:MAX_ACCOUNTS]

@@ -87,6 +87,7 @@ HEARTBEAT_COLUMNS = {
     "RecordsQuarantined": "long",
     "QuarantinedByReason": "dynamic",
     "ResourcesSeen": "long",
+    "Accounts": "dynamic",
     "Findings": "long",
     "OpenEpisodes": "long",
     "WindowsCaughtUp": "long",
@@ -248,6 +249,7 @@ def _beat() -> dict[str, Any]:
         selected={"model_theft": Selected(6, 2), "another": Selected(1, 0)},
         quarantined={"not_json": 2, "no_resource": 1},
         lag_ms=1500,
+        accounts=[canonical_id()],
     )
     stored = {bucket: [(SOURCE, counters)] for bucket in window_buckets(WINDOW_END)[:1]}
     silent = Source(NAMESPACE, "llm-logs", "1")
@@ -303,6 +305,7 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         "RecordsQuarantined": 3,
         "QuarantinedByReason": [{"Reason": "no_resource", "Records": 1}, {"Reason": "not_json", "Records": 2}],
         "ResourcesSeen": 4,
+        "Accounts": [canonical_id()],
         "Findings": 1,
         "OpenEpisodes": 5,
         "WindowsCaughtUp": 2,

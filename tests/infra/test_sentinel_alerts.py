@@ -13,6 +13,7 @@ from tests.infra.kql import FINDINGS, HEALTH, SCHEMA, Deployment, Row, Scheduled
 
 THEFT = ScheduledRule.load("model-theft.yaml")
 SILENT = ScheduledRule.load("detector-silent.yaml")
+QUIET = ScheduledRule.load("account-silent.yaml")
 TICK = timedelta(seconds=45)
 EVE, MALLORY, TRENT = (f"{number}e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6" for number in "123")
 
@@ -350,3 +351,24 @@ def test_the_alarm_text_is_there_for_every_condition(workspace: Workspace) -> No
     assert rows["counting is late"]["Summary"].startswith("Records were counted up to 700 seconds after")
     assert rows["windows skipped"]["Summary"].startswith("3 windows of an hour were never evaluated")
     assert rows["no records for a day"]["Summary"].startswith("The detector runs, but no log record has come since")
+
+
+def test_an_account_that_stops_logging_is_noticed_once(deployment: Deployment, workspace: Workspace) -> None:
+    """A day after its last record left the window; the other account goes on."""
+    deployment.receive(at(1), message(list_key("first"), list_key("second")))
+    for hour in range(27):
+        deployment.receive(at(60 * hour + 2), message(list_key("second")))
+        for tick in range(1, 7):
+            deployment.tick(at(60 * hour + 10 * tick) + TICK)
+    alerts = QUIET.runs(workspace, at(24 * 60 + 21), at(27 * 60), worded=True)
+    assert [((seen - START) / timedelta(minutes=1), row["ResourceName"]) for seen, row in alerts] == [
+        (25 * 60 + 11, "first")
+    ]
+    assert alerts[0][1]["Summary"].startswith("No log record of this account has arrived since 2026-11-23 09:00 UTC")
+
+
+def test_no_account_is_blamed_for_a_detector_that_is_silent(deployment: Deployment, workspace: Workspace) -> None:
+    """Whether it logged cannot be known then, and the other rule alerts."""
+    deployment.receive(at(1), body(1))
+    tick_until(deployment, 10, 120)
+    assert QUIET.runs(workspace, at(24 * 60 + 21), at(27 * 60)) == []
