@@ -132,7 +132,7 @@ class BatchCounter:
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
     def _matters(self, record: Record, unreadable: tuple[str, ...]) -> bool:
-        """Whether a rule selects the record, or could have if the fields were properties."""
+        """Whether a rule selects the record, or could have if the fields were readable."""
         rules = self._by_operation.get(record.operation_name, ())
         return not {"operationName", "category"}.isdisjoint(unreadable) or any(rule.selects(record) for rule in rules)
 

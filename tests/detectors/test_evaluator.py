@@ -14,9 +14,9 @@ from detectors import journal
 from detectors.buckets import BucketStore
 from detectors.counting import BatchCounter
 from detectors.errors import PostingError, StorageError
-from detectors.evaluator import Evaluator
+from detectors.evaluator import Evaluator, ShardResult
 from detectors.events import Event
-from detectors.health import Course
+from detectors.health import Course, WindowHealth
 from detectors.ingest import Ingest
 from detectors.journal import Journal, Plan
 from detectors.log_analytics import JsonRow
@@ -106,6 +106,13 @@ class Deployment:
             course = Course(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
             self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
         return plan
+
+    def half_way(self, until: datetime) -> tuple[Plan, list[ShardResult], WindowHealth]:
+        """A run that has evaluated its first window and not concluded it."""
+        plan = self.evaluator.plan(until, None)
+        assert plan is not None
+        shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
+        return plan, shards, self.evaluator.measure_health(plan)
 
     def tick(self, now: datetime) -> list[str]:
         """Run all that is due; the windows it evaluated."""
@@ -286,13 +293,9 @@ def test_two_runs_at_once_record_each_window_once() -> None:
     """The slower one notices that its window was concluded, and what it posted has the same ids."""
     deployment = Deployment()
     deployment.receive(_at(5), 150)
-    evaluator = deployment.evaluator
-    plan = evaluator.plan(_at(10), None)
-    assert plan is not None
-    shards = [evaluator.evaluate_shard(plan, shard) for shard in range(4)]
-    health = evaluator.measure_health(plan)
-    fast = evaluator.conclude(plan, shards, health, Course(), _at(10))
-    slow = evaluator.conclude(plan, shards, health, Course(), _at(10))
+    run = deployment.half_way(_at(10))
+    fast = deployment.evaluator.conclude(*run, Course(), _at(10))
+    slow = deployment.evaluator.conclude(*run, Course(), _at(10))
     assert (fast.recorded, slow.recorded) == (True, False)
     assert len(deployment.posted.newest()) == 1
 
@@ -301,14 +304,10 @@ def test_a_slow_run_does_not_overwrite_what_a_faster_one_saw_later() -> None:
     """It planned before 400 more records came; the other run posted them, and readers must keep seeing them."""
     deployment = Deployment()
     deployment.receive(_at(5), 150)
-    evaluator = deployment.evaluator
-    plan = evaluator.plan(_at(10), None)
-    assert plan is not None
-    stale = [evaluator.evaluate_shard(plan, shard) for shard in range(4)]
+    stale = deployment.half_way(_at(10))
     deployment.receive(_at(6), 400)
     deployment.tick(_at(10))
-    conclusion = evaluator.conclude(plan, stale, evaluator.measure_health(plan), Course(), _at(11))
-    assert not conclusion.recorded
+    assert not deployment.evaluator.conclude(*stale, Course(), _at(11)).recorded
     assert [row["EventCount"] for row in deployment.posted.newest().values()] == [550]
 
 
@@ -316,14 +315,10 @@ def test_a_run_that_loses_while_it_posts_makes_the_window_due_again() -> None:
     """What it posted last may be the older picture."""
     deployment = Deployment()
     deployment.receive(_at(5), 150)
-    evaluator = deployment.evaluator
-    plan = evaluator.plan(_at(10), None)
-    assert plan is not None
-    stale = [evaluator.evaluate_shard(plan, shard) for shard in range(4)]
-    health = evaluator.measure_health(plan)
+    stale = deployment.half_way(_at(10))
     deployment.receive(_at(6), 400)
     deployment.posted.meanwhile = lambda: deployment.tick(_at(10))
-    assert not evaluator.conclude(plan, stale, health, Course(), _at(11)).recorded
+    assert not deployment.evaluator.conclude(*stale, Course(), _at(11)).recorded
     assert deployment.tick(_at(20)) == ["08:10", "08:20"]
     assert {row["EventCount"] for row in deployment.posted.newest().values()} == {550}
 
