@@ -1,7 +1,7 @@
 """A batch of events -> what it adds to its bucket. Pure: the same events give the same delta."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -72,6 +72,11 @@ class Counters(msgspec.Struct, array_like=True):
         )
 
 
+Tallies = dict[Key, Tally]
+TalliesOf = Callable[[int | None], Tallies | None]
+"""Where a record counts, by its own `time` in microseconds since 1970; None where it counts nowhere."""
+
+
 class PlacedFlaw(NamedTuple):
     """A flaw with the event that brought it."""
 
@@ -83,7 +88,7 @@ class PlacedFlaw(NamedTuple):
 class Delta:
     """What a batch adds to its bucket."""
 
-    tallies: dict[Key, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    tallies: Tallies = field(default_factory=lambda: defaultdict(Tally))
     counters: Counters = field(default_factory=Counters)
     flaws: list[PlacedFlaw] = field(default_factory=list)
 
@@ -104,7 +109,7 @@ class BatchCounter:
         for event in events:
             message = decode(event.body)
             resource_ids.update([record.resource_id for record in message.records])
-            self._count_message(delta, event.sequence, message)
+            self.count_message(delta, event.sequence, message, lambda _: delta.tallies)
         delta.counters.messages = len(events)
         delta.counters.accounts = sorted(openai_accounts(resource_ids))
         if events:
@@ -112,7 +117,12 @@ class BatchCounter:
             delta.counters.lag_ms = max(lag_ms, 0)
         return delta
 
-    def _count_message(self, delta: Delta, sequence: int, message: Message) -> None:
+    def reads(self, operation: str | None) -> bool:
+        """Whether any rule reads records of an operation."""
+        return operation in self._by_operation
+
+    def count_message(self, delta: Delta, sequence: int, message: Message, tallies_of: TalliesOf) -> None:
+        """Count one message: what went through and what was wrong into the delta, records where `tallies_of` says."""
         delta.counters.records += len(message.records)
         flaws = {flaw.index: flaw for flaw in message.flaws}
         rules_for = self._by_operation.get
@@ -121,7 +131,7 @@ class BatchCounter:
             if rules is None:
                 continue
             for rule in rules:
-                if rule.selects(record) and (problem := _count_record(delta, sequence, record, rule)):
+                if rule.selects(record) and (problem := _count_record(delta, sequence, record, rule, tallies_of)):
                     flaws.setdefault(index, Flaw(index, *problem, _excerpt(record)))
         for index, unreadable in message.unreadable.items():
             if self._matters(message.records[index], unreadable.fields):
@@ -137,15 +147,21 @@ class BatchCounter:
         return not {"operationName", "category"}.isdisjoint(unreadable) or any(rule.selects(record) for rule in rules)
 
 
-def _count_record(delta: Delta, sequence: int, record: Record, rule: Rule) -> tuple[str, str] | None:
+def _count_record(
+    delta: Delta, sequence: int, record: Record, rule: Rule, tallies_of: TalliesOf
+) -> tuple[str, str] | None:
     """Count a selected record; what is wrong with it, as reason and detail, or None."""
     group = rule.group(record)
     if group is None:
         return rule.ungrouped, f"{rule.id}: not counted, {' and '.join(rule.group_fields)} cannot be read"
+    time = record_time(record.time)
+    tallies = tallies_of(time)
+    if tallies is None:
+        return None
     properties, complete = properties_of(record)
-    delta.tallies[Key(rule.id, group)].add(
+    tallies[Key(rule.id, group)].add(
         sequence=sequence,
-        time=_time(record.time),
+        time=time,
         request_length=properties.request_length,
         response_length=properties.response_length,
         caller=rule.caller(record, properties),
@@ -160,7 +176,7 @@ def _excerpt(record: Record) -> str:
     return msgspec.json.encode(record).decode()[:EXCERPT_CHARACTERS]
 
 
-def _time(text: str | None) -> int | None:
+def record_time(text: str | None) -> int | None:
     """A record's `time` (up to seven fraction digits and a Z) in microseconds since 1970."""
     try:
         at = datetime.fromisoformat(text or "")

@@ -53,12 +53,21 @@ class Verdict(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class _Sum:
+class Total:
+    """What a window's buckets hold of one group.
+
+    Attributes:
+        tally: the sum.
+        bucket_counts: the six counts, oldest first.
+        evidence: by partition, the lowest and highest sequence number.
+    """
+
     tally: Tally = field(default_factory=Tally)
     bucket_counts: list[int] = field(default_factory=lambda: [0] * BUCKETS_PER_WINDOW)
     evidence: dict[Source, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, place: int, source: Source, tally: Tally) -> None:
+        """Take in a tally of the bucket at a place from 0 to 5."""
         self.tally = self.tally.merged(tally)
         self.bucket_counts[place] += tally.count
         if tally.first_sequence is not None and tally.last_sequence is not None:
@@ -80,13 +89,34 @@ def evaluate(
         thresholds: the numbers in force; a rule that is not in it is not evaluated.
         watched: groups that get a verdict although nothing fires: their episode is open.
     """
-    sums: dict[Key, _Sum] = {key: _Sum() for key in watched}
+    totals = add_up(window_end, read)
+    groups = {key.group for key in totals}
+    return judge(totals, thresholds, watched), len(groups)
+
+
+def add_up(window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]) -> dict[Key, Total]:
+    """The totals of a window's groups; none of them is empty."""
+    totals: dict[Key, Total] = {}
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
-            sums.setdefault(key, _Sum()).add(place, source, tally)
-    verdicts = [_verdict(key, total, thresholds) for key, total in sums.items() if key.rule_id in thresholds]
-    kept = [verdict for verdict in verdicts if verdict.triggers or verdict.key in watched]
-    return in_order(kept), len({key.group for key, total in sums.items() if total.tally.count})
+            total = totals.get(key)
+            if total is None:
+                total = totals[key] = Total()
+            total.add(place, source, tally)
+    return totals
+
+
+def judge(totals: Mapping[Key, Total], thresholds: Thresholds, watched: Collection[Key] = ()) -> list[Verdict]:
+    """The verdicts that fire, and those on watched groups, highest count first."""
+    silent = [(key, Total()) for key in watched if key not in totals]
+    verdicts = []
+    for key, total in (*totals.items(), *silent):
+        triggers = (
+            BY_ID[key.rule_id].triggers(total.tally, thresholds[key.rule_id]) if key.rule_id in thresholds else ()
+        )
+        if triggers or key in watched:
+            verdicts.append(_verdict(key, total, triggers))
+    return in_order(verdicts)
 
 
 def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -94,8 +124,7 @@ def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: (-verdict.tally.count, verdict.rule_id, verdict.group))
 
 
-def _verdict(key: Key, total: _Sum, thresholds: Thresholds) -> Verdict:
-    triggers = BY_ID[key.rule_id].triggers(total.tally, thresholds[key.rule_id])
+def _verdict(key: Key, total: Total, triggers: Iterable[Trigger]) -> Verdict:
     evidence = [Range(*source, first, last) for source, (first, last) in sorted(total.evidence.items())]
     return Verdict(key.rule_id, key.group, total.tally, total.bucket_counts, evidence, list(triggers))
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 BUCKET = timedelta(minutes=10)
 BUCKETS_PER_WINDOW = 6
 WINDOW = BUCKET * BUCKETS_PER_WINDOW
+BUCKET_MICROSECONDS = BUCKET // timedelta(microseconds=1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY_FORMAT = "%Y%m%dT%H%MZ"
