@@ -1,7 +1,7 @@
 # make demo: see it work. make test: lint, types, tests. make bench: measure. Each sets up what it needs.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint format clean setup
+.PHONY: demo test bench lint format clean setup chromium
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -12,7 +12,7 @@ CHECKOV_READY := infra/.venv/.ready
 demo: setup
 	@$(PYTHON) -m local demo
 
-test: setup $(CHECKOV_READY) lint
+test: setup $(CHECKOV_READY) chromium lint
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest
 
@@ -46,6 +46,10 @@ $(CHECKOV_READY): infra/requirements-checkov.txt | $(PYTHON_READY)
 	@$(PYTHON) -m venv --clear infra/.venv
 	@infra/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+# No file to remember: whether it still starts is asked each time.
+chromium:
+	@sh local/find-chromium --install >/dev/null
 
 clean:
 	rm -rf $(VENV) infra/.venv local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

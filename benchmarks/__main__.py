@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure decoding, broken messages, one invocation, and the growth of a bucket."""
+"""`python -m benchmarks`: measure decoding, broken messages, one invocation, the growth of a bucket, a backtest."""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from benchmarks import breakage, decoding, growth, invocation, machine
+from benchmarks import backtest, breakage, decoding, growth, invocation, machine
 from benchmarks.corpus import MESSAGES_PER_BATCH, RECORDS_PER_MESSAGE, corpus
 from benchmarks.report import Section, lines, show
 
@@ -18,12 +18,15 @@ def main() -> None:
     parser.add_argument(
         "--records", type=int, default=1_000_000, metavar="N", help="to decode; each takes 0.8 KB of memory"
     )
+    parser.add_argument(
+        "--backtest-records", type=int, default=2_000_000, metavar="N", help="to backtest; each takes 0.8 KB on disk"
+    )
     options = parser.parse_args()
-    if options.records < 1:
-        parser.error("--records must be positive")
+    if min(options.records, options.backtest_records) < 1:
+        parser.error("--records and --backtest-records must be positive")
     logging.disable(logging.WARNING)  # the app's advice to its operator would stand between the tables
     console = Console()
-    for section in _sections(options.records):
+    for section in _sections(options.records, options.backtest_records):
         if options.format == "table":
             show(section, console)
         else:
@@ -31,13 +34,14 @@ def main() -> None:
                 print(line, flush=True)
 
 
-def _sections(records: int) -> Iterator[Section]:
+def _sections(records: int, backtest_records: int) -> Iterator[Section]:
     yield machine.section(machine.this_machine())
     yield decoding.measure(corpus(records))
     batch = corpus(MESSAGES_PER_BATCH * RECORDS_PER_MESSAGE)
     yield breakage.measure(batch)
     yield from invocation.measure(batch)
     yield growth.measure()
+    yield backtest.measure(backtest_records)
 
 
 if __name__ == "__main__":

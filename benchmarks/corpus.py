@@ -23,7 +23,10 @@ MESSAGES_PER_BATCH = 200
 
 _POOL = 20_000
 _READINGS = _POOL // 1_000
-_SECOND = "2026-03-02T07:59:58"
+MINUTE = "2026-03-02T07:59"
+"""When all records happen."""
+
+_SECOND = f"{MINUTE}:58"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,7 @@ class Corpus:
 def corpus(records: int, seed: int = 1) -> Corpus:
     """Make a corpus of that many records, rounded up to whole messages."""
     rng = Random(seed)
-    accounts = fleet(rng)
-    readings = dict(_reading(rng, rng.choice(accounts)) for _ in range(_READINGS))
-    pool = [*_others(rng, accounts), *readings]
+    pool, readings = records_and_readings(rng)
     found: Counter[str] = Counter()
     events = []
     for sequence in range(-(-records // RECORDS_PER_MESSAGE)):
@@ -67,6 +68,13 @@ def corpus(records: int, seed: int = 1) -> Corpus:
         found.update(readings[record] for record in chosen if record in readings)
         events.append(event(sequence, chosen))
     return Corpus(events, dict(found))
+
+
+def records_and_readings(rng: Random) -> tuple[list[str], dict[str, str]]:
+    """Records to choose from, and those of them that are ListKey records, with the canonical id of their resource."""
+    accounts = fleet(rng)
+    readings = dict(_reading(rng, rng.choice(accounts)) for _ in range(_READINGS))
+    return [*_others(rng, accounts), *readings], readings
 
 
 def event(sequence: int, records: Sequence[str]) -> Event:

@@ -5,7 +5,9 @@
     ├── StorageError       Table Storage did not do what was asked
     │   ├── ConflictError  a conditional write lost against another writer
     │   └── TooLargeError  an entity is beyond what the service takes
-    └── PostingError       the Logs Ingestion API did not take the rows
+    ├── PostingError       the Logs Ingestion API did not take the rows
+    └── InputError         an exported log is not there, or cannot be opened
+        └── UnreadableError  the rest of an opened one cannot be read; becomes a `Trouble` of the backtest
 
 A bad record raises nothing: it is counted and quarantined with its place.
 """
@@ -44,3 +46,21 @@ class TooLargeError(StorageError):
 
 class PostingError(DetectorError):
     """The Logs Ingestion API did not take the rows; nothing says that none of them arrived."""
+
+
+class InputError(DetectorError):
+    """An exported log is not there, or cannot be opened: the command line needs another argument."""
+
+
+class UnreadableError(InputError):
+    """The rest of an input cannot be read.
+
+    Attributes:
+        reason: a short stable code, such as `truncated`.
+        detail: a sentence for the person who looks at it.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")

@@ -102,6 +102,19 @@ class Settings:
         return settings
 
 
+def storage_from_env(env: Mapping[str, str]) -> tuple[str, StorageConnection]:
+    """The storage alone, for tools that need nothing else, and the setting that names it.
+
+    Raises:
+        SettingsError: with all problems of the storage's settings.
+    """
+    read = _Reader(env)
+    name, storage = read.storage_name(), read.storage()
+    if read.problems:
+        raise SettingsError(read.problems)
+    return name, storage
+
+
 def setting_of(rule_id: str, threshold: str) -> str:
     """The name of the setting that overrides a threshold, such as `MODEL_THEFT__COUNT`."""
     return f"{rule_id}__{threshold}".upper()
@@ -142,10 +155,14 @@ class _Reader:
                 f" or {name} a connection string for a local run."
             )
 
-    def storage(self) -> StorageConnection:
+    def storage_name(self) -> str:
         """`BucketStorage` if any setting of it is there, else the app's own `AzureWebJobsStorage`."""
         own = any(key.partition("__")[0] == "BucketStorage" and self._value(key) for key in self._env)
-        name = "BucketStorage" if own else "AzureWebJobsStorage"
+        return "BucketStorage" if own else "AzureWebJobsStorage"
+
+    def storage(self) -> StorageConnection:
+        """The connection that `storage_name` names."""
+        name = self.storage_name()
         endpoint = self._table_endpoint(name)
         connection_string = None if endpoint else self._value(name)
         if not endpoint and not connection_string:

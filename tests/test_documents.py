@@ -97,7 +97,7 @@ def test_the_commands_in_the_readme_can_be_taken() -> None:
     for command in commands:
         build_parser().parse_args(shlex.split(command))
     for command in re.findall(r"^python -m detectors (.*)$", README, flags=re.MULTILINE):
-        product_parser().parse_args(shlex.split(command))
+        product_parser().parse_args(shlex.split(command, comments=True))
 
 
 def test_the_cost_in_the_readme_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,174 +1,106 @@
-"""`python -m detectors`: what it takes, what it refuses, and what it prints."""
+"""`python -m detectors`: what it takes, what it refuses, and what it needs to run."""
 
-import json
+import argparse
 import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from detectors import __version__
-from detectors.__main__ import build_parser, main
-from detectors.cost import QUANTITIES
+from detectors.__main__ import COMMANDS, build_parser, main
 from local.host import ROOT
 
-
-def _printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    assert main(arguments) == 0
-    return capsys.readouterr().out.splitlines()
+USUAL = ("rules", "settings", "buckets", "cost", "completion")
 
 
-def test_the_table_shows_quantities_and_costs_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    """A column pair for each load, numbers under each other, and the prices' date."""
-    header, *rows = _printed(capsys, "cost")
-    assert re.split(r"\s{2,}", header) == ["A day", *(cell for n in ("1M", "100M", "1B") for cell in _pair(n))]
-    labels = [row.split("  ")[0].removesuffix(" (estimate)") for row in rows[: len(QUANTITIES)]]
-    assert labels == [quantity.label for quantity in QUANTITIES]
-    ends = {len(row) for row in rows[: len(QUANTITIES) + 1] if re.search(r"\d\.\d\d$", row)}
-    assert ends == {len(header)}
-    assert rows[-2].startswith("List prices of 2026-11-23, East US, USD")
-    assert rows[-1].startswith("Not confirmed: ")
-
-
-def _pair(number: str) -> list[str]:
-    return [f"{number} records", "USD a month"]
-
-
-def test_each_line_of_ndjson_is_a_quantity(capsys: pytest.CaptureFixture[str]) -> None:
-    """For each load, each quantity once; nothing else is on standard output."""
-    lines = [
-        json.loads(line) for line in _printed(capsys, "cost", "--format", "ndjson", "--records-per-day", "1k,2.5M")
-    ]
-    names = [quantity.name for quantity in QUANTITIES]
-    assert [(line["records_per_day"], line["quantity"]) for line in lines] == [
-        (records, name) for records in (1_000, 2_500_000) for name in names
-    ]
-    assert {(line["currency"], line["prices_date"]) for line in lines} == {("USD", "2026-11-23")}
-
-
-def test_markdown_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every row has as many cells as the header; the second row says how they are aligned."""
-    lines = _printed(capsys, "cost", "--format", "markdown", "--records-per-day", "250K,1234567")
-    table = [line for line in lines if line.startswith("|")]
-    assert lines[: len(table)] == table
-    assert {line.count("|") for line in table} == {6}
-    assert all(line.endswith("|") for line in table)
-    assert table[0] == "| A day | 250K records | USD a month | 1,234,567 records | USD a month |"
-    assert table[1] == "| --- | ---: | ---: | ---: | ---: |"
-    assert len(table) == 2 + len(QUANTITIES) + 1
-    assert lines[len(table)] == ""  # else the notes would be a row
-
-
-def test_the_total_is_the_sum_of_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Within the cents that rounding hides."""
-    *rows, footer = (
-        line for line in _printed(capsys, "cost", "--format", "markdown", "--records-per-day", "1B") if "|" in line
-    )
-    shown = [row.split("|")[3].strip().replace(",", "") for row in rows[2:]]
-    total = float(footer.split("|")[3].replace(",", ""))
-    assert sum(float(cell) for cell in shown if cell) == pytest.approx(total, abs=0.05)
-
-
-def test_options_reach_the_formula(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each of them changes something that is printed."""
-    usual = _printed(capsys, "cost")
-    for option in (
-        ["--records-per-day", "2M,100M,1B"],
-        ["--record-bytes", "900"],
-        ["--records-per-message", "40"],
-        ["--events-per-batch", "25"],
-        ["--partitions", "8"],
-        ["--findings-per-day", "70000"],
-        ["--instance-memory", "512"],
-    ):
-        assert _printed(capsys, "cost", *option) != usual, option
-
-
-def test_prices_are_inputs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Another file: another date, currency and sum."""
-    text = (ROOT / "detectors/prices.toml").read_text()
-    (tmp_path / "ours.toml").write_text(
-        text.replace("2026-11-23", "2026-12-01")
-        .replace('"USD"', '"EUR"')
-        .replace("confirmed = false", "confirmed = true")
-    )
-    header, *_, note = _printed(capsys, "cost", "--prices", str(tmp_path / "ours.toml"))
-    assert "EUR a month" in header
-    assert note.startswith("List prices of 2026-12-01, East US, EUR")
-
-
-def test_more_than_a_namespace_carries_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table goes on as if there were one that did."""
-    assert "40 throughput units" in _printed(capsys, "cost", "--records-per-day", "10B")[-1]
+def _helps() -> Iterator[tuple[str, str]]:
+    """The program's own help and that of every command."""
+    program = build_parser()
+    yield "", program.format_help()
+    for action in program._actions:  # noqa: SLF001 - argparse has no other way to them
+        if isinstance(action.choices, dict):
+            for name, command in action.choices.items():
+                assert isinstance(command, argparse.ArgumentParser)
+                yield name, command.format_help()
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "required"),
-        (["replay-it"], "invalid choice"),
-        (["cost", "--records-per-day", "many"], "'many' is no number of records"),
-        (["cost", "--records-per-day", "1M,"], "'' is no number of records"),
-        (["cost", "--records-per-day", "0"], "'0' is no number of records"),
-        (["cost", "--records-per-day", "0.5"], "'0.5' is no number of records"),
-        (["cost", "--records-per-day", "-1M"], "expected one argument"),
-        (["cost", "--records-per-day", "inf"], "'inf' is no number of records"),
-        (["cost", "--records-per-day", "nan"], "'nan' is no number of records"),
-        (["cost", "--records-per-day", "1e300T"], "no number of records"),
-        (["cost", "--record-bytes", "0"], "no whole number"),
-        (["cost", "--partitions", "1.5"], "no whole number"),
-        (["cost", "--events-per-batch", "101"], "from 1 to 100"),
-        (["cost", "--instance-memory", "1024"], "invalid choice"),
-        (["cost", "--format", "xml"], "invalid choice"),
-        (["cost", "--record-bytes", "100000"], "lower --records-per-message"),
-        (["cost", "--colour"], "unrecognized arguments"),
+        ([], "the following arguments are required: command"),
+        (["replay-it-all"], "invalid choice: 'replay-it-all'"),
+        (["setings"], "did you mean settings?"),
+        (["cost", "--colour"], "unrecognized arguments: --colour"),
+        (["cost", "--fromat", "ndjson"], "unrecognized arguments: --fromat ndjson; did you mean --format?"),
+        (["cost", "--fromat=ndjson"], "did you mean --format?"),
+        (["cost", "--format", "markdwon"], "did you mean markdown?"),
+        (["cost", "--format", "'table"], "did you mean table?"),
+        (["cost", "--format", "xml"], "(choose from 'table', 'ndjson', 'markdown')"),
+        (["rules", "model_thief"], "did you mean model_theft?"),
+        (["buckets", "--rule", "model-theft"], "did you mean model_theft?"),
+        (["buckets", "--from", "yesterday"], "'yesterday' is no time: give"),
+        (["buckets", "--from"], "expected one argument"),
+        (["buckets", "--from", "now", "--to", "-1h"], "--from must be before --to"),
+        (["settings", "--format", "markdown"], "invalid choice"),
+        (["completion", "basch"], "did you mean bash?"),
     ],
 )
 def test_a_call_that_cannot_be_taken_is_answered_with_the_help(
     capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
 ) -> None:
-    """Exit code 2; standard output stays empty for whoever reads it."""
+    """Exit code 2, with the help of the command that was meant; standard output stays empty for whoever reads it."""
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     printed = capsys.readouterr()
     assert exited.value.code == 2
     assert printed.out == ""
     assert "examples:" in printed.err
-    assert complaint in printed.err.splitlines()[-1]
+    *_, last = printed.err.splitlines()
+    assert last.endswith(complaint) or complaint in last
+    meant = " ".join(["python -m detectors", *(name for name in arguments[:1] if name in USUAL)])
+    assert last.startswith(f"{meant}: error: ")
+    assert printed.err.startswith(f"usage: {meant} ")
 
 
-def test_prices_that_cannot_be_read_are_said_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The call was understood, so it is not explained again."""
-    assert main(["cost", "--prices", str(tmp_path / "nowhere.toml")]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "nowhere.toml" in printed.err
-    assert len(printed.err.splitlines()) == 1
+def test_every_command_says_what_it_does_and_shows_how() -> None:
+    """A line in the list of commands, a description, and examples that can be taken: help that teaches must not lie."""
+    (_, whole), *helps = _helps()
+    assert len(helps) == len(COMMANDS)
+    assert {name for name, _ in helps} >= set(USUAL)
+    for name, text in [("", whole), *helps]:
+        calls = re.findall(rf"^  python -m detectors ({name}.*?)(?: +#.*)?$", text, flags=re.MULTILINE)
+        assert len(calls) >= 2, name
+        for call in calls:
+            if "--help" not in call:
+                build_parser().parse_args(shlex.split(call))
+        before_options = text.partition("\noptions:")[0]
+        assert len(before_options.split("\n\n")) >= 2, name
+    for name, _ in helps:
+        assert re.search(rf"^    {name} +\w", whole, flags=re.MULTILINE)
 
 
-def test_the_examples_in_the_help_can_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    """Help that teaches must not lie."""
+def test_a_span_before_now_is_no_option() -> None:
+    """`--from -2h` is taken as it is written, not only as `--from=-2h`."""
     parser = build_parser()
-    helped = []
-    for arguments in (["--help"], ["cost", "--help"]):
-        with pytest.raises(SystemExit):
-            parser.parse_args(arguments)
-        helped += re.findall(r"^  python -m detectors (.*?)(?: +#.*)?$", capsys.readouterr().out, flags=re.MULTILINE)
-    assert len(helped) == 6
-    for example in helped:
-        if "--help" not in example:
-            parser.parse_args(example.split())
+    apart = parser.parse_args(["buckets", "--from", "-2h", "--to", "-1h"])
+    joined = parser.parse_args(["buckets", "--from=-2h", "--to=-1h"])
+    assert apart.last - apart.first == joined.last - joined.first
+    assert (apart.last - apart.first).total_seconds() == 3600
 
 
-def test_the_command_runs_where_only_the_product_is_installed() -> None:
-    """As a process, from the folder of the code, with the version; neither rich nor Azure's clients are loaded."""
+def test_the_commands_run_where_only_the_product_is_installed() -> None:
+    """As a process, from the folder of the code, with the version; neither developers' nor Azure's parts are loaded."""
     assert _run("--version").stdout == f"python -m detectors {__version__}\n"
-    program = "import sys, detectors.__main__ as m; m.main(['cost']); print(*sorted(sys.modules))"
-    modules = subprocess.run(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()[-1]
-    assert {"rich", "azure", "local"}.isdisjoint(modules.split())
+    for command in ("cost", "rules"):
+        program = f"import sys, detectors.__main__ as m; m.main(['{command}']); print(*sorted(sys.modules))"
+        modules = subprocess.run(  # noqa: S603 - this interpreter
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()[-1]
+        assert {"rich", "azure", "local", "shtab"}.isdisjoint(modules.split()), command
+        assert "msgspec" in modules.split()
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

@@ -1,0 +1,92 @@
+"""One way to count ListKey records by resource and ten minutes over files of exported logs, as a process of its own.
+
+`python -m benchmarks.contenders NAME FOLDER` prints a line of JSON: records counted by resource, and peak memory.
+Each uses all cores. DuckDB and Polars get the query only: no malformed lines, episodes, callers or evidence.
+"""
+
+import json
+import resource
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import duckdb
+import polars as pl
+
+from detectors.backtest.exports import find
+from detectors.backtest.replay import Question, replay
+from detectors.rules.model_theft import MODEL_THEFT
+
+type Readings = dict[str, int]
+
+PROCESSES = 2
+_KILOBYTE = 1024
+
+
+def ours(folder: str) -> Readings:
+    """The backtest of `python -m detectors replay`, with the rule's default numbers."""
+    numbers = {threshold.name: threshold.at_least for threshold in MODEL_THEFT.thresholds}
+    outcome = replay(find([folder]), Question((MODEL_THEFT,), {MODEL_THEFT.id: numbers}), processes=PROCESSES)
+    assert not outcome.quality.problems
+    # Every record is in six windows; each file begins a new hour.
+    return {
+        line.resource: sum(int(value) for end, value in line.points if end % 3600 == 0)
+        for line in outcome.timelines
+        if line.measure == "count"
+    }
+
+
+def duck(folder: str) -> Readings:
+    """DuckDB's JSON reader with the columns given."""
+    rows = duckdb.execute(
+        f"""
+        SELECT lower(resourceId), time_bucket(INTERVAL 10 MINUTES, time::TIMESTAMP), count(*),
+               max((properties->>'responseLength')::BIGINT)
+        FROM read_json('{folder}/*.json', format = 'newline_delimited', columns = {{
+            time: 'VARCHAR', category: 'VARCHAR', operationName: 'VARCHAR', resourceId: 'VARCHAR', properties: 'JSON'
+        }})
+        WHERE category = 'Audit' AND operationName = 'ListKey' GROUP BY ALL
+        """  # noqa: S608 - a folder that the benchmark made
+    ).fetchall()
+    return _by_resource((str(name), int(count)) for name, _, count, _ in rows)
+
+
+def bears(folder: str) -> Readings:
+    """Polars' NDJSON scanner with the columns given; without lengths, as `properties` is of two kinds."""
+    text = pl.String
+    rows = (
+        pl.scan_ndjson(
+            f"{folder}/*.json",
+            schema={"time": text, "category": text, "operationName": text, "resourceId": text},
+            ignore_errors=True,
+        )
+        .filter(pl.col("category") == "Audit", pl.col("operationName") == "ListKey")
+        .group_by(pl.col("resourceId").str.to_lowercase(), pl.col("time").str.slice(0, 15))
+        .len()
+        .collect()
+        .rows()
+    )
+    return _by_resource((str(name), int(count)) for name, _, count in rows)
+
+
+def _by_resource(counts: Iterable[tuple[str, int]]) -> Readings:
+    found: Counter[str] = Counter()
+    for name, count in counts:
+        found[name] += count
+    return dict(found)
+
+
+CONTENDERS: dict[str, Callable[[str], Readings]] = {"ours": ours, "duckdb": duck, "polars": bears}
+
+
+def main() -> None:
+    """Run one."""
+    name, folder = sys.argv[1:]
+    found = CONTENDERS[name](folder)
+    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = (own + PROCESSES * workers) * _KILOBYTE
+    print(json.dumps({"found": found, "peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Exported logs on disk, or on standard input -> blocks of what is in them.
+
+`find` gives the pieces, and `read` the blocks of one: JSON lines, one JSON document over many lines, or events of
+Event Hubs Capture; each plain or packed with gzip or zstd, which is known by the content and not by the name. Blocks
+are bounded, so memory does not grow with a file.
+"""
+
+from collections.abc import Iterator
+from sys import maxsize
+from typing import BinaryIO, NamedTuple
+
+from detectors.backtest import captures, layouts
+from detectors.backtest.codecs import Content
+from detectors.backtest.forms import PEEK, UTF_8_MARK, Form, form_of, is_json
+from detectors.backtest.pieces import Piece, find
+from detectors.errors import UnreadableError
+from detectors.events import Event, Source
+
+__all__ = ["Block", "Captured", "Document", "Form", "Lines", "Piece", "Trouble", "find", "read", "read_stream"]
+
+BLOCK_BYTES = 1 << 22
+MAX_LINE_BYTES = 1 << 26
+MAX_DOCUMENT_BYTES = 1 << 30
+_AS_LINES = "write a record a line, for example with `jq -c '(.records? // .)[]'`"
+
+
+class Lines(NamedTuple):
+    """Whole lines, each a record or a message, or blank. Only the last one of a file may lack its newline."""
+
+    data: bytes
+
+
+class Document(NamedTuple):
+    """One JSON document over many lines: a message."""
+
+    body: bytes
+
+
+class Captured(NamedTuple):
+    """Events of one partition."""
+
+    source: Source
+    events: list[Event]
+
+
+class Trouble(NamedTuple):
+    """Why the rest of an input cannot be read; after `line_too_long` the lines behind that one follow.
+
+    Reasons: `truncated`, `damaged`, `not_a_capture`, `utf_16`, `unknown_form`, `line_too_long`, `document_too_long`,
+    `unreadable`.
+    """
+
+    reason: str
+    detail: str
+
+
+Block = Lines | Document | Captured | Trouble
+
+
+def read(piece: Piece) -> Iterator[Block]:
+    """What the piece holds. `Trouble` stands for anything that is wrong with its bytes.
+
+    Raises:
+        DetectorError: a package that unpacks it is missing.
+    """
+    try:
+        with open(piece.path, "rb", buffering=0) as file:  # noqa: PTH123  # as given, where Path would normalise
+            if piece.start or piece.end is not None:
+                yield from _lines(_span(file, piece.start, maxsize if piece.end is None else piece.end))
+            else:
+                yield from read_stream(file, piece.path)
+    except OSError as error:
+        yield Trouble("unreadable", f"Reading failed: {error.strerror}.")
+
+
+def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
+    """What a stream holds, such as standard input; `name` is the path that it has, or stands for one.
+
+    Raises:
+        DetectorError: a package that unpacks it is missing.
+    """
+    content = Content(stream)
+    try:
+        head = content.peek(PEEK)
+        form = form_of(head)
+        if head.startswith(UTF_8_MARK):
+            content.read(len(UTF_8_MARK))
+        if form is Form.AVRO:
+            source = layouts.source_of(name)
+            yield from (Captured(source, events) for events in captures.batches(content))
+        elif form is Form.DOCUMENT:
+            yield _document(content)
+        else:
+            yield from _lines(content.chunks(), content)
+        trouble = content.trouble
+    except UnreadableError as error:
+        trouble = content.trouble or error
+    if trouble:
+        yield Trouble(trouble.reason, trouble.detail)
+
+
+def _document(content: Content) -> Block:
+    """All of it, also if it broke off: something can be told even of a part."""
+    parts: list[bytes] = []
+    size = 0
+    for chunk in content.chunks():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_DOCUMENT_BYTES:
+            return Trouble(
+                "document_too_long", f"One JSON document of more than {MAX_DOCUMENT_BYTES} bytes: {_AS_LINES}."
+            )
+    return Document(b"".join(parts))
+
+
+def _lines(chunks: Iterator[bytes], content: Content | None = None) -> Iterator[Block]:
+    """Blocks of whole lines. A line that is too long leaves a blank one, so that lines can be counted."""
+    whole: list[bytes] = []
+    rest: list[bytes] = []
+    is_skipping = False
+    for chunk in chunks:
+        data = chunk
+        if is_skipping:
+            data = data[data.find(b"\n") :] if b"\n" in data else b""
+            is_skipping = not data
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            whole += [*rest, data[:cut]]
+            rest.clear()
+        rest.append(data[cut:])
+        is_too_long = sum(map(len, rest)) > MAX_LINE_BYTES
+        if whole and (is_too_long or sum(map(len, whole)) >= BLOCK_BYTES):
+            yield Lines(b"".join(whole))
+            whole.clear()
+        if is_too_long:
+            yield Trouble("line_too_long", f"A line of more than {MAX_LINE_BYTES} bytes was left out: {_AS_LINES}.")
+            rest.clear()
+            is_skipping = True
+    last = b"".join(rest)
+    if content is None or content.trouble is None or is_json(last):
+        whole.append(last)
+    if any(whole):
+        yield Lines(b"".join(whole))
+
+
+def _span(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """The lines whose first byte lies in [start, end): from behind the first newline at `start - 1` or later.
+
+    The last one is read to its end, wherever that is.
+    """
+    position = max(start - 1, 0)
+    file.seek(position)
+    is_begun = start == 0
+    while chunk := file.read(BLOCK_BYTES):
+        last = max(end - 1 - position, 0)
+        if is_begun:
+            begin = len(UTF_8_MARK) if position == 0 and chunk.startswith(UTF_8_MARK) else 0
+        else:
+            begin = chunk.find(b"\n", 0, last) + 1
+        is_begun = is_begun or begin > 0
+        cut = chunk.find(b"\n", max(last, begin)) + 1
+        if is_begun:
+            yield chunk[begin : cut or None]
+        if cut or not (is_begun or len(chunk) < last):
+            return
+        position += len(chunk)

@@ -1,0 +1,192 @@
+"""What a backtest came to: plain values that the terminal, ndjson and the HTML report are made from."""
+
+from datetime import datetime
+
+import msgspec
+
+from detectors.counting import Key, Selected
+from detectors.findings import Dynamic
+from detectors.rules.rule import Measure, Number
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One bad line or record, and where it is.
+
+    Attributes:
+        file: as given on the command line, or found below a folder that was.
+        line: from 1; of an Avro file the sequence number; 0 for the whole file.
+        reason: a short stable code, such as `not_json`.
+        detail: a sentence for the person who looks at it.
+    """
+
+    file: str
+    line: int
+    reason: str
+    detail: str
+
+
+class Delays(msgspec.Struct, frozen=True):
+    """Seconds from a message's newest record to its arrival in the hub, over messages whose arrival is known."""
+
+    messages: int
+    median: float
+    p95: float
+    largest: float
+
+
+class Quality(msgspec.Struct, kw_only=True):
+    """What was read, and what was wrong with it.
+
+    Attributes:
+        files: inputs, and how many of them were read to their end.
+        bytes: on disk.
+        records: records read, bad ones included.
+        selected: by rule id: records selected, and how many carried a response length.
+        problems: bad lines and records by reason.
+        examples: where the first of each reason are.
+        duplicates: captured events that came a second time and were not counted again.
+        first_time: the earliest arrival, None if there was no record.
+        last_time: the latest.
+        delays: None if no file tells when its messages arrived.
+    """
+
+    files: int = 0
+    files_read: int = 0
+    bytes: int = 0
+    records: int = 0
+    selected: dict[str, Selected] = {}
+    problems: dict[str, int] = {}
+    examples: list[Place] = []
+    duplicates: int = 0
+    first_time: datetime | None = None
+    last_time: datetime | None = None
+    delays: Delays | None = None
+
+
+class EpisodeSummary(msgspec.Struct, kw_only=True):
+    """One episode of one group.
+
+    Attributes:
+        episode_id: as in its findings.
+        rule_id: the rule.
+        resource: the canonical resource id, or what else the rule groups by.
+        first_window: end of its first window that fired.
+        last_window: end of its last.
+        is_open: whether it still fired in the last window evaluated.
+        windows: how many fired.
+        escalations: findings with status Escalated.
+        peaks: by threshold name, the largest value that fired.
+        callers: as in a finding, of the window with the highest count.
+        callers_truncated: there were more.
+    """
+
+    episode_id: str
+    rule_id: str
+    resource: str
+    first_window: datetime
+    last_window: datetime
+    is_open: bool = True
+    windows: int = 0
+    escalations: int = 0
+    peaks: dict[str, Number] = {}
+    callers: Dynamic = []
+    callers_truncated: bool = False
+
+
+class Trial(msgspec.Struct, kw_only=True, frozen=True):
+    """What one value of a threshold would have come to; everything else as in force.
+
+    Attributes:
+        rule_id: the rule.
+        threshold: the threshold's name.
+        value: the number that was tried.
+        in_force: whether that is the number of the backtest itself.
+        findings: rows posted, for the rule.
+        episodes: of the rule.
+        resources: distinct ones with an episode.
+    """
+
+    rule_id: str
+    threshold: str
+    value: int
+    in_force: bool
+    findings: int
+    episodes: int
+    resources: int
+
+
+class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
+    """A number just above what one resource usually does. A suggestion: nothing uses it.
+
+    Attributes:
+        rule_id: the rule.
+        threshold: the threshold's name.
+        resource: the canonical resource id, or what else the rule groups by.
+        windows: windows with any selected record, which the rest is made from.
+        median: of the measure over those windows.
+        largest: likewise.
+        value: the suggested threshold; None if there is too little history.
+    """
+
+    rule_id: str
+    threshold: str
+    resource: str
+    windows: int
+    median: Number
+    largest: Number
+    value: int | None
+
+
+class Timeline(msgspec.Struct, kw_only=True):
+    """How one measure of one group went, window by window; windows without a selected record are left out (0).
+
+    Attributes:
+        rule_id: the rule.
+        threshold: the threshold's name.
+        measure: what it compares.
+        at_least: the number in force.
+        resource: the canonical resource id, or what else the rule groups by.
+        points: window end in seconds since 1970, and value; in order of time.
+    """
+
+    rule_id: str
+    threshold: str
+    measure: Measure
+    at_least: int
+    resource: str
+    points: list[tuple[int, Number]]
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """Everything a backtest came to.
+
+    Attributes:
+        quality: what was read.
+        rules: ids of the rules that were evaluated.
+        thresholds: numbers in force, by rule id and threshold name.
+        windows: windows evaluated that held a selected record or an open episode.
+        findings: rows the detector would have posted.
+        episodes: in the order of their first window.
+        trials: by rule and threshold in the order asked for, values ascending.
+        suggestions: of the thresholds that were swept; the largest first.
+        timelines: of the groups that came nearest to a threshold or above; the nearest first.
+        timelines_left_out: how many groups more there were.
+        interrupted: whether reading stopped before the end.
+    """
+
+    quality: Quality
+    rules: list[str]
+    thresholds: dict[str, dict[str, int]]
+    windows: int = 0
+    findings: int = 0
+    episodes: list[EpisodeSummary] = []
+    trials: list[Trial] = []
+    suggestions: list[Suggestion] = []
+    timelines: list[Timeline] = []
+    timelines_left_out: int = 0
+    interrupted: bool = False
+
+
+def subject(key: Key) -> str:
+    """What a tally is about, for people: the values of its group fields."""
+    return " ".join(key.group)

@@ -1,0 +1,224 @@
+"""One piece of an export -> what it adds to the buckets. Runs in any process, and gives the same in each.
+
+Arrival is the enqueued time where the input has one, else a record's own `time`. The place of a record is its event's
+sequence number, or the number of its line.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+
+from detectors.backtest.exports import Block, Captured, Document, Lines, Trouble
+from detectors.backtest.seen import Seen
+from detectors.counting import BatchCounter, Counters, Delta, Key, PlacedFlaw, Tallies, record_time
+from detectors.events import Event, Source
+from detectors.records import Flaw, Message, Record, decode
+from detectors.rules.rule import Rule
+from detectors.tally import Tally
+from detectors.windows import BUCKET_MICROSECONDS, microseconds
+
+_PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
+"""Times outside of it are no times: windows around them could not even be named."""
+
+_MINUTE = len("2026-11-23T08:00")
+
+MAX_EXAMPLES = 5
+"""Flaws of one reason that a part remembers with their place."""
+
+
+class Line(Record):
+    """A line of NDJSON: a record, or a message if it has `records`."""
+
+    records: list[Record] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Span(msgspec.Struct):
+    """The buckets that are asked for, as microseconds since 1970: from `first` to below `end`."""
+
+    first: int
+    end: int
+
+
+@dataclass(slots=True)
+class Part:
+    """What one piece holds.
+
+    Attributes:
+        tallies: by bucket start in microseconds, by partition or file and key.
+        counters: what went through.
+        examples: the first flaws of each reason.
+        lines: lines read, so that the next piece of the file can go on counting.
+        first_time: the earliest arrival, microseconds, by records' own time to the minute; None if no record tells.
+        last_time: the latest.
+        seen: the captured events.
+        duplicates: captured events that came again, and were left out.
+        delays: messages by whole seconds from their newest record to their arrival.
+        trouble: why reading ended early.
+    """
+
+    tallies: dict[int, dict[tuple[Source, Key], Tally]] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    examples: list[PlacedFlaw] = field(default_factory=list)
+    lines: int = 0
+    first_time: int | None = None
+    last_time: int | None = None
+    seen: Seen = field(default_factory=Seen)
+    duplicates: int = 0
+    delays: Counter[int] = field(default_factory=Counter)
+    trouble: Trouble | None = None
+
+    def move(self, lines: int) -> None:
+        """Count lines from the beginning of the file, of which `lines` came before this piece."""
+        for tallies in self.tallies.values():
+            for tally in tallies.values():
+                tally.first_sequence = lines + (tally.first_sequence or 0)
+                tally.last_sequence = lines + (tally.last_sequence or 0)
+        self.examples = [placed._replace(sequence=placed.sequence + lines) for placed in self.examples]
+
+
+_decode_lines = msgspec.json.Decoder(Line).decode_lines
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def count(blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: Span, known: Seen | None = None) -> Part:
+    """Count what blocks hold.
+
+    Args:
+        blocks: of one piece, in order.
+        name: of the file, for evidence.
+        rules: what to look for.
+        span: only records that arrived in it count.
+        known: events that other pieces brought, to be left out.
+    """
+    counting = _Counting(name, rules, span, known or Seen())
+    for block in blocks:
+        counting.add(block)
+    return counting.result()
+
+
+class _Counting:
+    """A part in the making."""
+
+    def __init__(self, name: str, rules: Sequence[Rule], span: Span, known: Seen) -> None:
+        self._part = Part()
+        self._counter = BatchCounter(rules)
+        self._delta = Delta()
+        self._buckets: defaultdict[tuple[int, Source], Tallies] = defaultdict(lambda: defaultdict(Tally))
+        self._file = Source("", name, "")
+        self._span = span
+        self._known = known
+        self._timeless = 0
+        self._examples: Counter[str] = Counter()
+
+    def add(self, block: Block) -> None:
+        """Count what one block holds."""
+        match block:
+            case Lines(data):
+                self._add_lines(data)
+            case Document(body):
+                self._part.lines += 1
+                self._add_message(1, decode(body))
+            case Captured(source, events):
+                for event in events:
+                    self._add_event(source, event)
+            case Trouble():
+                self._part.trouble = block
+        self._keep_examples()
+
+    def result(self) -> Part:
+        """The part, when every block was added."""
+        self._part.counters = self._delta.counters
+        for (bucket, source), tallies in self._buckets.items():
+            self._part.tallies.setdefault(bucket, {}).update({(source, key): tally for key, tally in tallies.items()})
+        return self._part
+
+    def _add_lines(self, data: bytes) -> None:
+        first = self._part.lines + 1
+        self._part.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+        try:
+            lines = _decode_lines(data)
+        except _REFUSED:
+            lines = []
+        if len(lines) == self._part.lines - first + 1:
+            self._add_decoded(first, lines)
+            return
+        for number, line in enumerate(data.split(b"\n"), first):  # some are broken, or blank
+            if line.strip():
+                self._add_message(number, decode(line))
+
+    def _add_decoded(self, first: int, lines: Sequence[Line]) -> None:
+        """Sound lines: those that no rule reads are only counted."""
+        reads, unset, skipped = self._counter.reads, msgspec.UNSET, 0
+        for number, line in enumerate(lines, first):
+            if line.records is not unset:
+                self._add_message(number, Message(line.records))
+            elif reads(line.operation_name):
+                self._count(number, Message([line]))
+            else:
+                skipped += 1
+        self._delta.counters.records += skipped
+        self._stretch([line.time for line in lines])
+
+    def _add_message(self, place: int, message: Message) -> None:
+        self._count(place, message)
+        self._stretch([record.time for record in message.records])
+
+    def _count(self, place: int, message: Message) -> None:
+        """Count records by their own time; a selected one without is bad."""
+        self._counter.count_message(self._delta, place, message, self._tallies_by_own_time)
+        if self._timeless:
+            flaw = Flaw(0, "no_time", "not counted: nothing tells when it arrived, its time cannot be read", "")
+            self._delta.flaws.append(PlacedFlaw(place, flaw))
+            bad = self._delta.counters.quarantined
+            bad[flaw.reason] = bad.get(flaw.reason, 0) + self._timeless
+            self._timeless = 0
+
+    def _add_event(self, source: Source, event: Event) -> None:
+        """Count a captured event at its true arrival, unless it was counted before."""
+        arrival = microseconds(event.enqueued)
+        if self._known.holds(source, event.sequence, arrival) or not self._part.seen.add(
+            source, event.sequence, arrival
+        ):
+            self._part.duplicates += 1
+            return
+        message = decode(event.body)
+        self._counter.count_message(self._delta, event.sequence, message, lambda _: self._tallies(arrival, source))
+        self._extend(arrival, arrival)
+        newest = record_time(max((record.time for record in message.records if record.time), default=None))
+        if newest is not None:
+            self._part.delays[max(arrival - newest, 0) // 1_000_000] += 1
+
+    def _tallies_by_own_time(self, time: int | None) -> Tallies | None:
+        if time is None or time not in _PLAUSIBLE:
+            self._timeless += 1
+            return None
+        return self._tallies(time, self._file)
+
+    def _tallies(self, arrival: int, source: Source) -> Tallies | None:
+        """Where a record counts that arrived at a time; None if nobody asked for that time."""
+        bucket = arrival - arrival % BUCKET_MICROSECONDS
+        return self._buckets[bucket, source] if self._span.first <= bucket < self._span.end else None
+
+    def _stretch(self, texts: Sequence[str | None]) -> None:
+        """Widen the times seen, to the minute: few texts are left to parse when seconds are cut off."""
+        minutes = {f"{text[:_MINUTE]}Z" if text[-1] == "Z" and len(text) > _MINUTE else text for text in texts if text}
+        times = map(record_time, minutes)
+        plausible = [time for time in times if time is not None and time in _PLAUSIBLE]
+        if plausible:
+            self._extend(min(plausible), max(plausible))
+
+    def _extend(self, first: int, last: int) -> None:
+        part = self._part
+        part.first_time = first if part.first_time is None else min(first, part.first_time)
+        part.last_time = last if part.last_time is None else max(last, part.last_time)
+
+    def _keep_examples(self) -> None:
+        """Remember the first flaws of each reason, and let go of the others: a file may be nothing but flaws."""
+        for placed in self._delta.flaws:
+            self._examples[placed.flaw.reason] += 1
+            if self._examples[placed.flaw.reason] <= MAX_EXAMPLES:
+                self._part.examples.append(placed)
+        self._delta.flaws.clear()

@@ -1,0 +1,209 @@
+"""Pieces of exports -> what the detector would have posted: the production code, in memory.
+
+Buckets stay until no window needs them. As long as they are few none is let go of, and inputs may come in any
+order. Beyond `MAX_HELD` tallies, windows that ended a day before the newest bucket are judged and their buckets
+dropped, so memory stays flat however much is read; what comes later than that is counted as `too_late`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from detectors.backtest.exports import Piece
+from detectors.backtest.history import History
+from detectors.backtest.judge import Judge
+from detectors.backtest.measured import Measured
+from detectors.backtest.outcome import Outcome, Quality, Trial
+from detectors.backtest.part import Part, Span
+from detectors.backtest.seen import Seen
+from detectors.backtest.work import Counted, counted
+from detectors.counting import Counters, Key
+from detectors.evaluation import Thresholds, add_up
+from detectors.events import Source
+from detectors.findings import Finding, finding
+from detectors.rules.rule import Rule
+from detectors.tally import MAX_CALLERS, Tally
+from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
+
+MAX_HELD = 400_000
+"""Tallies kept before old buckets are let go of; each takes about a kilobyte."""
+
+REACH = timedelta(days=1)
+"""How far behind the newest bucket inputs may always come, whatever their size."""
+
+Sweep = tuple[str, str, tuple[int, ...]]
+"""A rule id, a threshold's name, and the values to try, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to find out.
+
+    Attributes:
+        rules: the rules to evaluate.
+        thresholds: the numbers in force, by rule id and threshold name.
+        sweeps: thresholds of which several values are tried, one at a time.
+        since: only windows that end after this; records up to an hour before take part in them.
+        until: only windows that end by then. It also goes on to there behind the last record, so that episodes
+            close.
+    """
+
+    rules: tuple[Rule, ...]
+    thresholds: Thresholds
+    sweeps: tuple[Sweep, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def span(self) -> Span:
+        """The buckets that the windows are made of."""
+        first = microseconds(bucket_start(self.since) + BUCKET - WINDOW) if self.since else -(2**63)
+        return Span(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
+
+    def with_value(self, rule_id: str, threshold: str, value: int) -> Thresholds:
+        """The thresholds of that rule alone, with one number changed."""
+        return {rule_id: {**self.thresholds[rule_id], threshold: value}}
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What to do on the way.
+
+    Attributes:
+        on_finding: with each row, in their order.
+        on_read: with the bytes of each piece that was read.
+    """
+
+    on_finding: Callable[[Finding], None] = lambda _: None
+    on_read: Callable[[int], None] = lambda _: None
+
+
+def replay(pieces: Sequence[Piece], question: Question, *, processes: int = 1, hooks: Hooks | None = None) -> Outcome:
+    """Count the pieces in their order and judge every window that their records touch.
+
+    The outcome does not depend on the number of processes. An interrupt (Ctrl-C) ends the reading, and what was
+    read until then is judged.
+
+    Raises:
+        InputError: a worker process died, or a reader is not installed.
+    """
+    hooks = hooks or Hooks()
+    course, measured = _Course(question, hooks.on_finding), Measured(pieces)
+    interrupted = False
+    try:
+        for work in counted(pieces, question.rules, question.span, processes):
+            measured.add(work.piece, work.task.size, course.add(work))
+            hooks.on_read(work.task.size)
+    except KeyboardInterrupt:
+        interrupted = True
+    course.finish(measured.last_time)
+    return course.outcome(measured.quality(interrupted=interrupted), interrupted=interrupted)
+
+
+class _Course:
+    """The buckets that are held, and the windows judged so far."""
+
+    def __init__(self, question: Question, on_finding: Callable[[Finding], None]) -> None:
+        self._question = question
+        self._on_finding = on_finding
+        self._buckets: dict[datetime, dict[tuple[Source, Key], Tally]] = {}
+        self._held = 0
+        self._seen = Seen()
+        self._judge = Judge(question.thresholds)
+        self._trials = [
+            (rule_id, threshold, value, Judge(question.with_value(rule_id, threshold, value)))
+            for rule_id, threshold, values in question.sweeps
+            for value in values
+        ]
+        self._history = History(question.thresholds)
+        self._windows = 0
+        self._judged: datetime | None = None
+        self._next = bucket_start(question.since) + BUCKET if question.since else None
+
+    def add(self, work: Counted) -> Part:
+        """Take in a part, without what other pieces of the same capture brought already."""
+        part = work.again(self._seen) if self._seen.meets(work.part.seen) else work.part
+        self._seen.absorb(part.seen)
+        for at in sorted(part.tallies):
+            self._merge(from_microseconds(at), part.tallies[at], part.counters)
+        if self._held > MAX_HELD:
+            self._judge_until(max(self._buckets) - REACH)
+        return part
+
+    def finish(self, last_time: int | None) -> None:
+        """Judge the windows that are left, up to the last one that a record touches."""
+        if self._question.until:
+            self._judge_until(bucket_start(self._question.until))
+        elif last_time is not None:
+            self._judge_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
+
+    def outcome(self, quality: Quality, *, interrupted: bool) -> Outcome:
+        """What it all came to."""
+        question = self._question
+        return Outcome(
+            quality=quality,
+            rules=[rule.id for rule in question.rules],
+            thresholds={rule_id: dict(numbers) for rule_id, numbers in question.thresholds.items()},
+            windows=self._windows,
+            findings=self._judge.findings,
+            episodes=self._judge.episodes,
+            trials=[
+                Trial(
+                    rule_id=rule_id,
+                    threshold=threshold,
+                    value=value,
+                    in_force=value == question.thresholds[rule_id][threshold],
+                    findings=judge.findings,
+                    episodes=len(judge.episodes),
+                    resources=len({episode.resource for episode in judge.episodes}),
+                )
+                for rule_id, threshold, value, judge in self._trials
+            ],
+            suggestions=self._history.suggestions([(rule_id, threshold) for rule_id, threshold, _ in question.sweeps]),
+            timelines=self._history.timelines(),
+            timelines_left_out=self._history.timelines_left_out,
+            interrupted=interrupted,
+        )
+
+    def _merge(self, bucket: datetime, added: Mapping[tuple[Source, Key], Tally], counters: Counters) -> None:
+        if self._judged is not None and bucket < self._judged:  # the first window that holds it is over
+            lost = sum(tally.count for tally in added.values())
+            counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
+            return
+        held, empty = self._buckets.setdefault(bucket, {}), Tally()
+        self._held -= len(held)
+        for key, tally in added.items():
+            held[key] = held.get(key, empty).merged(tally, max_callers=MAX_CALLERS)
+        self._held += len(held)
+
+    def _judge_until(self, until: datetime) -> None:
+        """Judge the windows that end by a time, and drop the buckets that no later one needs."""
+        order = deque(sorted(self._buckets))
+        while (window_end := self._coming(order)) is not None and window_end <= until:
+            self._look(window_end)
+            self._judged, self._next = window_end, window_end + BUCKET
+            while order and order[0] < self._next - WINDOW:
+                self._held -= len(self._buckets.pop(order.popleft()))
+
+    def _coming(self, order: Sequence[datetime]) -> datetime | None:
+        """The next window that matters: while an episode is open any, else the first one that holds something."""
+        if self._next and (self._judge.is_watching or any(judge.is_watching for *_, judge in self._trials)):
+            return self._next
+        if not order:
+            return None
+        first = order[0] + BUCKET
+        return max(first, self._next) if self._next else first
+
+    def _look(self, window_end: datetime) -> None:
+        """Judge one window by every set of thresholds."""
+        totals = add_up(window_end, self._read)
+        self._history.add(window_end, totals)
+        self._windows += bool(totals) or self._judge.is_watching
+        for step in self._judge.judge(window_end, totals):
+            self._on_finding(finding(step, window_end, window_end))
+        for *_, judge in self._trials:
+            judge.judge(window_end, totals)
+
+    def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
+        return ((source, key, tally) for (source, key), tally in self._buckets.get(bucket, {}).items())

@@ -1,0 +1,60 @@
+"""Suggested thresholds as a table that says what they rest on."""
+
+from xml.etree.ElementTree import Element
+
+from detectors.backtest.outcome import Outcome, Suggestion
+from detectors.backtest.report.markup import (
+    MAX_ROWS,
+    Cell,
+    Column,
+    cell,
+    empty,
+    left_out,
+    row,
+    section,
+    table,
+    warning,
+)
+from detectors.backtest.report.words import UNITS, number, resource_label, resource_name, rule_label, threshold_of
+from detectors.rules import BY_ID
+
+
+def suggestions(outcome: Outcome) -> Element:
+    """The section of suggested thresholds."""
+    title = "Suggested thresholds"
+    if not outcome.suggestions:
+        return section("suggestions", title, empty("No suggestions: no threshold was swept, or there was no history."))
+    columns = (
+        Column("Rule"),
+        Column("Threshold"),
+        Column("Resource"),
+        *(Column(name, is_number=True) for name in ("Windows", "Median", "Largest", "In force", "Suggested")),
+    )
+    rows = (row(columns, _suggestion(each, outcome)) for each in outcome.suggestions[:MAX_ROWS])
+    return section(
+        "suggestions",
+        title,
+        warning(
+            "nothing uses these numbers. Each lies just above what one resource usually does, made from as many "
+            "windows as it says, and attacks among them raise it. Read the timeline before you set one.",
+            title="Suggestions only",
+        ),
+        left_out(len(outcome.suggestions), "suggestions", "the largest"),
+        table("Suggested thresholds, used by nothing", columns, rows, sortable=True),
+    )
+
+
+def _suggestion(each: Suggestion, outcome: Outcome) -> list[Cell]:
+    unit = UNITS[threshold_of(each.rule_id, each.threshold).measure]
+    value = "too little history" if each.value is None else f"{number(each.value)} {unit}"
+    in_force = outcome.thresholds[each.rule_id][each.threshold]
+    return [
+        cell(rule_label(BY_ID[each.rule_id])),
+        cell(each.threshold),
+        cell(resource_label(each.resource), sort=resource_name(each.resource)),
+        cell(number(each.windows), sort=each.windows),
+        cell(number(each.median), sort=each.median),
+        cell(number(each.largest), sort=each.largest),
+        cell(number(in_force), sort=in_force),
+        cell(value, sort=-1 if each.value is None else each.value),
+    ]

@@ -1,0 +1,96 @@
+"""The settings in force as values to show: where each comes from, and nothing that is a secret."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from detectors.rules import CATALOGUE
+from detectors.settings import Settings, setting_of
+
+CONNECTIONS = ("EventHubConnection", "AzureWebJobsStorage", "BucketStorage")
+HIDDEN = "(not shown)"
+
+_SHOWN_PARTS = ("Endpoint", "AccountName", "TableEndpoint")
+_EMULATOR = "UseDevelopmentStorage=true"
+_HOST = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+(?::[0-9]{1,5})?")
+_HARMLESS = {
+    "accountName": re.compile(r"[a-z0-9]{3,24}"),
+    "clientId": re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
+    "credential": re.compile("managedidentity"),
+    "fullyQualifiedNamespace": _HOST,
+}
+"""What the settings beside a connection hold; another value may be a key that was pasted there."""
+
+
+class InForce(NamedTuple):
+    """A setting, its value as it may be shown (None: none), and whether it was set or is the default."""
+
+    setting: str
+    value: str | int | None
+    is_set: bool
+
+
+def in_force(env: Mapping[str, str]) -> list[InForce]:
+    """Every setting in the order of the sample. Raises `SettingsError` with all problems there are."""
+    settings = Settings.from_env(env)
+    values: dict[str, str | int | None] = {
+        "EVENT_HUB_NAME": settings.event_hub_name,
+        "EVENT_HUB_CONSUMER_GROUP": settings.consumer_group,
+        "EVALUATION_SCHEDULE": settings.evaluation_schedule,
+        "LOGS_INGESTION_ENDPOINT": settings.ingestion_endpoint,
+        "LOGS_INGESTION_RULE_ID": settings.ingestion_rule_id,
+        "LOGS_INGESTION_STREAM": settings.findings_stream,
+        "LOGS_INGESTION_HEALTH_STREAM": settings.health_stream,
+        **{
+            setting_of(rule.id, threshold.name): settings.thresholds[rule.id][threshold.name]
+            for rule in CATALOGUE
+            for threshold in rule.thresholds
+        },
+        "BUCKET_RETENTION_HOURS": round(settings.retention.total_seconds() / 3600),
+        "EVALUATION_SHARDS": settings.shards,
+        "QUARANTINE_EXCERPT_CHARACTERS": settings.quarantine_characters,
+    }
+    plain = [InForce(name, value, bool(env.get(name, "").strip())) for name, value in values.items()]
+    return [*_connections(env), *plain]
+
+
+def _connections(env: Mapping[str, str]) -> Iterator[InForce]:
+    """The settings of each connection that are set."""
+    for connection in CONNECTIONS:
+        names = [name for name in env if name.partition("__")[0] == connection and env[name].strip()]
+        for name in sorted(names):
+            yield InForce(name, _without_secrets(name, env[name].strip()), is_set=True)
+        if not names:  # only BucketStorage: the others are required, one way or another
+            yield InForce(connection, "AzureWebJobsStorage", is_set=False)
+
+
+def _without_secrets(name: str, value: str) -> str:
+    """A connection string's account and endpoints, an address without its query, an identity; nothing else."""
+    part = name.partition("__")[2]
+    if not part:
+        return value if value == _EMULATOR else _named(value)
+    if part.endswith("Uri"):
+        return _address(value) or HIDDEN
+    return value if part in _HARMLESS and _HARMLESS[part].fullmatch(value) else HIDDEN
+
+
+def _named(connection_string: str) -> str:
+    """The parts of a connection string that are no secret."""
+    parts = dict(part.strip().split("=", 1) for part in connection_string.split(";") if "=" in part)
+    shown = []
+    for name in _SHOWN_PARTS:
+        value = parts.get(name, "")
+        harmless = value if name == "AccountName" and _HARMLESS["accountName"].fullmatch(value) else _address(value)
+        shown += [f"{name}={harmless}"] if harmless else []
+    return ";".join(shown) or HIDDEN
+
+
+def _address(text: str) -> str:
+    """Scheme, host and port of an address; empty if it is none."""
+    try:
+        split = urlsplit(text)
+        port = f":{split.port}" if split.port else ""
+    except ValueError:
+        return ""
+    return f"{split.scheme}://{split.hostname}{port}" if split.scheme and split.hostname else ""

@@ -1,0 +1,162 @@
+"""The outcome of a backtest as lines for a terminal."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Suggestion, Trial
+from detectors.commands.layout import Rows, aligned
+from detectors.rules import BY_ID
+from detectors.rules.rule import Number
+
+MAX_SHOWN = 50
+"""Episodes and suggestions on a terminal; ndjson and the report have them all."""
+
+
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
+
+
+def summary(outcome: Outcome) -> Iterator[str]:
+    """What was read, the episodes, and what other thresholds would have come to."""
+    quality = outcome.quality
+    span = _between(quality.first_time, quality.last_time)
+    yield f"Read {_files(quality)}: {_counted(quality.records, 'record')}{span}."
+    yield (
+        f"{_counted(outcome.findings, 'finding')} in {_counted(len(outcome.episodes), 'episode')};"
+        f" {_counted(outcome.windows, 'window')} judged."
+    )
+    if outcome.episodes:
+        yield ""
+        yield from aligned(_episodes(outcome.episodes[:MAX_SHOWN]), text=(0, 1, 5, 6, 7))
+        yield from _more(len(outcome.episodes), "episodes")
+    if outcome.trials:
+        yield ""
+        yield from aligned(_trials(outcome.trials))
+    if outcome.suggestions:
+        yield ""
+        yield "Suggestions, from each resource's own windows (upper quartile and three interquartile ranges):"
+        yield from aligned(_suggestions(outcome.suggestions[:MAX_SHOWN]), text=(0, 1))
+        yield from _more(len(outcome.suggestions), "suggestions")
+
+
+def warnings(outcome: Outcome) -> Iterator[str]:
+    """What a reader must know who acts on the outcome; nothing if all is well."""
+    lines = list(_warnings(outcome))
+    if lines:
+        yield ""
+        yield from lines
+
+
+def swept(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
+    """A line of ndjson for each value tried, and for each suggestion."""
+    for kind, rows in (("trial", outcome.trials), ("suggestion", outcome.suggestions)):
+        for row in rows:
+            yield {"kind": kind, **msgspec.to_builtins(row)}
+
+
+def _warnings(outcome: Outcome) -> Iterator[str]:
+    quality = outcome.quality
+    if outcome.interrupted:
+        yield f"Interrupted: {quality.files_read} of {quality.files} files were read to their end."
+    if not quality.records and not quality.problems:
+        yield "There was no record in it."
+    elif quality.records and not quality.selected:
+        yield f"No rule reads any of the {quality.records:,} records: is this the log you meant?"
+    for rule_id, selected in sorted(quality.selected.items()):
+        measures = {threshold.measure for threshold in BY_ID[rule_id].thresholds}
+        if "max_response_length" in measures and not selected.with_length:
+            yield f"{rule_id}: 0 of {selected.records:,} records carried a response length, so only counts can fire."
+    if quality.duplicates:
+        yield f"{quality.duplicates:,} captured events came twice and were counted once."
+    for reason, count in quality.problems.items():
+        yield f"{count:,} x {reason}"
+        for place in quality.examples:
+            if place.reason == reason:
+                yield f"  {place.file}{f':{place.line}' if place.line else ''}: {place.detail}"
+
+
+def _files(quality: Quality) -> str:
+    unit, name = next(((size, name) for size, name in _UNITS if quality.bytes >= size), _UNITS[-1])
+    return f"{_counted(quality.files, 'file')}, {quality.bytes / unit:,.1f} {name}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _between(first: datetime | None, last: datetime | None) -> str:
+    return f", {_time(first)} to {_time(last)} UTC" if first and last else ""
+
+
+def _episodes(episodes: Iterable[EpisodeSummary]) -> Rows:
+    header = ["Rule", "Resource", "First window", "Last window", "Windows", "State", "Peaks", "Most active caller"]
+    return [header] + [
+        [
+            episode.rule_id,
+            _short(episode.resource),
+            _time(episode.first_window),
+            _time(episode.last_window),
+            f"{episode.windows:,}",
+            "open" if episode.is_open else "closed",
+            ", ".join(f"{name} {_number(value)}" for name, value in sorted(episode.peaks.items())),
+            _caller(episode),
+        ]
+        for episode in episodes
+    ]
+
+
+def _caller(episode: EpisodeSummary) -> str:
+    if not episode.callers:
+        return "not known"
+    first = episode.callers[0]
+    return f"{first['ObjectId'] or first['IpAddress'] or 'not known'} ({first['Count']:,})"
+
+
+def _trials(trials: Iterable[Trial]) -> Rows:
+    header = ["Threshold", "Value", "Findings", "Episodes", "Resources"]
+    return [header] + [
+        [
+            f"{trial.rule_id}.{trial.threshold}{' (in force)' if trial.in_force else ''}",
+            f"{trial.value:,}",
+            f"{trial.findings:,}",
+            f"{trial.episodes:,}",
+            f"{trial.resources:,}",
+        ]
+        for trial in trials
+    ]
+
+
+def _suggestions(suggestions: Iterable[Suggestion]) -> Rows:
+    header = ["Threshold", "Resource", "Windows", "Median", "Largest", "Suggested"]
+    return [header] + [
+        [
+            f"{one.rule_id}.{one.threshold}",
+            _short(one.resource),
+            f"{one.windows:,}",
+            _number(one.median),
+            _number(one.largest),
+            f"{one.value:,}" if one.value is not None else "too little history",
+        ]
+        for one in suggestions
+    ]
+
+
+def _more(count: int, what: str) -> Iterator[str]:
+    if count > MAX_SHOWN:
+        yield f"and {count - MAX_SHOWN:,} more {what}: --format ndjson or --report shows all."
+
+
+def _short(resource: str) -> str:
+    """The last part of a resource id with its group: what tells resources apart on most screens."""
+    parts = resource.split("/")
+    return f"{parts[4]}/{parts[-1]}" if resource.startswith("/subscriptions/") and len(parts) > 4 else resource  # noqa: PLR2004 - the place of the group in an id
+
+
+def _number(value: Number) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M}" if at else ""

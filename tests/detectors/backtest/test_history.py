@@ -1,0 +1,182 @@
+"""Histories: timelines of what came nearest to firing, and suggestions that an attack does not move."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.backtest import history as history_module
+from detectors.backtest.history import MAX_TIMELINES, MIN_WINDOWS, History
+from detectors.backtest.outcome import Suggestion, Timeline
+from detectors.counting import Key
+from detectors.evaluation import Total
+from detectors.tally import Lengths, Tally
+from detectors.windows import BUCKET
+from tests.builders import START, canonical_id
+
+THRESHOLDS = {"model_theft": {"count": 100, "response_length": 1_000}}
+COUNT, LENGTH = ("model_theft", "count"), ("model_theft", "response_length")
+
+
+def _key(name: str = "aoai-prod") -> Key:
+    return Key("model_theft", (canonical_id(name),))
+
+
+def _total(count: int, length: int | None = None) -> Total:
+    return Total(Tally(count=count, responses=Lengths() if length is None else Lengths(1, length, length)))
+
+
+def _end(window: int) -> datetime:
+    return START + window * BUCKET
+
+
+def _seconds(window: int) -> int:
+    return int(_end(window).timestamp())
+
+
+def _history(counts: Sequence[int]) -> History:
+    """A history of one account; 0 is a window without it."""
+    history = History(THRESHOLDS)
+    for number, count in enumerate(counts):
+        history.add(_end(number), {_key(): _total(count)} if count else {})
+    return history
+
+
+def _suggested(counts: Sequence[int]) -> int | None:
+    (suggestion,) = _history(counts).suggestions([COUNT])
+    return suggestion.value
+
+
+@pytest.mark.parametrize(
+    ("counts", "value"),
+    [
+        ([10] * 24, 16),  # the same every hour: half as much again
+        ([1] * 24, 2),
+        ([11] * 24, 17),  # above 16.5
+        (list(range(1, 25)), 52),  # quartiles 7 and 18: above 18 + 3 * 11 = 51
+        ([4] * 12 + [8] * 12, 21),  # above 8 + 3 * 4
+        ([10] * 18 + [5_000] * 6, 16),  # a quarter under attack
+        ([10] * 17 + [5_000] * 7, 19_971),  # more than that is what it usually does
+        ([90] * 6 + [100] * 18, 151),  # above 100 + 3 * 0, and 150
+        ([90] * 7 + [100] * 17, 151),  # above 100 + 3 * 10 = 130, and 150
+        ([20] * 7 + [100] * 17, 341),  # above 100 + 3 * 80
+    ],
+)
+def test_a_suggestion_is_the_first_whole_number_above_the_fence(counts: Sequence[int], value: int) -> None:
+    """The upper quartile and three interquartile ranges, or half as much again if that is more."""
+    assert _suggested(counts) == value
+
+
+@settings(deadline=None)
+@given(usual=st.lists(st.integers(1, 60), min_size=MIN_WINDOWS, max_size=60), attacks=st.lists(st.integers(61, 10**6)))
+def test_up_to_a_quarter_of_attacked_windows_does_not_move_a_suggestion(usual: list[int], attacks: list[int]) -> None:
+    """Whatever their height: an attack that was there all along is not suggested as normal."""
+    attacked = attacks[: len(usual) // 4]
+    quiet = sorted(usual)[: len(usual) - len(attacked)]
+    suggestions = {_suggested([*quiet, *(height + more for height in attacked)]) for more in (0, 10**9)}
+    assert len(suggestions) == 1
+    (value,) = suggestions
+    assert value is not None
+    assert value <= 60 + 3 * 59 + 1
+
+
+@settings(deadline=None)
+@given(counts=st.lists(st.integers(1, 500), min_size=MIN_WINDOWS, max_size=40), random=st.randoms())
+def test_a_suggestion_does_not_depend_on_the_order_of_windows(counts: list[int], random: Random) -> None:
+    """And windows without records take no part."""
+    shuffled = random.sample(counts, len(counts))
+    assert _suggested(counts) == _suggested([each for count in shuffled for each in (count, 0)])
+
+
+def test_too_little_history_is_told_without_a_number() -> None:
+    """Median and maximum are facts all the same."""
+    (suggestion,) = _history([1, 2, 0, 4, 9] + [2] * (MIN_WINDOWS - 5)).suggestions([COUNT])
+    assert suggestion == Suggestion(
+        rule_id="model_theft",
+        threshold="count",
+        resource=canonical_id(),
+        windows=MIN_WINDOWS - 1,
+        median=2,
+        largest=9,
+        value=None,
+    )
+    assert MIN_WINDOWS == 24
+
+
+def test_suggestions_are_for_what_was_swept_and_the_largest_first() -> None:
+    """By rule and threshold; equal ones by name."""
+    history = History(THRESHOLDS)
+    names = {"b": 7, "a": 7, "c": 9}
+    history.add(_end(0), {_key(name): _total(count, 50 if name == "a" else None) for name, count in names.items()})
+    assert [each.resource for each in history.suggestions([COUNT])] == [canonical_id(name) for name in "cab"]
+    both = history.suggestions([LENGTH, COUNT])
+    assert [(each.threshold, each.largest) for each in both] == [
+        ("count", 9), ("count", 7), ("count", 7), ("response_length", 50),
+    ]  # fmt: skip
+    assert history.suggestions([]) == []
+
+
+def test_a_timeline_has_a_point_for_every_window_with_a_record() -> None:
+    """At the window's end; windows without one are left out, and what carries no length has no timeline of it."""
+    assert _history([3, 0, 0, 120]).timelines() == [
+        Timeline(
+            rule_id="model_theft",
+            threshold="count",
+            measure="count",
+            at_least=100,
+            resource=canonical_id(),
+            points=[(_seconds(0), 3), (_seconds(3), 120)],
+        )
+    ]
+
+
+def test_timelines_that_come_nearest_to_their_threshold_are_first() -> None:
+    """As a share of it, so that counts and bytes compare; equal ones in a fixed order."""
+    history = History(THRESHOLDS)
+    history.add(_end(0), {_key("a"): _total(60, 500), _key("b"): _total(300), _key("c"): _total(10, 900)})
+    history.add(_end(1), {_key("a"): _total(50)})
+    assert [(each.resource[-1], each.threshold) for each in history.timelines()] == [
+        ("b", "count"), ("c", "response_length"), ("a", "count"), ("a", "response_length"), ("c", "count"),
+    ]  # fmt: skip
+
+
+def test_only_so_many_timelines_are_given_and_the_others_counted() -> None:
+    """The farthest ones are left out."""
+    history = History(THRESHOLDS)
+    history.add(_end(0), {_key(f"account-{number}"): _total(number) for number in range(1, MAX_TIMELINES + 4)})
+    timelines = history.timelines()
+    heights = [timeline.points[0][1] for timeline in timelines]
+    assert heights == list(range(MAX_TIMELINES + 3, 3, -1))
+    assert all(one > other for one, other in pairwise(heights))
+    assert history.timelines_left_out == 3
+    assert _history([1]).timelines_left_out == 0
+
+
+def test_a_rule_that_is_not_in_force_has_no_history() -> None:
+    """Its records may be counted all the same."""
+    history = History({})
+    history.add(_end(0), {_key(): _total(5)})
+    assert history.timelines() == []
+    assert history.suggestions([COUNT]) == []
+
+
+def test_points_are_bounded_and_those_nearest_to_firing_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year of thousands of accounts fits into memory; what was let go of is counted."""
+    monkeypatch.setattr(history_module, "MAX_POINTS", 20)
+    history = History(THRESHOLDS)
+    for window in range(4):
+        history.add(_end(window), {_key(f"account-{number}"): _total(number + 1) for number in range(5)})
+    assert history.left_out == 0
+    history.add(_end(4), {_key("account-4"): _total(5)})
+    assert [timeline.resource[-1] for timeline in history.timelines()] == ["4", "3"]
+    assert (history.left_out, history.timelines_left_out) == (3, 3)
+    assert [point for point, _ in history.timelines()[0].points] == [_seconds(window) for window in range(5)]
+    for window in range(5, 16):
+        history.add(_end(window), {_key("account-4"): _total(5)})
+    assert history.left_out == 3
+    history.add(_end(16), {_key("account-4"): _total(5)})
+    assert history.left_out == 4
