@@ -4,7 +4,7 @@ Captures hold partitions without gaps, so a month is a few runs. A hub that was 
 sequence 0: its events are told apart by their time.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 import msgspec
@@ -41,15 +41,12 @@ class Stretch(msgspec.Struct):
         return arrival >= self.earliest or sequence < self.firsts[0]
 
     def add(self, first: int, last: int, earliest: int, latest: int) -> None:
-        """Take in a run that none of the events is in."""
+        """Take in a run, and join it with those that it touches."""
         self.earliest, self.latest = min(self.earliest, earliest), max(self.latest, latest)
-        place = bisect_right(self.firsts, first)
-        self.firsts.insert(place, first)
-        self.lasts.insert(place, last)
-        for here in (place, place - 1):  # join it with the run behind it, then with the one before it
-            if 0 <= here < len(self.firsts) - 1 and self.lasts[here] + 1 == self.firsts[here + 1]:
-                self.lasts[here] = self.lasts.pop(here + 1)
-                del self.firsts[here + 1]
+        begin, end = bisect_left(self.lasts, first - 1), bisect_right(self.firsts, last + 1)
+        if begin < end:
+            first, last = min(first, self.firsts[begin]), max(last, self.lasts[end - 1])
+        self.firsts[begin:end], self.lasts[begin:end] = [first], [last]
 
     def meets(self, other: "Stretch") -> bool:
         """Whether some event may be in both."""
@@ -109,4 +106,6 @@ class Seen(msgspec.Struct):
             if stretch.fits(first, earliest) and stretch.fits(last, latest):
                 stretch.add(first, last, earliest, latest)
                 return
+            if stretch.latest < earliest:  # the lives before it are over
+                break
         stretches.append(Stretch(earliest, latest, [first], [last]))

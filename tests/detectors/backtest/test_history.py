@@ -138,7 +138,7 @@ def test_timelines_that_come_nearest_to_their_threshold_are_first() -> None:
     """As a share of it, so that counts and bytes compare; equal ones in a fixed order."""
     history = History(THRESHOLDS)
     history.add(_end(0), {_key("a"): _total(60, 500), _key("b"): _total(300), _key("c"): _total(10, 900)})
-    history.add(_end(1), {_key("a"): _total(50)})
+    history.add(_end(1), {_key("a"): _total(50), _key("b"): _total(2)})
     assert [(each.resource[-1], each.threshold) for each in history.timelines()] == [
         ("b", "count"), ("c", "response_length"), ("a", "count"), ("a", "response_length"), ("c", "count"),
     ]  # fmt: skip

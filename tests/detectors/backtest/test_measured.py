@@ -61,21 +61,26 @@ def test_nothing_read_is_nothing_told() -> None:
 
 
 def test_a_file_is_read_when_all_of_its_pieces_are() -> None:
-    """A stream is read in more blocks than it has pieces; trouble in any piece keeps a file from being read."""
-    stream = Piece("-", Form.LINES, 0)
-    measured = Measured([FIRST, SECOND, stream])
+    """Trouble in any of them keeps it from being read."""
+    measured, broken = Measured([FIRST, SECOND]), Measured([FIRST, SECOND])
     measured.add(FIRST, 100, Part())
     assert measured.quality(interrupted=False).files_read == 0
     measured.add(SECOND, 100, Part())
     assert measured.quality(interrupted=False).files_read == 1
-    for _ in range(3):
-        measured.add(stream, 40, Part())
-    assert (measured.quality(interrupted=False).files, measured.quality(interrupted=False).files_read) == (2, 2)
-    assert measured.quality(interrupted=True).files_read == 1  # nobody knows how much more there was
-    broken = Measured([FIRST, SECOND])
     broken.add(FIRST, 100, Part(trouble=Trouble("line_too_long", "")))
     broken.add(SECOND, 100, Part())
     assert broken.quality(interrupted=False).files_read == 0
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_a_stream_is_read_unless_it_was_interrupted(blocks: int) -> None:
+    """It comes in blocks, or none if it is empty, and nobody knows how many more there would have been."""
+    stream = Piece("-", Form.LINES, 0)
+    measured = Measured([stream])
+    for _ in range(blocks):
+        measured.add(stream, 40, Part())
+    assert (measured.quality(interrupted=False).files, measured.quality(interrupted=False).files_read) == (1, 1)
+    assert measured.quality(interrupted=True).files_read == 0
 
 
 def test_the_first_examples_of_each_reason_stay_over_all_pieces() -> None:
