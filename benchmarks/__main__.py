@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from benchmarks import backtest, breakage, decoding, growth, invocation, machine
+from benchmarks import backtest, breakage, decoding, growth, invocation, machine, rules
 from benchmarks.corpus import MESSAGES_PER_BATCH, RECORDS_PER_MESSAGE, corpus
 from benchmarks.report import Section, lines, show
 
@@ -36,7 +36,9 @@ def main() -> None:
 
 def _sections(records: int, backtest_records: int) -> Iterator[Section]:
     yield machine.section(machine.this_machine())
-    yield decoding.measure(corpus(records))
+    decoded = corpus(records)
+    yield decoding.measure(decoded)
+    yield rules.measure(decoded)
     batch = corpus(MESSAGES_PER_BATCH * RECORDS_PER_MESSAGE)
     yield breakage.measure(batch)
     yield from invocation.measure(batch)

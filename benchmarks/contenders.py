@@ -15,6 +15,7 @@ import polars as pl
 
 from detectors.backtest.exports import find
 from detectors.backtest.replay import Question, replay
+from detectors.policy import Policy
 from detectors.rules.model_theft import MODEL_THEFT
 
 type Readings = dict[str, int]
@@ -25,8 +26,7 @@ _KILOBYTE = 1024
 
 def ours(folder: str) -> Readings:
     """The backtest of `python -m detectors replay`, with the rule's default numbers."""
-    numbers = {threshold.name: threshold.at_least for threshold in MODEL_THEFT.thresholds}
-    outcome = replay(find([folder]), Question((MODEL_THEFT,), {MODEL_THEFT.id: numbers}), processes=PROCESSES)
+    outcome = replay(find([folder]), Question(Policy().alone(MODEL_THEFT.id)), processes=PROCESSES)
     assert not outcome.quality.problems
     # Every record is in six windows; each file begins a new hour.
     return {

@@ -10,7 +10,7 @@ slice would outgrow its room the segment is sealed for good and the next number 
 """
 
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,6 +21,7 @@ import msgspec
 from detectors.counting import Counters, Delta, Key
 from detectors.errors import StorageError
 from detectors.events import Event, Source
+from detectors.rules import CATALOGUE
 from detectors.tables import Row, Table, Value
 from detectors.tally import MAX_CALLERS, Group, Tally
 from detectors.windows import key_of, microseconds, time_of
@@ -29,6 +30,12 @@ SLICES = 16
 """Properties over which a segment's tallies are spread. Stored data depends on it: never change it."""
 
 MAX_SLICE_BYTES = 60_000
+MAX_MEMBERS = 50
+"""Newcomers that are told apart for one resource in one bucket of one partition; more of them are `OTHERS`."""
+
+OTHERS = "(others)"
+_ONLY_NEW = frozenset(rule.id for rule in CATALOGUE if rule.only_new)
+_EMPTY = Tally()
 _CACHED_BUCKETS = 3
 _COMPRESSION = 1
 _EMPTY_SLICES: tuple[Mapping[Key, Tally], ...] = ({},) * SLICES
@@ -207,20 +214,41 @@ def purge(table: Table, before_key: str) -> int:
 
 @lru_cache(maxsize=8192)
 def slice_of(group: Group) -> int:
-    """The slice that holds a group's tallies: the same for every rule, in every process."""
-    return zlib.crc32("\x1f".join(group).encode()) % SLICES
+    """The slice that holds a group's tallies: the same for all of a resource's groups, in every process."""
+    return zlib.crc32(group[0].encode()) % SLICES
+
+
+def fold(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
+    """Add tallies to those of one bucket and partition, within the room that there is for callers and newcomers."""
+    members: Counter[Key] | None = None
+    for key, tally in added:
+        if key.rule_id in _ONLY_NEW and key not in held:
+            if members is None:
+                members = Counter(_about(known) for known in held if known.rule_id in _ONLY_NEW)
+            members[_about(key)] += 1
+            if members[_about(key)] > MAX_MEMBERS:
+                key = Key(key.rule_id, (*key.group[:-1], OTHERS))  # noqa: PLW2901 - where it is counted instead
+        held[key] = (
+            held[key].merged(tally, max_callers=MAX_CALLERS)
+            if key in held
+            else _EMPTY.merged(tally, max_callers=MAX_CALLERS)
+        )
+
+
+def _about(key: Key) -> Key:
+    return Key(key.rule_id, key.group[:-1])
 
 
 def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Mapping[Key, Tally]]:
-    changed: dict[int, dict[Key, Tally]] = {}
-    empty = Tally()
+    by_slice: dict[int, list[tuple[Key, Tally]]] = {}
     for key, tally in added.items():
-        index = slice_of(key.group)
-        if index not in changed:
-            changed[index] = dict(segment.slices[index])
-        known = changed[index].get(key, empty)
-        changed[index][key] = known.merged(tally, max_callers=MAX_CALLERS)
-    return dict(changed)
+        by_slice.setdefault(slice_of(key.group), []).append((key, tally))
+    changed: dict[int, Mapping[Key, Tally]] = {}
+    for index, tallies in by_slice.items():
+        slice_ = dict(segment.slices[index])
+        fold(slice_, tallies)
+        changed[index] = slice_
+    return changed
 
 
 def _values(segment: Segment) -> dict[str, Value]:

@@ -1,18 +1,30 @@
-"""Who made a call: an Entra object id, or a masked address where there is none, kept as one short text."""
+"""Who made a call: an Entra object id, a masked address where there is none, an AWS ARN; kept as one short text."""
 
 from typing import NamedTuple
 
+from detectors import bedrock
 from detectors.records import Properties, Record
 
 _ADDRESS = "ip "
 _MAX_CHARACTERS = 128
+_MAX_ARN_CHARACTERS = 256
 
 
 class Caller(NamedTuple):
-    """A caller as shown in a finding; one of the two is empty, and both are for an unknown caller."""
+    """A caller as shown in a finding; one of the two is empty, and both are for an unknown caller.
+
+    The object id of a caller of AWS is its ARN.
+    """
 
     object_id: str
     ip_address: str
+
+
+def caller_of(record: Record, properties: Properties) -> str:
+    """The caller of a record of either cloud; empty if nobody can be named."""
+    if record.schema_type == bedrock.SCHEMA and not record.operation_name:
+        return bedrock_caller(record, properties)
+    return azure_caller(record, properties)
 
 
 def azure_caller(record: Record, properties: Properties) -> str:
@@ -21,6 +33,11 @@ def azure_caller(record: Record, properties: Properties) -> str:
         return properties.object_id[:_MAX_CHARACTERS]
     address = record.caller_ip_address
     return f"{_ADDRESS}{address[:_MAX_CHARACTERS]}" if address else ""
+
+
+def bedrock_caller(record: Record, _: Properties) -> str:
+    """The caller of an AWS Bedrock record: its ARN, which is never taken for an address."""
+    return (bedrock.user_arn(record) or "")[:_MAX_ARN_CHARACTERS]
 
 
 def parse(text: str) -> Caller:

@@ -14,14 +14,15 @@ from detectors.evaluator import Evaluator
 from detectors.events import FunctionsEvent, from_functions
 from detectors.ingest import Ingest
 from detectors.journal import Journal
+from detectors.known_members import TableBaseline
 from detectors.log_analytics import LogAnalyticsSink, LogSink, Sink
 from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
 from detectors.settings import Settings
 
 BUCKETS_TABLE = "LlmBuckets"
 JOURNAL_TABLE = "LlmEvaluations"
 QUARANTINE_TABLE = "LlmQuarantine"
+BASELINE_TABLE = "LlmBaseline"
 
 
 def utc_now() -> datetime:
@@ -60,7 +61,7 @@ class Detector:
 
     @cached_property
     def _ingest(self) -> Ingest:
-        return Ingest(self._store, self._quarantine, BatchCounter(CATALOGUE), self.now)
+        return Ingest(self._store, self._quarantine, BatchCounter(self._settings.policy.rules), self.now)
 
     @cached_property
     def _evaluator(self) -> Evaluator:
@@ -69,7 +70,8 @@ class Detector:
             journal=Journal(self._settings.storage.open(JOURNAL_TABLE)),
             quarantine=self._quarantine,
             sink=self._sink(),
-            thresholds=self._settings.thresholds,
+            baseline=TableBaseline(self._settings.storage.open(BASELINE_TABLE)),
+            policy=self._settings.policy,
             streams=(self._settings.findings_stream, self._settings.health_stream),
             retention=self._settings.retention,
             shards=self._settings.shards,

@@ -1,20 +1,19 @@
 """Six buckets -> verdicts: sums a window and holds every group against the thresholds. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
+from detectors.baseline import Sighting
 from detectors.counting import Key
 from detectors.events import Source
+from detectors.policy import Policy, Suppression
 from detectors.rules import BY_ID
-from detectors.rules.rule import Trigger
+from detectors.rules.rule import Severity, Trigger
 from detectors.tally import Tally
 from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
-
-Thresholds = Mapping[str, Mapping[str, int]]
-"""Numbers in force: by rule id, by threshold name."""
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -37,6 +36,8 @@ class Verdict(msgspec.Struct):
         bucket_counts: the six counts, oldest first.
         evidence: by partition, where the raw events lie.
         triggers: what fired; empty if nothing did.
+        severity: of what fired.
+        suppression: the exception that explains all of it, None if there is none.
     """
 
     rule_id: str
@@ -45,6 +46,8 @@ class Verdict(msgspec.Struct):
     bucket_counts: list[int]
     evidence: list[Range]
     triggers: list[Trigger]
+    severity: Severity = "Informational"
+    suppression: Suppression | None = None
 
     @property
     def key(self) -> Key:
@@ -75,30 +78,13 @@ class Total:
             self.evidence[source] = (min(first, tally.first_sequence), max(last, tally.last_sequence))
 
 
-def evaluate(
-    window_end: datetime,
-    read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]],
-    thresholds: Thresholds,
-    watched: Collection[Key] = (),
-) -> tuple[list[Verdict], int]:
-    """The verdicts of a window that fire, highest count first, and how many groups were seen.
-
-    Args:
-        window_end: names the window.
-        read: gives the tallies of one bucket.
-        thresholds: the numbers in force; a rule that is not in it is not evaluated.
-        watched: groups that get a verdict although nothing fires: their episode is open.
-    """
-    totals = add_up(window_end, read)
-    groups = {key.group for key in totals}
-    return judge(totals, thresholds, watched), len(groups)
-
-
 def add_up(window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]) -> dict[Key, Total]:
     """The totals of a window's groups; none of them is empty."""
     totals: dict[Key, Total] = {}
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
+            if key.rule_id not in BY_ID:  # of a release that had more rules
+                continue
             total = totals.get(key)
             if total is None:
                 total = totals[key] = Total()
@@ -106,16 +92,43 @@ def add_up(window_end: datetime, read: Callable[[datetime], Iterable[tuple[Sourc
     return totals
 
 
-def judge(totals: Mapping[Key, Total], thresholds: Thresholds, watched: Collection[Key] = ()) -> list[Verdict]:
-    """The verdicts that fire, and those on watched groups, highest count first."""
+def sightings(totals: Mapping[Key, Total], window_end: datetime) -> Iterator[Sighting]:
+    """Who appears in a window, for the rules that look at newcomers, and in which bucket first."""
+    starts = window_buckets(window_end)
+    for key, total in totals.items():
+        if BY_ID[key.rule_id].only_new:
+            first = next(place for place, count in enumerate(total.bucket_counts) if count)
+            yield Sighting(key.rule_id, key.group, starts[first])
+
+
+def judge(
+    window_end: datetime,
+    totals: Mapping[Key, Total],
+    policy: Policy,
+    *,
+    newcomers: Mapping[Key, int],
+    watched: Collection[Key] = (),
+) -> list[Verdict]:
+    """The verdicts that fire, and those on watched groups, highest count first.
+
+    Args:
+        window_end: names the window.
+        totals: what its buckets hold.
+        policy: what to hold them against.
+        newcomers: for the rules that look at newcomers, who is one, and for how many days others were seen before.
+        watched: what gets a verdict although nothing fires: its episode is open.
+    """
     silent = [(key, Total()) for key in watched if key not in totals]
     verdicts = []
     for key, total in (*totals.items(), *silent):
-        triggers = (
-            BY_ID[key.rule_id].triggers(total.tally, thresholds[key.rule_id]) if key.rule_id in thresholds else ()
-        )
+        rule, terms = BY_ID[key.rule_id], policy.terms(key)
+        triggers: tuple[Trigger, ...] = ()
+        if terms is not None and (not rule.only_new or key in newcomers):
+            triggers = rule.triggers(total.tally, terms.at_least, newcomers.get(key))
         if triggers or key in watched:
-            verdicts.append(_verdict(key, total, triggers))
+            suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
+            severity = terms.severity if terms else rule.severity
+            verdicts.append(_verdict(key, total, triggers, severity, suppression))
     return in_order(verdicts)
 
 
@@ -124,9 +137,13 @@ def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: (-verdict.tally.count, verdict.rule_id, verdict.group))
 
 
-def _verdict(key: Key, total: Total, triggers: Iterable[Trigger]) -> Verdict:
+def _verdict(
+    key: Key, total: Total, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
+) -> Verdict:
     evidence = [Range(*source, first, last) for source, (first, last) in sorted(total.evidence.items())]
-    return Verdict(key.rule_id, key.group, total.tally, total.bucket_counts, evidence, list(triggers))
+    return Verdict(
+        key.rule_id, key.group, total.tally, total.bucket_counts, evidence, list(triggers), severity, suppression
+    )
 
 
 def shares(slices: int, shards: int) -> Sequence[range]:

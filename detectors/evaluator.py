@@ -10,16 +10,20 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from detectors.baseline import Baseline
 from detectors.buckets import SLICES, BucketStore, slice_of
-from detectors.episodes import advance
+from detectors.counting import Key
+from detectors.episodes import Episode, advance
 from detectors.errors import ConflictError
-from detectors.evaluation import Thresholds, Verdict, evaluate, in_order, shares
+from detectors.evaluation import Verdict, add_up, in_order, judge, shares, sightings
 from detectors.findings import as_json, finding
 from detectors.health import Course, WindowHealth, heartbeat, measure
 from detectors.journal import Journal, Plan, next_window
 from detectors.log_analytics import Sink
+from detectors.policy import Policy
 from detectors.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.quarantine import Quarantine
+from detectors.rules import BY_ID
 from detectors.windows import BUCKET, WINDOW, bucket_start, time_of
 
 PURGE_MARGIN = timedelta(hours=1)
@@ -27,10 +31,10 @@ PURGE_MARGIN = timedelta(hours=1)
 
 
 class ShardResult(msgspec.Struct):
-    """What one shard of a window's groups came to."""
+    """What one shard of a window's resources came to."""
 
     verdicts: list[Verdict]
-    groups_seen: int
+    resources_seen: int
 
 
 class Conclusion(msgspec.Struct):
@@ -51,7 +55,8 @@ class Evaluator:
         journal: Journal,
         quarantine: Quarantine,
         sink: Sink,
-        thresholds: Thresholds,
+        baseline: Baseline,
+        policy: Policy,
         streams: tuple[str, str],
         retention: timedelta,
         shards: int,
@@ -60,7 +65,8 @@ class Evaluator:
         self._journal = journal
         self._quarantine = quarantine
         self._sink = sink
-        self._thresholds = thresholds
+        self._baseline = baseline
+        self._policy = policy
         self._findings_stream, self._health_stream = streams
         self._retention = retention
         self._shares = shares(SLICES, shards)
@@ -84,12 +90,12 @@ class Evaluator:
         watched = {
             episode.key
             for episode in self._journal.episodes(plan.base_window)
-            if episode.rule_id in self._thresholds and slice_of(episode.group) in slices
+            if episode.rule_id in BY_ID and slice_of(episode.group) in slices
         }
-        verdicts, groups = evaluate(
-            window_end, lambda bucket: self._store.read(bucket, slices), self._thresholds, watched
-        )
-        return ShardResult(verdicts, groups)
+        totals = add_up(window_end, lambda bucket: self._store.read(bucket, slices))
+        newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
+        verdicts = judge(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
+        return ShardResult(verdicts, len({key.group[0] for key in totals}))
 
     def measure_health(self, plan: Plan) -> WindowHealth:
         """What went through in the window, and how far each partition is."""
@@ -111,7 +117,7 @@ class Evaluator:
             return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)
         verdicts = in_order(verdict for shard in shards for verdict in shard.verdicts)
-        known = {episode.key: episode.id for window in plan.later for episode in self._journal.episodes(window)}
+        known = self._known(plan)
         episodes, steps = advance(self._journal.episodes(plan.base_window), verdicts, window_end, known)
         row = self._journal.row(plan, episodes)
         beat = heartbeat(
@@ -119,9 +125,10 @@ class Evaluator:
             now,
             health,
             course,
-            resources_seen=sum(shard.groups_seen for shard in shards),
+            resources_seen=sum(shard.resources_seen for shard in shards),
             findings=len(steps),
             open_episodes=len(episodes),
+            expired=self._policy.expired(window_end),
         )
         self._sink.post(self._findings_stream, [as_json(finding(step, window_end, now)) for step in steps])
         self._sink.post(self._health_stream, [as_json(beat)])
@@ -131,6 +138,20 @@ class Evaluator:
             self._journal.reopen(plan)  # what was just posted may be older than what the other run posted
             return Conclusion(plan.window_end, len(steps), recorded=False)
         return Conclusion(plan.window_end, len(steps), recorded=True)
+
+    def _known(self, plan: Plan) -> dict[Key, Episode]:
+        """Episodes as earlier evaluations knew them: ids from this window on, posted minutes of later windows alone.
+
+        This window's own rows may be replaced; those of later ones must not be, as they may not be due again.
+        """
+        known: dict[Key, Episode] = {}
+        for window in plan.later:  # the last one first
+            for episode in self._journal.episodes(window):
+                posted = dict(known[episode.key].posted) if episode.key in known else {}
+                for minute, row in episode.posted.items() if window != plan.window_end else ():
+                    posted[minute] = max(row, posted.get(minute, row), key=lambda one: one.count)
+                known[episode.key] = msgspec.structs.replace(episode, posted=posted)
+        return known
 
     def purge(self, now: datetime) -> int:
         """Delete what no evaluation can need any more; how many rows that were."""

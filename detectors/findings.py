@@ -39,10 +39,13 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
     resource_group: str
     resource_name: str
     resource_id: str
+    group: dict[str, str]
     event_count: int
     max_response_length: int | None
+    total_response_length: int | None
     avg_request_length: float | None
     triggers: Dynamic
+    suppression: dict[str, str] | None
     first_event_time: datetime | None
     last_event_time: datetime | None
     callers: Dynamic
@@ -71,7 +74,7 @@ def _holds(annotation: object, kind: type) -> bool:
 def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
     """The row for what happened to an episode in a window."""
     verdict, tally, rule = step.verdict, step.verdict.tally, BY_ID[step.verdict.rule_id]
-    group = dict(zip(rule.group_fields, verdict.group, strict=True))
+    group = dict(zip(rule.group_fields, verdict.group, strict=False))  # a closed episode of minutes has no minute
     resource_id = group.get("ResourceId", "")
     resource = resources.parts(resource_id) if resource_id else resources.Resource("", "", "")
     return Finding(
@@ -82,7 +85,7 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
         rule_id=rule.id,
         rule_name=rule.name,
         rule_version=rule.version,
-        severity=rule.severity,
+        severity=verdict.severity,
         risk_score=rule.risk_score,
         window_start=window_end - WINDOW,
         window_end=window_end,
@@ -90,8 +93,10 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
         resource_group=resource.resource_group,
         resource_name=resource.name,
         resource_id=resource_id,
+        group=group,
         event_count=tally.count,
         max_response_length=tally.responses.largest if tally.responses.records else None,
+        total_response_length=tally.responses.total if tally.responses.records else None,
         avg_request_length=tally.requests.total / tally.requests.records if tally.requests.records else None,
         triggers=[
             {
@@ -102,6 +107,7 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
             }
             for trigger in verdict.triggers
         ],
+        suppression=None if verdict.suppression is None else msgspec.to_builtins(verdict.suppression),
         first_event_time=None if tally.first_time is None else from_microseconds(tally.first_time),
         last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
         callers=_callers(tally),
@@ -123,10 +129,18 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
 
 
 def _callers(tally: Tally) -> Dynamic:
-    """The callers with most records first."""
-    ranked = sorted(tally.callers.items(), key=lambda item: (-item[1], item[0]))[:MAX_LISTED]
-    parsed = [(callers.parse(text), count) for text, count in ranked]
-    return [{"ObjectId": caller.object_id, "IpAddress": caller.ip_address, "Count": count} for caller, count in parsed]
+    """The callers with most bytes first, where they are known, then those with most records."""
+    weights = tally.caller_bytes
+    ranked = sorted(
+        ((caller, tally.callers.get(caller, 0)) for caller in tally.callers.keys() | weights.keys()),
+        key=lambda item: (-weights.get(item[0], 0), -item[1], item[0]),
+    )[:MAX_LISTED]
+    rows: Dynamic = []
+    for text, count in ranked:
+        caller = callers.parse(text)
+        row = {"ObjectId": caller.object_id, "IpAddress": caller.ip_address, "Count": count}
+        rows.append(row | ({"Bytes": tally.caller_bytes[text]} if text in tally.caller_bytes else {}))
+    return rows
 
 
 def as_json(posted: msgspec.Struct) -> dict[str, Any]:

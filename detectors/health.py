@@ -1,6 +1,6 @@
 """The heartbeat: what each evaluation saw, so that silence is never mistaken for safety."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -9,14 +9,19 @@ from detectors import __version__
 from detectors.buckets import Watermark
 from detectors.counting import Counters
 from detectors.events import Source
+from detectors.exemptions import Exemption
 from detectors.findings import Dynamic
 from detectors.windows import WINDOW, from_microseconds, window_buckets
+
+MAX_EXPIRED = 20
+"""Expired exceptions that one heartbeat lists: keeps the column far below 64 KB."""
 
 
 class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     """One evaluation: a row of `LlmDetectorHealth_CL`. No row for a while means that nobody is watching.
 
-    `SelectedWithLength` of `RecordsSelected` is the dead-field canary: at 0, no length threshold can fire.
+    A record that several rules select is one of `RecordsSelected`, and one of each rule in `SelectedByRule`, where
+    `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
     """
 
     time_generated: datetime
@@ -38,6 +43,7 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     reevaluated: bool
     partitions: Dynamic
     max_lag_seconds: float
+    expired_exceptions: Dynamic
     detector_version: str
 
 
@@ -112,6 +118,7 @@ def heartbeat(
     resources_seen: int,
     findings: int,
     open_episodes: int,
+    expired: Sequence[Exemption] = (),
 ) -> Heartbeat:
     """The row that says this window was evaluated, and from what."""
     total = health.counters
@@ -122,8 +129,8 @@ def heartbeat(
         window_end=window_end,
         messages=total.messages,
         records=total.records,
-        records_selected=sum(selected.records for _, selected in by_rule),
-        selected_with_length=sum(selected.with_length for _, selected in by_rule),
+        records_selected=total.by_any_rule.records,
+        selected_with_length=total.by_any_rule.with_length,
         selected_by_rule=[
             {"RuleId": rule_id, "Records": selected.records, "WithLength": selected.with_length}
             for rule_id, selected in by_rule
@@ -141,5 +148,15 @@ def heartbeat(
         reevaluated=course.reevaluated,
         partitions=[msgspec.to_builtins(partition) for partition in health.partitions],
         max_lag_seconds=total.lag_ms / 1000,
+        expired_exceptions=[
+            {
+                "RuleId": exemption.scope.rule,
+                "Resource": exemption.scope.resource,
+                "Callers": len(exemption.callers),
+                "Owner": exemption.owner,
+                "Expires": exemption.expires.isoformat(),
+            }
+            for exemption in expired[:MAX_EXPIRED]
+        ],
         detector_version=__version__,
     )

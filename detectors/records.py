@@ -5,14 +5,16 @@ that some rule reads are decoded. The fast way hands a whole message to msgspec;
 again record by record, and if it is not even JSON, as far as `repair` can tell what it was. So no record is lost to
 a bad neighbour. Nothing here raises, whatever the bytes.
 
+Records of AWS Bedrock hold prompts and answers. Nothing of these is kept, not even of a record that is broken.
+
 Source of the fields: "Monitor Azure OpenAI", Azure Monitor resource log schema, and records seen in public
-samples of the Audit and RequestResponse categories.
+samples of the Audit and RequestResponse categories; "Monitor model invocation" of the Amazon Bedrock user guide.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import msgspec
@@ -24,6 +26,12 @@ MAX_WHOLE = 2**63 - 1
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE)]
 
+Scalar = str | int | float | bool | None
+"""A field that other services fill in their own ways; only a text means something."""
+
+NOTHING = msgspec.Raw(b"null")
+"""JSON that is not there."""
+
 
 class Properties(msgspec.Struct, rename="camel", gc=False):
     """The fields of a record's `properties`. Lengths are in bytes; a missing one is None, never 0."""
@@ -34,14 +42,26 @@ class Properties(msgspec.Struct, rename="camel", gc=False):
 
 
 class Record(msgspec.Struct, rename="camel", gc=False):
-    """One diagnostic log record, as far as rules read it. `properties` may be JSON inside a string."""
+    """One diagnostic log record, as far as rules read it. `properties` may be JSON inside a string.
+
+    Fields from `schema_type` on are AWS Bedrock's. Other services give these names to values of other kinds, which
+    must not keep a record from being read. Objects stay JSON until a rule asks.
+    """
 
     time: str | None = None
     category: str | None = None
     operation_name: str | None = None
     resource_id: str | None = None
     caller_ip_address: str | None = None
+    result_signature: str | int | None = None
     properties: Properties | str | None = None
+    schema_type: Scalar = None
+    timestamp: Scalar = None
+    account_id: Scalar = None
+    model_id: Scalar = None
+    error_code: Scalar = None
+    identity: msgspec.Raw = NOTHING
+    output: msgspec.Raw = NOTHING
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -98,9 +118,17 @@ class Message:
 
 
 EXCERPT_CHARACTERS = 4096
+LEFT_OUT = "(left out: the message holds prompts or answers)"
+"""The excerpt of what cannot be told apart from prompts."""
+
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _NO_RECORD = Record()
 _NO_PROPERTIES = Properties()
+_CONTENT_FIELDS = frozenset({"identity", "output"})
+_SHOWN_FIELDS = [one.encode_name for one in msgspec.structs.fields(Record) if one.name not in _CONTENT_FIELDS]
+_HOLDS_CONTENT = re.compile(  # any one will do, as a broken record may have lost the others
+    rb"ModelInvocationLog|schemaVersion|arn:|modelId|(?:in|out)put(?:Body|ContentType|TokenCount)"
+)
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -126,14 +154,19 @@ def decode(body: bytes) -> Message:
 def properties_of(record: Record) -> tuple[Properties, bool]:
     """The record's properties, decoded if they are JSON in a string, and whether all of them could be read."""
     properties = record.properties
-    if properties is None or properties == "":
-        return _NO_PROPERTIES, True
     if isinstance(properties, Properties):
         return properties, True
+    if not properties:
+        return _NO_PROPERTIES, True
     try:
         return _decode_properties(properties), True
     except _REFUSED:
         return _lenient_properties(properties)
+
+
+def without_content(record: Record) -> Record:
+    """The record without what people say to models, and without who they are."""
+    return msgspec.structs.replace(record, identity=NOTHING, output=NOTHING)
 
 
 def _lenient_properties(text: str) -> tuple[Properties, bool]:
@@ -160,6 +193,7 @@ def _decode_one_by_one(body: bytes) -> Message:
     records: list[Record] = []
     flaws: list[Flaw] = []
     unreadable: dict[int, Unreadable] = {}
+    private = _HOLDS_CONTENT.search(body) is not None
     for index, element in enumerate(_parsed(body)):
         if isinstance(element, Record):
             records.append(element)
@@ -167,10 +201,12 @@ def _decode_one_by_one(body: bytes) -> Message:
             record, fields = _lenient_record(element)
             records.append(record)
             if fields:
-                unreadable[index] = Unreadable(fields, _excerpt(json.dumps(element)))
+                shown = {name: element[name] for name in _SHOWN_FIELDS if name in element} if private else element
+                unreadable[index] = Unreadable(fields, _excerpt(json.dumps(shown)))
         else:
             records.append(_NO_RECORD)
-            flaws.append(_flaw_of(index, element))
+            flaw = _flaw_of(index, element)
+            flaws.append(replace(flaw, excerpt=LEFT_OUT) if private else flaw)
     return Message(records, flaws, unreadable)
 
 
@@ -229,7 +265,15 @@ def _lenient_record(value: Mapping[str, object]) -> tuple[Record, tuple[str, ...
         operation_name=_text(value, "operationName", unreadable),
         resource_id=_text(value, "resourceId", unreadable),
         caller_ip_address=_text(value, "callerIpAddress", unreadable),
+        result_signature=_text(value, "resultSignature", []),  # only text means something, and anything may stand there
         properties=_properties(value.get("properties"), unreadable),
+        schema_type=_text(value, "schemaType", []),
+        timestamp=_text(value, "timestamp", []),
+        account_id=_text(value, "accountId", []),
+        model_id=_text(value, "modelId", []),
+        error_code=_text(value, "errorCode", []),
+        identity=_raw(value, "identity"),
+        output=_raw(value, "output"),
     )
     return record, tuple(unreadable)
 
@@ -254,6 +298,10 @@ def _text(value: Mapping[str, object], name: str, unreadable: list[str]) -> str 
     if text is not None:
         unreadable.append(name)
     return None
+
+
+def _raw(value: Mapping[str, object], name: str) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(value[name]).encode()) if name in value else NOTHING
 
 
 def _whole(value: Mapping[str, object], name: str, unreadable: list[str]) -> int | None:

@@ -21,7 +21,7 @@ _INSIDE_QUOTES = re.compile(r'\\.|"', re.DOTALL)
 _BETWEEN_RECORDS = re.compile(r'(?:[\s,\[\]}]|\{\s*+"records"\s*+:\s*+(?=\[))*+')
 _NEXT_RECORD = re.compile(r'[\[}]\s*+(?:,\s*+)?+(?=\{)|,\s*+(?=\{\s*+")')
 _LEAST_EFFORT = 32
-_RECORD_FIELDS = frozenset({"operationName", "category", "resourceId", "time"})
+_RECORD_FIELDS = frozenset({"operationName", "category", "resourceId", "time", "schemaType"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
 
+from detectors import tuning
 from detectors.buckets import SLICES
+from detectors.entries import nearest
+from detectors.environment import Environment
 from detectors.errors import SettingsError
+from detectors.exemptions import Scope
+from detectors.policy import MAX_THRESHOLD, Change, Policy
 from detectors.records import EXCERPT_CHARACTERS
 from detectors.rules import CATALOGUE
 from detectors.table_storage import StorageConnection
+
+ROOT = Path(__file__).parents[1]
+"""The app's folder: where paths in settings begin."""
 
 MIN_RETENTION_HOURS = 25
 MAX_RETENTION_HOURS = 14 * 24
@@ -17,13 +27,8 @@ MAX_RETENTION_HOURS = 14 * 24
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,254}[A-Za-z0-9])?")
 _CONSUMER_GROUP = re.compile(r"\$Default|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
 _SCHEDULE = re.compile(r"[0-9A-Za-z*/,-]+(?: [0-9A-Za-z*/,-]+){5}")
-_RULE_ID = re.compile(r"dcr-[0-9a-f]{32}")
 _STREAM = re.compile(r"Custom-[A-Za-z0-9_]{1,60}")
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-_CLIENT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?")  # no query: it may hold a key
-_INNOCENT = re.compile(r"[^=;?&@]{1,60}")
-"""What may be shown: keys, connection strings and signed addresses all hold one of these characters."""
+_TUNING_FILE = re.compile(r"[A-Za-z0-9 ._/\\:-]{1,200}\.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Settings:
         ingestion_rule_id: the rule's immutable id.
         findings_stream: its stream for findings.
         health_stream: its stream for heartbeats.
-        thresholds: numbers in force, by rule id and threshold name.
+        policy: thresholds, severities and exceptions in force.
         retention: how long buckets are kept; an evaluation catches up one hour less than that.
         shards: parallel parts of an evaluation.
         quarantine_characters: how much of a flawed record is kept.
@@ -53,7 +58,7 @@ class Settings:
     ingestion_rule_id: str | None
     findings_stream: str
     health_stream: str
-    thresholds: Mapping[str, Mapping[str, int]] = field(hash=False)
+    policy: Policy = field(hash=False)
     retention: timedelta
     shards: int
     quarantine_characters: int
@@ -65,7 +70,7 @@ class Settings:
         Raises:
             SettingsError: with all problems, not just the first.
         """
-        read = _Reader(env)
+        read = Environment(env)
         read.connection("EventHubConnection", "fullyQualifiedNamespace", "<namespace>.servicebus.windows.net")
         endpoint, rule_id = read.ingestion()
         settings = cls(
@@ -83,20 +88,13 @@ class Settings:
             health_stream=read.text(
                 "LOGS_INGESTION_HEALTH_STREAM", "Custom-LlmDetectorHealth_CL", _STREAM, "a stream name: Custom-<table>"
             ),
-            thresholds={
-                rule.id: {
-                    threshold.name: read.number(setting_of(rule.id, threshold.name), threshold.at_least, 1, 2**53)
-                    for threshold in rule.thresholds
-                }
-                for rule in CATALOGUE
-            },
+            policy=_policy(read),
             retention=timedelta(
                 hours=read.number("BUCKET_RETENTION_HOURS", 25, MIN_RETENTION_HOURS, MAX_RETENTION_HOURS)
             ),
             shards=read.number("EVALUATION_SHARDS", 4, 1, SLICES),
             quarantine_characters=read.number("QUARANTINE_EXCERPT_CHARACTERS", 1024, 0, EXCERPT_CHARACTERS),
         )
-        read.unknown_thresholds()
         if read.problems:
             raise SettingsError(read.problems)
         return settings
@@ -108,135 +106,69 @@ def storage_from_env(env: Mapping[str, str]) -> tuple[str, StorageConnection]:
     Raises:
         SettingsError: with all problems of the storage's settings.
     """
-    read = _Reader(env)
+    read = Environment(env)
     name, storage = read.storage_name(), read.storage()
     if read.problems:
         raise SettingsError(read.problems)
     return name, storage
 
 
-def setting_of(rule_id: str, threshold: str) -> str:
-    """The name of the setting that overrides a threshold, such as `MODEL_THEFT__COUNT`."""
-    return f"{rule_id}__{threshold}".upper()
+def policy_from_env(env: Mapping[str, str], tuned: tuning.Tuning | None = None) -> Policy:
+    """The policy alone, for tools that need nothing else; with other tuning than that of the file in force, if given.
 
-
-class _Reader:
-    """Reads settings and collects what is wrong with them. Shows a value's shape, never a secret.
-
-    What bindings name (`%EVENT_HUB_NAME%`) has no default: the host looks it up itself, and knows none of ours.
+    Raises:
+        SettingsError: with all problems of the tuning file and of the settings that overrule it.
     """
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self.problems: list[str] = []
-
-    def text(self, name: str, default: str | None, pattern: re.Pattern[str], wanted: str) -> str:
-        """A setting that must match a pattern; without default it is required."""
-        value = self._value(name) or default
-        if value is None:
-            self.problems.append(f"{name} is not set: give it {wanted}.")
-            return ""
-        return self._checked(name, value, pattern, wanted)
-
-    def number(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number between two limits."""
-        value = self._value(name) or str(default)
-        if not re.fullmatch(r"[0-9]{1,18}", value) or not least <= int(value) <= most:
-            self.problems.append(f"{name} is {_shown(value)}: give it a whole number from {least} to {most}.")
-            return default
-        return int(value)
-
-    def connection(self, name: str, suffix: str, example: str) -> None:
-        """A connection of the Functions host: a connection string, or settings that name a resource."""
-        identity_setting = f"{name}__{suffix}"
-        if not self._value(name) and not self._value(identity_setting):
-            self.problems.append(
-                f"{name} is not set: give {identity_setting} {example} (managed identity),"
-                f" or {name} a connection string for a local run."
-            )
-
-    def storage_name(self) -> str:
-        """`BucketStorage` if any setting of it is there, else the app's own `AzureWebJobsStorage`."""
-        own = any(key.partition("__")[0] == "BucketStorage" and self._value(key) for key in self._env)
-        return "BucketStorage" if own else "AzureWebJobsStorage"
-
-    def storage(self) -> StorageConnection:
-        """The connection that `storage_name` names."""
-        name = self.storage_name()
-        endpoint = self._table_endpoint(name)
-        connection_string = None if endpoint else self._value(name)
-        if not endpoint and not connection_string:
-            self.problems.append(
-                f"{name} is not set: give {name}__tableServiceUri https://<account>.table.core.windows.net"
-                f" (managed identity), or {name} a connection string for a local run."
-            )
-        elif connection_string and not _names_account_and_key(connection_string):
-            self.problems.append(
-                f"{name} is no storage connection string: give it one with AccountName and AccountKey."
-            )
-        credential = self._value(f"{name}__credential")
-        if credential not in {None, "managedidentity"}:
-            self.problems.append(
-                f"{name}__credential is {_shown(credential)}: give it managedidentity, or leave it out."
-            )
-        client_id = self._value(f"{name}__clientId")
-        return StorageConnection(
-            connection_string=connection_string,
-            table_endpoint=endpoint,
-            managed_identity=credential == "managedidentity",
-            client_id=client_id
-            and self._checked(f"{name}__clientId", client_id, _CLIENT_ID, "the client id of an identity, a GUID"),
-        )
-
-    def ingestion(self) -> tuple[str | None, str | None]:
-        """The endpoint and the rule that take findings: both, or neither for a local run."""
-        endpoint = self._value("LOGS_INGESTION_ENDPOINT")
-        if endpoint is None and self._value("LOGS_INGESTION_RULE_ID") is None:
-            return None, None
-        if endpoint is None:
-            self.problems.append("LOGS_INGESTION_RULE_ID is set without LOGS_INGESTION_ENDPOINT: give both or neither.")
-        else:
-            wanted = "an https address, such as https://<name>.<region>.ingest.monitor.azure.com"
-            self._checked("LOGS_INGESTION_ENDPOINT", endpoint, _ADDRESS, wanted)
-        wanted = "the rule's immutable id, dcr- and 32 hex digits (give it and LOGS_INGESTION_ENDPOINT, or neither)"
-        return endpoint, self.text("LOGS_INGESTION_RULE_ID", None, _RULE_ID, wanted)
-
-    def unknown_thresholds(self) -> None:
-        """A misspelt threshold would silently leave the default in force."""
-        known = {setting_of(rule.id, threshold.name) for rule in CATALOGUE for threshold in rule.thresholds}
-        prefixes = tuple(rule.id.upper() for rule in CATALOGUE)
-        self.problems += [
-            f"{name} names no threshold: there is {', '.join(sorted(known))}."
-            for name in self._env
-            if name.upper().startswith(prefixes) and name not in known and self._value(name)
-        ]
-
-    def _value(self, name: str) -> str | None:
-        """A setting as it is; a blank one is not set."""
-        return self._env.get(name, "").strip() or None
-
-    def _table_endpoint(self, name: str) -> str | None:
-        """The table service that identity-based settings name, if they do."""
-        endpoint, account = self._value(f"{name}__tableServiceUri"), self._value(f"{name}__accountName")
-        if endpoint:
-            wanted = "an https address, such as https://<account>.table.core.windows.net"
-            return self._checked(f"{name}__tableServiceUri", endpoint, _ADDRESS, wanted)
-        if account:
-            self._checked(f"{name}__accountName", account, _ACCOUNT, "the name of a storage account")
-            return f"https://{account}.table.core.windows.net"
-        return None
-
-    def _checked(self, name: str, value: str, pattern: re.Pattern[str], wanted: str) -> str:
-        if not pattern.fullmatch(value):
-            self.problems.append(f"{name} is {_shown(value)}: give it {wanted}.")
-        return value
+    read = Environment(env)
+    policy = _policy(read, tuned)
+    if read.problems:
+        raise SettingsError(read.problems)
+    return policy
 
 
-def _names_account_and_key(connection_string: str) -> bool:
-    parts = {part.partition("=")[0] for part in connection_string.split(";")}
-    return connection_string == "UseDevelopmentStorage=true" or {"AccountName", "AccountKey"} <= parts
+def setting_of(rule_id: str, what: str) -> str:
+    """The name of the setting that overrides a threshold, or puts a rule on or off, such as `MODEL_THEFT__COUNT`."""
+    return f"{rule_id}__{what}".upper()
 
 
-def _shown(value: str | None) -> str:
-    """A value as a message may show it: a key pasted into the wrong setting must not end up in a log."""
-    return repr(value) if value and _INNOCENT.fullmatch(value) else f"a text of {len(value or '')} characters"
+TUNING_FILE = "detectors/tuning.toml"
+ENABLED = "enabled"
+OVERRIDES: dict[str, tuple[str, str]] = {
+    setting_of(rule.id, what): (rule.id, what)
+    for rule in CATALOGUE
+    for what in (*(threshold.name for threshold in rule.thresholds), ENABLED)
+}
+"""Settings that overrule the tuning file, and of which rule they say what. None of them has to be set."""
+
+
+def _policy(read: Environment, tuned: tuning.Tuning | None = None) -> Policy:
+    """The catalogue, changed by the tuning file, overruled by app settings."""
+    if tuned is None:
+        tuned = _tuned(read)
+    read.problems += tuned.problems
+    overruling = [_override(read, name) for name in read.named(OVERRIDES.__contains__)]
+    for name in read.named(lambda name: name not in OVERRIDES and _rule_meant(name)):
+        wanted = [known for known, (rule_id, _) in OVERRIDES.items() if rule_id == _rule_meant(name)]
+        read.problems.append(f"{name} is no setting of a rule: {nearest(name, wanted)}")
+    return Policy(changes=(*tuned.changes, *overruling), exemptions=tuned.exemptions)
+
+
+def _tuned(read: Environment) -> tuning.Tuning:
+    name = read.text("TUNING_FILE", TUNING_FILE, _TUNING_FILE, "the path of a .toml file")
+    return tuning.read(ROOT / name, name) if _TUNING_FILE.fullmatch(name) else tuning.Tuning()
+
+
+def _override(read: Environment, name: str) -> Change:
+    rule_id, what = OVERRIDES[name]
+    origin, scope = f"app setting {name}", Scope(rule_id)
+    if what == ENABLED:
+        return Change(origin, scope, enabled=read.flag(name))
+    return Change(origin, scope, at_least={what: read.number(name, 1, 1, MAX_THRESHOLD)})
+
+
+def _rule_meant(name: str) -> str | None:
+    """The rule that a setting seems to be about: a misspelt one would silently change nothing."""
+    upper = name.upper()
+    close = get_close_matches(upper, OVERRIDES, n=1, cutoff=0.85) if "__" in name else []
+    begun = (rule.id for rule in CATALOGUE if upper.startswith(rule.id.upper()))
+    return next(begun, OVERRIDES[close[0]][0] if close else None)

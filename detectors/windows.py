@@ -13,6 +13,7 @@ WINDOW = BUCKET * BUCKETS_PER_WINDOW
 BUCKET_MICROSECONDS = BUCKET // timedelta(microseconds=1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS = 24 * 60 * 60
 _KEY_FORMAT = "%Y%m%dT%H%MZ"
 
 
@@ -51,3 +52,17 @@ def microseconds(at: datetime) -> int:
 def from_microseconds(value: int) -> datetime:
     """The inverse of `microseconds`."""
     return _EPOCH + timedelta(microseconds=value)
+
+
+def record_time(text: str | None) -> int | None:
+    """A record's `time` (up to seven fraction digits and a Z) in microseconds since 1970."""
+    try:
+        at = datetime.fromisoformat(text or "")
+        if at.tzinfo is not UTC:  # which it is for a Z, in nearly all records
+            if at.tzinfo is None:
+                return None
+            at = at.astimezone(UTC)
+    except (ValueError, OverflowError):  # no time, or one that is before year 1 or after year 9999 in UTC
+        return None
+    since = at - _EPOCH
+    return (since.days * _DAY_SECONDS + since.seconds) * 1_000_000 + since.microseconds

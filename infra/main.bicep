@@ -32,7 +32,7 @@ param networkIsolation bool = false
 param sentinel bool = true
 
 @description('Send RequestResponse logs to the hub too: one record for each call of a model.')
-param includeRequestResponse bool = false
+param includeRequestResponse bool = true
 
 @description('Partitions of the hub: how many instances can count at once. It cannot be changed later.')
 @minValue(1)

@@ -15,9 +15,11 @@ from detectors.__main__ import Parser
 from local.azurite import AzuriteError
 from local.play import Faults, Outcome, Play, messages_of
 from local.report import newest, show
-from local.traffic import Scenario, Traffic, Truth
+from local.traffic import Scenario, Traffic
+from local.verdict import check
 from local.worker import WorkerStartError
 
+TUNING = "local/tuning.toml"
 EXAMPLES = """examples:
   python -m local demo
   python -m local run --records 50000 --redeliver 0.2 --set MODEL_THEFT__COUNT=50
@@ -41,21 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace, console: Console) -> int:
-    """A made-up day with three attacks and everything that goes wrong on an ordinary one."""
+    """A made-up day with an attack for each rule, look-alikes, and everything that goes wrong on an ordinary one."""
     scenario = Scenario(records=options.records, seed=options.seed)
     console.print(
-        "[bold]A day of Azure OpenAI logs through the functions as deployed[/]: Microsoft's worker library, Azurite, "
-        "the real storage and ingestion clients. Batches are delivered again, the host dies once with a batch counted "
-        "and not checkpointed, and for an hour no timer fires.\n"
+        "[bold]A day and an hour of logs of Azure OpenAI and AWS Bedrock through the functions as deployed[/]: "
+        "Microsoft's worker library, Azurite, the real storage and ingestion clients. Batches are delivered again, the "
+        "host dies once with a batch counted and not checkpointed, and for an hour no timer fires. There is an attack "
+        f"for each rule, and harmless traffic just below every limit. Tuned with {TUNING}.\n"
     )
     with console.status("making the day's logs"):
         traffic = Traffic(scenario)
         messages = list(traffic)
     noon = scenario.start + scenario.duration / 2
     faults = Faults(redelivered=0.1, crash_at=noon, silent=(noon + timedelta(hours=1), noon + timedelta(hours=2)))
-    outcome = _play(Play(messages, faults=faults), console)
+    outcome = _play(Play(messages, settings={"TUNING_FILE": TUNING}, faults=faults), console)
     _print(outcome, options.format, console)
-    return 0 if _check(outcome, traffic.truth, console) else 1
+    return 0 if check(outcome, traffic.truth, console) else 1
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -86,19 +89,6 @@ def _print(outcome: Outcome, form: str, console: Console) -> None:
             print(json.dumps(row))
     else:
         show(outcome, console)
-
-
-def _check(outcome: Outcome, truth: Truth, console: Console) -> bool:
-    """Hold the stored counts against what was generated, bucket by bucket."""
-    counted, expected = outcome.counts, truth.expected()
-    exact = counted == expected
-    verdict = "[bold green]exact[/]" if exact else "[bold red]NOT exact[/]"
-    console.print(
-        f"{verdict}: {counted.total():,} ListKey records counted in {len(counted):,} buckets of resources, "
-        f"{expected.total():,} generated in {len(expected):,}; {truth.messages:,} messages in "
-        f"{outcome.invocations:,} invocations, {outcome.redelivered:,} of them delivered more than once."
-    )
-    return exact
 
 
 def build_parser() -> argparse.ArgumentParser:

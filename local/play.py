@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from detectors.buckets import SLICES, BucketStore
+from detectors.counting import own_time
 from detectors.detector import BUCKETS_TABLE, QUARANTINE_TABLE
 from detectors.events import Event
 from detectors.findings import Finding, columns
@@ -15,7 +16,8 @@ from detectors.health import Heartbeat
 from detectors.records import decode
 from detectors.table_storage import StorageConnection
 from detectors.tables import Row
-from detectors.windows import BUCKET, WINDOW, bucket_start, window_ends
+from detectors.tally import Group
+from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, window_ends
 from local.azurite import Azurite
 from local.event_hub import Partition
 from local.host import LocalHost, sample_settings
@@ -53,7 +55,7 @@ class Outcome:
         findings: rows posted for findings, in order.
         heartbeats: rows posted for health, in order.
         quarantine: flawed records kept.
-        counts: records counted, by resource and start of the bucket, as stored.
+        counts: records counted, by rule, group and start of the bucket, as stored.
         invocations: calls of the ingest function.
         redelivered: events that were handed over more than once.
     """
@@ -61,7 +63,7 @@ class Outcome:
     findings: list[PostedRow] = field(default_factory=list)
     heartbeats: list[PostedRow] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
-    counts: Counter[tuple[str, datetime]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, Group, datetime]] = field(default_factory=Counter)
     invocations: int = 0
     redelivered: int = 0
 
@@ -156,11 +158,11 @@ class Play:
         return silent is not None and silent[0] < window_end <= silent[1]
 
 
-def _counts(store: BucketStore, windows: Sequence[datetime]) -> Counter[tuple[str, datetime]]:
-    counts = Counter[tuple[str, datetime]]()
+def _counts(store: BucketStore, windows: Sequence[datetime]) -> Counter[tuple[str, Group, datetime]]:
+    counts = Counter[tuple[str, Group, datetime]]()
     for bucket in (window_end - BUCKET for window_end in windows):
         for _, key, tally in store.read(bucket, range(SLICES)):
-            counts[key.group[0], bucket] += tally.count
+            counts[key.rule_id, key.group, bucket] += tally.count
     return counts
 
 
@@ -189,11 +191,5 @@ def messages_of(path: Path, partitions: int) -> list[Message]:
 
 
 def _time(body: bytes) -> datetime | None:
-    for record in decode(body).records:
-        try:
-            at = datetime.fromisoformat(record.time or "")
-        except ValueError:
-            continue
-        if at.tzinfo is not None:
-            return at
-    return None
+    times = (own_time(record) for record in decode(body).records)
+    return next((from_microseconds(time) for time in times if time is not None), None)

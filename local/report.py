@@ -1,18 +1,36 @@
 """What a person sees of a play: tables on the terminal."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from detectors.rules import CATALOGUE
 from local.monitor import Row as PostedRow
 from local.play import Outcome
 
-_DAY, _TIME = slice(5, 10), slice(11, 16)
+_DAY, _TIME = slice(10), slice(11, 16)
 _SHOWN_CALLERS = 2
 _SHOWN_FLAWS = 3  # of each reason
+_COLOURS = {"New": "bold red", "Escalated": "red", "Closed": "green", "Suppressed": "dim"}
+_COUNTED = {
+    "model_theft": "ListKey",
+    "denial_of_service": "chats in a minute",
+    "insecure_output": "empty answers",
+    "new_key_lister": "ListKey",
+    "bedrock_denied_models": "denials",
+    "bedrock_validation_exceptions": "invalid requests in a minute",
+    "bedrock_guardrail_violations": "blocked requests",
+}
+_MEASURED = {
+    "max_response_length": "bytes of a response",
+    "avg_request_length": "bytes of a request on average",
+    "max_caller_bytes": "bytes to one caller",
+    "days_watched": "days after others were first seen",
+}
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -29,37 +47,70 @@ def newest(rows: list[PostedRow]) -> list[dict[str, Any]]:
 
 
 def _findings(outcome: Outcome) -> Table:
+    """A row for each episode, by rule."""
+    episodes: dict[str, list[dict[str, Any]]] = {}
     rows = newest(outcome.findings)
-    ongoing = sum(row["Status"] == "Ongoing" for row in rows)
-    table = Table(title=f"Findings ({len(rows)} rows, of which {ongoing} Ongoing are not shown)", title_justify="left")
-    for name in ("Window end", "Status", "Resource", "Why", "By"):
-        table.add_column(name, overflow="fold")
     for row in rows:
-        if row["Status"] != "Ongoing":
-            colour = {"New": "bold red", "Escalated": "red", "Closed": "green"}.get(row["Status"], "")
-            table.add_row(
-                f"{row['WindowEnd'][_DAY]} {row['WindowEnd'][_TIME]}",
-                f"[{colour}]{row['Status']}[/]",
-                f"{row['ResourceName']}\n[dim]in {row['SubscriptionId'][:8]}…[/]",
-                _why(row),
-                _by(row),
-            )
+        episodes.setdefault(row["EpisodeId"], []).append(row)
+    table = Table(title=f"Findings: {len(rows)} rows of {len(episodes)} episodes", title_justify="left")
+    for name in ("Window end", "Where, and by whom", "Rule, and why at its peak"):
+        table.add_column(name, overflow="fold")
+    for rule in CATALOGUE:
+        for episode in episodes.values():
+            if episode[0]["RuleId"] == rule.id:
+                table.add_row(_course(episode), *_peak(episode))
+        table.add_section()
     return table
 
 
+def _course(episode: Iterable[dict[str, Any]]) -> str:
+    """When an episode came to another status."""
+    lines, day, before = [], "", "Ongoing"
+    for row in episode:
+        if row["Status"] not in {"Ongoing", before}:
+            lines += [f"[dim]{row['WindowEnd'][_DAY]}[/]"] if day != row["WindowEnd"][_DAY] else []
+            day = row["WindowEnd"][_DAY]
+            colour = _COLOURS.get(row["Status"], "")
+            lines.append(f"{row['WindowEnd'][_TIME]} [{colour}]{row['Status']}[/]")
+        before = row["Status"]
+    return "\n".join(lines)
+
+
+def _peak(episode: Iterable[dict[str, Any]]) -> tuple[str, str]:
+    """Where and by whom, which rule and why, of the row in which most was over the limits."""
+    row = max(episode, key=lambda row: (len(row["Triggers"]), row["EventCount"]))
+    return f"{_where(row)}\n{_by(row)}".strip(), f"[bold]{row['RuleId']}[/]\n{_why(row)}"
+
+
+def _where(row: dict[str, Any]) -> str:
+    """The resource, or the model."""
+    if row["ResourceName"]:
+        return f"{row['ResourceName']} [dim]in {row['SubscriptionId'][:8]}…[/]"
+    return escape(row["Group"].get("ModelId", row["Group"].get("AccountId", "")))
+
+
 def _why(row: dict[str, Any]) -> str:
-    what = {"count": "ListKey", "response_length": "byte response"}
+    counted = _COUNTED.get(row["RuleId"], "records")
+    what = {**_MEASURED, "count": counted}
     reasons = [
-        f"{trigger['Value']:,} {what.get(trigger['Name'], trigger['Name'])}, limit {trigger['Threshold']:,}"
+        f"{trigger['Value']:,.0f} {what.get(trigger['Measure'], trigger['Name'])}, limit {trigger['Threshold']:,}"
         for trigger in row["Triggers"]
     ]
-    return "\n".join(reasons) or f"{row['EventCount']:,} ListKey, below limits"
+    if known := row["Suppression"]:
+        reasons.append(f"[dim]{escape(known['Reason'])} ({escape(known['Owner'])}, until {known['Expires']})[/]")
+    return "\n".join(reasons) or f"{row['EventCount']:,} {counted}, below limits"
 
 
 def _by(row: dict[str, Any]) -> str:
-    callers = [f"{(caller['ObjectId'] or caller['IpAddress'])[:8]}… {caller['Count']}x" for caller in row["Callers"]]
+    callers = [f"{_short(caller)} {caller['Count']:,}x" for caller in row["Callers"]]
     more = len(callers) - _SHOWN_CALLERS
     return "\n".join(callers[:_SHOWN_CALLERS]) + (f"\nand {more} more" if more > 0 else "")
+
+
+def _short(caller: dict[str, Any]) -> str:
+    """A caller in few characters: the beginning of an object id, the end of an ARN."""
+    name = caller["ObjectId"]
+    return escape(name.rpartition(":")[2] if ":" in name else name[:8] + "…" if name else caller["IpAddress"])
 
 
 def _health(outcome: Outcome) -> Table:

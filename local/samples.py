@@ -17,6 +17,15 @@ class Attack(StrEnum):
     HARVEST = "key harvesting"
     SLOW = "slow key harvesting"
     EXFILTRATION = "exfiltration"
+    FLOOD = "minutes of long prompts"
+    EMPTY = "empty answers"
+    DOWNLOAD = "one large response"
+    BULK = "very many bytes to one caller"
+    NEWCOMER = "keys listed once, by a newcomer"
+    ROTATION = "a key rotation that is known"
+    DENIED = "denied models tried again and again"
+    INVALID = "a burst of invalid requests"
+    GUARDED = "a prompt that several policies block"
 
 
 class Kind(StrEnum):
@@ -37,7 +46,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An Azure OpenAI account: its id as the portal spells it, its share of the load, what befalls it."""
+    """An Azure OpenAI account: its id as the portal spells it, its share of the load, what befalls it.
+
+    One without load has only what was planned for it, to the last byte.
+    """
 
     resource_id: str
     region: str
@@ -57,13 +69,32 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A request to an account, as its log tells it, without lengths and times.
+
+    `caller` is an object id, empty for whoever came with a key; the log then has the masked `address`, or nothing.
+    """
+
+    account: Account
+    operation: str
+    status: str
+    caller: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
-    """A record template with the means of its exponentially distributed lengths (bytes) and duration (ms)."""
+    """A record template with the means of its exponentially distributed lengths (bytes) and duration (ms).
+
+    `call` is None for other services' logs; `has_lengths` tells whether the record carries its properties.
+    """
 
     text: str
-    request: float
-    response: float
-    duration: float
+    request: float = 1.0
+    response: float = 1.0
+    duration: float = 1.0
+    call: Call | None = None
+    has_lengths: bool = False
 
 
 # Subscription, group, name, region, weight, attack. Two accounts share group AND name in different subscriptions,
@@ -72,16 +103,19 @@ _FLEET = (
     (0, "rg-genai-prod", "aoai-Shared", "eastus", 18, None),
     (1, "rg-genai-prod", "aoai-Shared", "swedencentral", 9, Attack.HARVEST),
     (0, "rg-genai-prod", "aoai-Assistant", "eastus", 22, None),
-    (0, "rg-search", "aoai-Embeddings", "eastus2", 14, None),
+    (0, "rg-search", "aoai-Embeddings", "eastus2", 14, Attack.BULK),
     (0, "rg-search", "aoai-Rerank", "eastus2", 4, Attack.SLOW),
-    (1, "rg-contact-center", "aoai-Transcripts", "westeurope", 10, None),
-    (1, "rg-contact-center", "aoai-Agents", "westeurope", 7, None),
+    (1, "rg-contact-center", "aoai-Transcripts", "westeurope", 10, Attack.FLOOD),
+    (1, "rg-contact-center", "aoai-Agents", "westeurope", 7, Attack.ROTATION),
     (1, "rg-legal", "aoai-Contracts", "francecentral", 2, Attack.EXFILTRATION),
     (2, "rg-sandbox", "aoai-Playground", "northcentralus", 3, None),
-    (2, "rg-sandbox", "aoai-Hackathon", "northcentralus", 1, None),
-    (2, "rg-data-science", "aoai-Evaluation", "uksouth", 6, None),
-    (2, "rg-data-science", "aoai-Labelling", "uksouth", 4, None),
+    (2, "rg-sandbox", "aoai-Hackathon", "northcentralus", 1, Attack.EMPTY),
+    (2, "rg-data-science", "aoai-Evaluation", "uksouth", 6, Attack.DOWNLOAD),
+    (2, "rg-data-science", "aoai-Labelling", "uksouth", 4, Attack.NEWCOMER),
+    (2, "rg-sandbox", "aoai-Workshop", "northcentralus", 0, None),
 )
+WITHOUT_LOAD = "aoai-workshop"
+"""The account that comes within one of every limit."""
 
 # Operation, weight, request and response bytes, ms, models. The means are far below what a rule calls abuse.
 _OPERATIONS: tuple[tuple[str, int, float, float, float, tuple[tuple[str, str], ...]], ...] = (
@@ -92,6 +126,8 @@ _OPERATIONS: tuple[tuple[str, int, float, float, float, tuple[tuple[str, str], .
     ("Create_Thread", 3, 4, 110, 90, ()),
 )
 _ERROR_BYTES = 200.0
+_AS_OBJECT, _AS_TEXT, _LEFT_OUT = "object", "text", "null"
+"""How a record carries its properties."""
 
 _REQUEST_PROPERTIES = (
     '{"apiName":"Azure OpenAI API version %s","requestTime":%%(request_ticks)d,"requestLength":%%(request)d,'
@@ -166,7 +202,7 @@ def fleet(rng: Random) -> tuple[Account, ...]:
 def shapes(rng: Random, accounts: tuple[Account, ...]) -> list[Shape]:
     """Draw 2,000 templates, so that an even choice among them has the mix of a real hub."""
     neighbours = [
-        Shape(template % rng.choice(accounts).resource_id.split("/")[2], request=1, response=1, duration=1)
+        Shape(template % rng.choice(accounts).resource_id.split("/")[2])
         for template, copies in _NEIGHBOURS
         for _ in range(copies)
     ]
@@ -213,24 +249,40 @@ def malformed(kind: Kind, good: list[str], odd: str) -> bytes:
 def _request(rng: Random, account: Account) -> Shape:
     name, _, request, response, duration, models = rng.choices(_OPERATIONS, [entry[1] for entry in _OPERATIONS])[0]
     status = rng.choices(("200", "429", "400"), (94, 4, 2))[0]
+    caller = rng.choice(("", "", guid(rng)))
+    address = rng.choices((_address(rng), ""), (98, 2))[0]
+    call = Call(account, name, status, caller, address)
+    form = rng.choices((_AS_OBJECT, _AS_TEXT, _LEFT_OUT), (69, 30, 1))[0]
+    text = _template(rng, call, models, form)
+    return Shape(text, request, response if status == "200" else _ERROR_BYTES, duration, call, form != _LEFT_OUT)
+
+
+def call_template(rng: Random, call: Call) -> str:
+    """The template of one request that carries its lengths."""
+    models = next(entry[5] for entry in _OPERATIONS if entry[0] == call.operation)
+    return _template(rng, call, models, rng.choices((_AS_OBJECT, _AS_TEXT), (70, 30))[0])
+
+
+def _template(rng: Random, call: Call, models: tuple[tuple[str, str], ...], form: str) -> str:
     model = ""
     if models:
         family, version = rng.choice(models)
         stream = rng.choice(("Non-Streaming", "Streaming"))
         model = _MODEL % (stream, f"{family}-{rng.choice(('prod', 'pilot'))}", family, version)
-    # An empty objectId means that the caller came with a key.
-    caller = rng.choice(("", "", guid(rng)))
-    properties = _REQUEST_PROPERTIES % (rng.choice(("2024-02-15-preview", "2024-10-21")), caller, model)
-    address = f"{rng.randint(20, 199)}.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.choice(('***', '**'))}"
-    text = _REQUEST % (
-        account.region,
-        rng.choices((f'"{address}"', "null"), (98, 2))[0],
+    properties = _REQUEST_PROPERTIES % (rng.choice(("2024-02-15-preview", "2024-10-21")), call.caller, model)
+    return _REQUEST % (
+        call.account.region,
+        f'"{call.address}"' if call.address else "null",
         rng.choices(("%(duration)d", "-%(duration)d"), (98, 2))[0],
-        account.region,
-        name,
-        rng.choices((properties, json.dumps(properties), "null"), (69, 30, 1))[0],
-        account.spelling(rng),
-        status,
+        call.account.region,
+        call.operation,
+        {_AS_OBJECT: properties, _AS_TEXT: json.dumps(properties), _LEFT_OUT: "null"}[form],
+        call.account.spelling(rng),
+        call.status,
         rng.choices(_TIMES, (60, 30, 8, 2))[0],
     )
-    return Shape(text, request, response if status == "200" else _ERROR_BYTES, duration)
+
+
+def _address(rng: Random) -> str:
+    """An address as Azure masks it."""
+    return f"{rng.randint(20, 199)}.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.choice(('***', '**'))}"

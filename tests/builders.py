@@ -12,6 +12,9 @@ NAMESPACE = "local.servicebus.windows.net"
 SOURCE = Source(NAMESPACE, "llm-logs", "0")
 SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
 PIPELINE = "0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6"
+USER_ARN = "arn:aws:sts::111122223333:assumed-role/app-prod/dana"
+AWS_ACCOUNT = "111122223333"
+MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 
 
 def resource_id(name: str = "aoai-prod", *, upper: bool = True) -> str:
@@ -53,6 +56,51 @@ def chat(name: str = "aoai-prod", **properties: object) -> dict[str, Any]:
         "resultSignature": "200",
         "time": "2026-11-23T07:59:58.1234567Z",
     }
+
+
+def of_another_service() -> dict[str, Any]:
+    """A record that no rule selects; other services share the hub."""
+    return {
+        "category": "FunctionAppLogs",
+        "operationName": "Microsoft.Web/sites/functions/log",
+        "properties": {"message": "Retry 2 of 5", "levelId": 3},
+        "resourceId": f"/SUBSCRIPTIONS/{SUBSCRIPTION}/RESOURCEGROUPS/RG-WEB/PROVIDERS/MICROSOFT.WEB/SITES/FN",
+        "time": "2026-11-23T07:59:58Z",
+    }
+
+
+def bedrock(user: str = USER_ARN, *, answer: object = None, **fields: object) -> dict[str, Any]:
+    """A record of one call of an AWS Bedrock model, answered with this body; keyword arguments are fields of it."""
+    prompt = {"messages": [{"role": "user", "content": [{"text": "What do I need for a picnic?"}]}]}
+    return {
+        "schemaType": "ModelInvocationLog",
+        "schemaVersion": "1.0",
+        "timestamp": "2026-11-23T07:59:58Z",
+        "accountId": AWS_ACCOUNT,
+        "identity": {"arn": user},
+        "region": "us-east-1",
+        "requestId": "0f1e2d3c-4b5a-4968-8776-655443322110",
+        "operation": "Converse",
+        "modelId": MODEL,
+        "input": {"inputContentType": "application/json", "inputBodyJson": prompt, "inputTokenCount": 9},
+        "output": {"outputContentType": "application/json", "outputBodyJson": answer, "outputTokenCount": 4},
+        **fields,
+    }
+
+
+def refused(error_code: str, user: str = USER_ARN, **fields: object) -> dict[str, Any]:
+    """A record of a call that Bedrock refused; it has no answer."""
+    record = bedrock(user, errorCode=error_code, **fields)
+    del record["output"]
+    return record
+
+
+def assessment(*blocking: str, **actions: str) -> dict[str, Any]:
+    """What a guardrail says: these policies block, those named with an action do something else."""
+    lists = {"topicPolicy": "topics", "wordPolicy": "customWords", "sensitiveInformationPolicy": "piiEntities"}
+    said = dict.fromkeys(blocking, "BLOCKED") | actions
+    policies = {name: {lists.get(name, "filters"): [{"name": "x", "action": what}]} for name, what in said.items()}
+    return {**policies, "invocationMetrics": {"guardrailProcessingLatency": 250}}
 
 
 def message(*records: object) -> bytes:

@@ -1,6 +1,7 @@
 """A captured day in a backtest: row by row what the deployed functions posted for the same events, faults and all."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 
 from detectors.backtest.exports import find
 from detectors.backtest.replay import Question
+from detectors.episodes import Status
 from detectors.events import Event, Source
 from detectors.rules import CATALOGUE
+from detectors.settings import policy_from_env
 from detectors.windows import BUCKET, bucket_start
+from local.__main__ import TUNING
 from local.host import sample_settings
 from local.play import Faults, Outcome, Play
 from local.report import newest
@@ -21,13 +25,12 @@ from tests.builders import NAMESPACE
 from tests.detectors.backtest.captures import Codec, write_capture
 from tests.detectors.backtest.replays import Replayed, run
 
-SCENARIO = Scenario(duration=timedelta(hours=4), records=3_000, partitions=3)
-NOON = SCENARIO.start + timedelta(hours=2, minutes=5)
+SCENARIO = Scenario(records=4_000, partitions=3)
+NOON = SCENARIO.start + timedelta(hours=12, minutes=5)
 FAULTS = Faults(redelivered=0.4, crash_at=NOON, silent=(NOON, NOON + timedelta(minutes=30)))
 CUT = timedelta(minutes=5)
 CODECS: tuple[Codec, ...] = ("snappy", "deflate", "null")
-THRESHOLDS = {"model_theft": {"count": 10, "response_length": 500_000}}
-SETTINGS = {"MODEL_THEFT__COUNT": "10", "MODEL_THEFT__RESPONSE_LENGTH": "500000"}
+SETTINGS = {"TUNING_FILE": TUNING, "MODEL_THEFT__COUNT": "50", "BEDROCK_DENIED_MODELS__COUNT": "2"}
 WHEN = "TimeGenerated"
 
 
@@ -42,7 +45,9 @@ def deployed(play: Play) -> Outcome:
     """What the functions made of it."""
     outcome = play.run(lambda _: None)
     assert outcome.redelivered > 50
-    assert {row["Status"] for row in newest(outcome.findings)} == {"New", "Ongoing", "Escalated", "Closed"}
+    rows = newest(outcome.findings)
+    assert {row["Status"] for row in rows} == set(Status)
+    assert {row["RuleId"] for row in rows} == {rule.id for rule in CATALOGUE}
     return outcome
 
 
@@ -60,29 +65,25 @@ def _capture(folder: Path, play: Play) -> None:
 
 
 def _replayed(play: Play, *folders: Path) -> Replayed:
-    question = Question(CATALOGUE, THRESHOLDS, until=play.windows[-1])
+    question = Question(policy_from_env(SETTINGS), until=play.windows[-1])
     return run(find([str(folder) for folder in folders]), question)
 
 
-def _posted(outcome: Outcome) -> list[dict[str, Any]]:
-    """What a reader of the table sees in the end."""
-    return _in_order([{name: value for name, value in row.items() if name != WHEN} for row in newest(outcome.findings)])
-
-
-def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(rows, key=lambda row: (row["WindowEnd"], row["ResourceId"]))
+def _seen(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a reader of the table sees in the end: by finding, its last row."""
+    return {row["FindingId"]: {name: value for name, value in row.items() if name != WHEN} for row in rows}
 
 
 def test_a_captured_day_gives_the_rows_that_were_posted(play: Play, deployed: Outcome, tmp_path: Path) -> None:
     """Every column but the time of evaluation, evidence included, though batches came again and a host died."""
     _capture(tmp_path, play)
     replayed = _replayed(play, tmp_path)
-    assert _in_order(replayed.rows(WHEN)) == _posted(deployed)
-    assert replayed.outcome.findings == len(_posted(deployed))
+    assert _seen(replayed.rows()) == _seen(deployed.findings)
+    assert replayed.outcome.findings == len(_seen(deployed.findings))
     quality = replayed.outcome.quality
     assert quality.problems.keys() == {row.values["Reason"] for row in deployed.quarantine}
     assert sum(quality.problems.values()) == len(deployed.quarantine)
-    assert quality.selected["model_theft"].records == deployed.counts.total()
+    assert {rule_id: one.records for rule_id, one in quality.selected.items()} == _counted(deployed)
     assert quality.files_read == quality.files > 100
 
 
@@ -94,9 +95,36 @@ def test_a_second_copy_of_some_captures_changes_nothing(play: Play, deployed: Ou
     for part in (copied[:50], copied[40:]):
         write_capture(tmp_path / "copies", Source(NAMESPACE, hub, "1"), part)
     replayed = _replayed(play, tmp_path / "archive", tmp_path / "copies")
-    assert _in_order(replayed.rows(WHEN)) == _posted(deployed)
+    assert _seen(replayed.rows()) == _seen(deployed.findings)
     assert replayed.outcome.quality.duplicates == len(copied) + 10
-    assert replayed.outcome.quality.selected["model_theft"].records == deployed.counts.total()
+    selected = replayed.outcome.quality.selected
+    assert {rule_id: one.records for rule_id, one in selected.items()} == _counted(deployed)
+
+
+def test_a_minute_is_one_finding_with_all_of_its_records(play: Play, deployed: Outcome, tmp_path: Path) -> None:
+    """Though some come minutes later, into the next bucket: the backtest too tells the minute again, and larger."""
+    _capture(tmp_path, play)
+    replayed = _replayed(play, tmp_path)
+    minutes = [row for row in replayed.findings if "Minute" in row.group]
+    final = {row.finding_id: row for row in minutes}
+    assert len(minutes) > len(final) > 5
+    for rule_id in ("denial_of_service", "bedrock_validation_exceptions"):
+        shown = [summary for summary in replayed.outcome.episodes if summary.rule_id == rule_id]
+        rows = [row for row in final.values() if row.rule_id == rule_id]
+        assert sum(summary.windows for summary in shown) == len(rows)
+        assert {row.event_count for row in rows} == {
+            row["EventCount"]
+            for row in _seen(deployed.findings).values()
+            if row["RuleId"] == rule_id and row["Triggers"]
+        }
+
+
+def _counted(deployed: Outcome) -> Counter[str]:
+    """Records that the buckets hold, by rule."""
+    counts = Counter[str]()
+    for (rule_id, _, _), count in deployed.counts.items():
+        counts[rule_id] += count
+    return counts
 
 
 def test_events_are_cut_at_their_arrival_not_at_the_time_of_their_records(play: Play, tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from pycep import BicepParser
 
 from detectors.__main__ import build_parser as product_parser
 from detectors.__main__ import main as product
+from detectors.counting import BatchCounter, Key
 from detectors.findings import Finding, columns
 from detectors.health import Heartbeat
 from detectors.rules import CATALOGUE
+from detectors.rules.rule import Rule
 from local.__main__ import build_parser
 from local.host import ROOT, SAMPLE
 from local.play import Play
+from tests.builders import START, canonical_id, chat, event
 
 README = (ROOT / "README.md").read_text()
 
@@ -146,3 +149,18 @@ def _default(value: object) -> str:
 
 def _description(decorators: Iterable[Any]) -> str:
     return next(str(mark["argument"]) for mark in decorators if mark["type"] == "description")
+
+
+def test_the_rule_that_the_readme_writes_works() -> None:
+    """Its code runs as it stands there, and fires at its number and not below."""
+    (code,) = re.findall(r"```python\n(.*?)```", _chapter("## Write your own rule"), flags=re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)  # noqa: S102 - the document's own example
+    rule: Rule = made["REFUSED_REQUESTS"]
+    refused = {**chat(objectId="eve"), "resultSignature": "400"}
+    for count, fires in ((19, False), (20, True)):
+        records = [*[refused] * count, chat(objectId="eve"), *[{**refused, "category": "Audit"}] * 5]
+        tallies = BatchCounter([rule]).count([event(1, *records)], START).tallies
+        assert list(tallies) == [Key(rule.id, (canonical_id(), "eve"))]
+        (tally,) = tallies.values()
+        assert bool(rule.triggers(tally, {one.name: one.at_least for one in rule.thresholds})) is fires

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 from azure.data.tables import TableServiceClient
 
+from detectors.baseline import Sighting
 from detectors.buckets import SLICES, BucketStore
 from detectors.counting import BatchCounter
-from detectors.detector import BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE
+from detectors.detector import BASELINE_TABLE, BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE
 from detectors.events import Event
 from detectors.findings import Finding, columns
 from detectors.health import Heartbeat
+from detectors.known_members import TableBaseline
 from detectors.rules import CATALOGUE
+from detectors.rules.model_theft import MODEL_THEFT
 from detectors.table_storage import StorageConnection
 from local.azurite import Azurite
 from local.durable import Status
@@ -29,7 +32,7 @@ from local.host import ROOT, LocalHost, OrchestrationError
 from local.loopback import Answer
 from local.monitor import Monitor, Scripted
 from local.worker import FunctionError, WorkerStartError
-from tests.builders import NAMESPACE, SOURCE, START, canonical_id, chat, event, list_key, resource_id
+from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, canonical_id, chat, event, list_key, resource_id
 
 FINDINGS, HEALTH = "Custom-LlmThreatFindings_CL", "Custom-LlmDetectorHealth_CL"
 TICK = timedelta(seconds=45)
@@ -64,7 +67,8 @@ class Cloud:
         table = StorageConnection(connection_string=self.connection_string).open(BUCKETS_TABLE)
         counts: dict[str, int] = {}
         for _, key, tally in BucketStore(table).read(bucket, range(SLICES)):
-            counts[key.group[0]] = counts.get(key.group[0], 0) + tally.count
+            if key.rule_id == MODEL_THEFT.id:
+                counts[key.group[0]] = counts.get(key.group[0], 0) + tally.count
         return counts
 
 
@@ -79,7 +83,7 @@ def monitor() -> Iterator[Monitor]:
 def cloud(azurite: Azurite, monitor: Monitor) -> Iterator[Cloud]:
     """Empty tables and an endpoint that has seen nothing."""
     with TableServiceClient.from_connection_string(azurite.connection_string) as tables:
-        for name in (BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE):
+        for name in (BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE, BASELINE_TABLE):
             tables.delete_table(name)
     for rows in monitor.rows.values():
         rows.clear()
@@ -120,10 +124,13 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
         "ResourceGroup": "rg-ai",
         "ResourceName": "aoai-prod",
         "ResourceId": canonical_id(),
+        "Group": {"ResourceId": canonical_id()},
         "EventCount": 100,
         "MaxResponseLength": None,
+        "TotalResponseLength": None,
         "AvgRequestLength": None,
         "Triggers": [{"Name": "count", "Measure": "count", "Value": 100, "Threshold": 100}],
+        "Suppression": None,
         "FirstEventTime": "2026-11-23T07:59:58.123456Z",
         "LastEventTime": "2026-11-23T07:59:58.123456Z",
         "Callers": [
@@ -139,7 +146,13 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
         "DetectorVersion": "0.1.0",
     }
     (beat,) = cloud.heartbeats
-    assert (beat["Messages"], beat["Records"], beat["RecordsSelected"], beat["SelectedWithLength"]) == (2, 300, 100, 0)
+    assert (beat["Messages"], beat["Records"]) == (2, 300)
+    assert beat["SelectedByRule"] == [
+        {"RuleId": "denial_of_service", "Records": 200, "WithLength": 200},
+        {"RuleId": "large_transfer", "Records": 200, "WithLength": 200},
+        {"RuleId": "model_theft", "Records": 100, "WithLength": 0},
+        {"RuleId": "new_key_lister", "Records": 100, "WithLength": 0},
+    ]
     assert beat["Partitions"] == [
         {
             "Namespace": NAMESPACE,
@@ -150,6 +163,38 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
             "LagSeconds": 180.0,
         }
     ]
+
+
+def test_every_rule_of_azure_openai_fires_once_for_what_is_delivered_twice(cloud: Cloud) -> None:
+    """One hour with everything: counted by each rule that selects it, posted, closed when it has left the window."""
+    watched = Sighting("new_key_lister", (canonical_id(), PIPELINE), START - timedelta(days=20))
+    table = StorageConnection(connection_string=cloud.connection_string).open(BASELINE_TABLE)
+    TableBaseline(table).meet([watched], START - timedelta(days=20))
+    events = [
+        event(1, *[chat(requestLength=9_000)] * 12, *[list_key()] * 100),
+        event(2, *[chat(responseLength=0)] * 10, list_key(caller="eve")),
+        event(3, {**chat(responseLength=2_000_000), "operationName": "Embeddings_Create"}, after=timedelta(minutes=5)),
+    ]
+    with cloud.host() as host:
+        host.ingest(0, events[:2])
+        host.ingest(0, events)
+        host.tick(_at(10) + TICK)
+        found = {finding["RuleId"]: finding for finding in cloud.findings}
+        host.tick(_at(70) + TICK)
+    assert {
+        rule_id: (row["Status"], row["EventCount"], [trigger["Name"] for trigger in row["Triggers"]])
+        for rule_id, row in found.items()
+    } == {
+        "model_theft": ("New", 101, ["count"]),
+        "denial_of_service": ("New", 22, ["count", "request_length"]),
+        "insecure_output": ("New", 10, ["count"]),
+        "large_transfer": ("New", 23, ["response_length"]),
+        "new_key_lister": ("New", 1, ["count", "learning_days"]),
+    }
+    assert found["denial_of_service"]["Group"]["Minute"] == "2026-11-23T07:59Z"
+    assert found["new_key_lister"]["Group"]["Caller"] == "eve"
+    assert sorted(row["RuleId"] for row in cloud.findings if row["Status"] == "Closed") == sorted(found)
+    assert len({row["EpisodeId"] for row in cloud.findings}) == 5
 
 
 @pytest.mark.parametrize(
@@ -234,7 +279,7 @@ def test_a_late_batch_is_not_taken_for_missed_timers(cloud: Cloud) -> None:
 
 KILLED = """
 import os, sys
-from tests.builders import NAMESPACE, SOURCE, START, event, list_key
+from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, event, list_key
 from local.host import LocalHost
 with LocalHost({"AzureWebJobsStorage": sys.argv[1]}, START) as host:
     host.ingest(0, [event(number, list_key(), list_key()) for number in range(1, 51)])

@@ -8,12 +8,16 @@ from typing import NamedTuple
 
 from detectors.backtest.outcome import Suggestion, Timeline, subject
 from detectors.counting import Key
-from detectors.evaluation import Thresholds, Total
+from detectors.evaluation import Total
+from detectors.policy import Policy
 from detectors.rules import BY_ID
 from detectors.rules.rule import Number, Threshold, measure
 
 MAX_POINTS = 4_000_000
 """Values kept in all, 16 bytes each; beyond it the groups that are farthest from their thresholds are let go of."""
+
+_RECENT = 512
+"""Minutes of one series that are known again: each is in six windows, and records may come late."""
 
 MAX_TIMELINES = 40
 MIN_WINDOWS = 24
@@ -28,48 +32,76 @@ class _Place(NamedTuple):
 
 
 class _Series:
-    """The values of one measure of one group, and the largest."""
+    """The values of one measure of one group at times, and how near they came. Of one time the largest counts."""
 
-    __slots__ = ("ends", "largest", "values")
+    __slots__ = ("ends", "nearest", "recent", "values")
 
     def __init__(self) -> None:
         self.ends = array("q")
         self.values = array("d")
-        self.largest = 0.0
+        self.nearest = 0.0
+        self.recent: dict[int, Number] = {}
 
     def add(self, end: int, value: Number) -> None:
+        """Note a value."""
         self.ends.append(end)
         self.values.append(value)
-        self.largest = max(self.largest, value)
+
+    def is_news(self, minute: int, value: Number) -> bool:
+        """Whether a minute is another one, or has grown since the window before."""
+        if value <= self.recent.get(minute, -1):
+            return False
+        self.recent[minute] = value
+        if len(self.recent) > _RECENT:
+            del self.recent[next(iter(self.recent))]
+        return True
+
+    def points(self) -> list[tuple[int, float]]:
+        """By time, the largest value of each."""
+        return sorted(dict(sorted(zip(self.ends, self.values, strict=True))).items())
 
 
 class History:
-    """Values by group and threshold, for the thresholds in force.
+    """Values by group and threshold. Rules that look at newcomers have none.
 
     Attributes:
         left_out: groups that were let go of to stay within `MAX_POINTS`.
     """
 
-    def __init__(self, thresholds: Thresholds) -> None:
-        self._thresholds = thresholds
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._series: dict[_Place, _Series] = {}
         self._points = 0
         self.left_out = 0
 
     def add(self, window_end: datetime, totals: Mapping[Key, Total]) -> None:
         """Note a window; windows must come in their order."""
-        end = int(window_end.timestamp())
         for key, total in totals.items():
-            for threshold in _thresholds_of(key):
-                value = measure(total.tally, threshold.measure)
-                if value is not None and key.rule_id in self._thresholds:
-                    self._series.setdefault(_Place(key, threshold.name), _Series()).add(end, value)
-                    self._points += 1
+            rule, terms = BY_ID[key.rule_id], self._policy.terms(key)
+            if rule.only_new or terms is None:
+                continue
+            at = datetime.fromisoformat(key.group[-1]) if rule.per_minute else window_end
+            values = {threshold.name: measure(total.tally, threshold.measure) for threshold in rule.thresholds}
+            near = {name: (value or 0) / terms.at_least[name] for name, value in values.items()}
+            if rule.requires == "all":  # a measure that is far above its number says nothing alone
+                near = dict.fromkeys(near, min(near.values()))
+            self._note(Key(rule.id, rule.about(key.group)), int(at.timestamp()), values, near)
         if self._points > MAX_POINTS:
             self._let_go()
 
+    def _note(self, about: Key, at: int, values: Mapping[str, Number | None], near: Mapping[str, float]) -> None:
+        """Note the values of one group, by threshold."""
+        for name, value in values.items():
+            if value is None:
+                continue
+            series = self._series.setdefault(_Place(about, name), _Series())
+            series.nearest = max(series.nearest, near[name])
+            if not BY_ID[about.rule_id].per_minute or series.is_news(at, value):
+                series.add(at, value)
+                self._points += 1
+
     def timelines(self) -> list[Timeline]:
-        """Those that came nearest to their threshold, nearest first."""
+        """Those that came nearest to firing, nearest first."""
         return [self._timeline(place) for place in self._nearest()[:MAX_TIMELINES]]
 
     @property
@@ -80,7 +112,7 @@ class History:
     def suggestions(self, swept: Sequence[tuple[str, str]]) -> list[Suggestion]:
         """For each resource, a number for each of some thresholds (rule id and name); the largest first."""
         made = [
-            _suggestion(place, series)
+            _suggestion(place, series, self._at_least(place))
             for place, series in self._series.items()
             if (place.key.rule_id, place.threshold) in swept
         ]
@@ -89,23 +121,24 @@ class History:
     def _timeline(self, place: _Place) -> Timeline:
         series = self._series[place]
         threshold = next(one for one in _thresholds_of(place.key) if one.name == place.threshold)
-        whole = all(value == int(value) for value in series.values)
+        points = series.points()
+        whole = all(value == int(value) for _, value in points)
         return Timeline(
             rule_id=place.key.rule_id,
             threshold=place.threshold,
             measure=threshold.measure,
             at_least=self._at_least(place),
             resource=subject(place.key),
-            points=[
-                (end, int(value) if whole else value) for end, value in zip(series.ends, series.values, strict=True)
-            ],
+            points=[(end, int(value) if whole else value) for end, value in points],
         )
 
     def _nearest(self) -> list[_Place]:
-        return sorted(self._series, key=lambda place: (-self._series[place].largest / self._at_least(place), place))
+        return sorted(self._series, key=lambda place: (-self._series[place].nearest, place))
 
     def _at_least(self, place: _Place) -> int:
-        return self._thresholds[place.key.rule_id][place.threshold]
+        terms = self._policy.terms(place.key)
+        assert terms is not None  # else it has no series
+        return terms.at_least[place.threshold]
 
     def _let_go(self) -> None:
         """Keep the half of the series that came nearest."""
@@ -119,8 +152,8 @@ def _thresholds_of(key: Key) -> tuple[Threshold, ...]:
     return BY_ID[key.rule_id].thresholds
 
 
-def _suggestion(place: _Place, series: _Series) -> Suggestion:
-    values = sorted(series.values)
+def _suggestion(place: _Place, series: _Series, at_least: int) -> Suggestion:
+    values = sorted(value for _, value in series.points())
     middle = median(values)
     return Suggestion(
         rule_id=place.key.rule_id,
@@ -129,6 +162,7 @@ def _suggestion(place: _Place, series: _Series) -> Suggestion:
         windows=len(values),
         median=round(middle, 1),
         largest=_whole(values[-1]),
+        at_least=at_least,
         value=_fence(values) if len(values) >= MIN_WINDOWS else None,
     )
 

@@ -1,29 +1,36 @@
-"""One set of thresholds, held against every window: its episodes, and how much it would have posted."""
+"""One policy, held against every window: its episodes, and how much it would have posted."""
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import get_args
 
 from detectors.backtest.outcome import EpisodeSummary, subject
 from detectors.counting import Key
 from detectors.episodes import Episode, Status, Step, advance
-from detectors.evaluation import Thresholds, Total, judge
+from detectors.evaluation import Total, judge
 from detectors.findings import finding
+from detectors.policy import Policy
+from detectors.rules.rule import Severity
+
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 class Judge:
     """Judges windows in their order, as the deployed evaluation does.
 
     Attributes:
-        findings: rows that would have been posted.
-        episodes: in the order in which they began.
+        findings: findings that would have been posted; a minute of an episode is one, also if late records
+            made it larger.
+        resources: what there were episodes on: values of the first group field.
     """
 
-    def __init__(self, thresholds: Thresholds) -> None:
-        self._thresholds = thresholds
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._open: list[Episode] = []
         self._best_counts: dict[str, int] = {}
         self._summaries: dict[str, EpisodeSummary] = {}
         self.findings = 0
+        self.resources: set[str] = set()
 
     @property
     def episodes(self) -> list[EpisodeSummary]:
@@ -35,18 +42,34 @@ class Judge:
         """Whether an episode is open, so that the next window matters whatever it holds."""
         return bool(self._open)
 
-    def judge(self, window_end: datetime, totals: Mapping[Key, Total]) -> list[Step]:
+    def judge(self, window_end: datetime, totals: Mapping[Key, Total], newcomers: Mapping[Key, int]) -> list[Step]:
         """What a window comes to; it must follow the one judged before."""
-        verdicts = judge(totals, self._thresholds, {episode.key for episode in self._open})
+        watched = {episode.key for episode in self._open}
+        verdicts = judge(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
         self._open, steps = advance(self._open, verdicts, window_end, {})
-        self.findings += len(steps)
         for step in steps:
             self._summarise(step, window_end)
         return steps
 
     def _summarise(self, step: Step, window_end: datetime) -> None:
         """Note what happened to an episode."""
-        episode, verdict = step.episode, step.verdict
+        summary = self._summary(step.episode, window_end)
+        before = step.episode.posted.get(step.verdict.group[-1])  # of the same minute
+        self.findings += before is None
+        if step.status is Status.CLOSED:
+            summary.is_open = False
+            return
+        summary.last_window = window_end
+        summary.windows += before is None
+        summary.suppressed -= before is not None and before.status is Status.SUPPRESSED
+        summary.suppressed += step.status is Status.SUPPRESSED
+        summary.escalations -= before is not None and before.status is Status.ESCALATED
+        summary.escalations += step.status is Status.ESCALATED
+        self._note_verdict(summary, step, window_end)
+
+    def _summary(self, episode: Episode, window_end: datetime) -> EpisodeSummary:
+        """What is known of an episode; of a new one nothing."""
+        self.resources.add(episode.group[0])
         summary = self._summaries.get(episode.id)
         if summary is None:
             summary = self._summaries[episode.id] = EpisodeSummary(
@@ -56,12 +79,13 @@ class Judge:
                 first_window=window_end,
                 last_window=window_end,
             )
-        if step.status is Status.CLOSED:
-            summary.is_open = False
-            return
-        summary.last_window = window_end
-        summary.windows += 1
-        summary.escalations += step.status is Status.ESCALATED
+        return summary
+
+    def _note_verdict(self, summary: EpisodeSummary, step: Step, window_end: datetime) -> None:
+        """Note how much it was, who it was, and what explains it."""
+        episode, verdict = step.episode, step.verdict
+        summary.severity = max(summary.severity, verdict.severity, key=_SEVERITIES.index)
+        summary.suppression = verdict.suppression or summary.suppression
         for trigger in verdict.triggers:
             summary.peaks[trigger.threshold] = max(trigger.value, summary.peaks.get(trigger.threshold, 0))
         if verdict.tally.count > self._best_counts.get(episode.id, -1):

@@ -61,6 +61,7 @@ class Measured:
             bytes=self._bytes,
             records=self._counters.records,
             selected=self._counters.selected,
+            selected_by_any=self._counters.by_any_rule.records,
             problems=dict(problems.most_common()),
             examples=_first_of_each(self._examples),
             duplicates=self._duplicates,

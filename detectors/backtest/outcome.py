@@ -5,8 +5,10 @@ from datetime import datetime
 import msgspec
 
 from detectors.counting import Key, Selected
+from detectors.exemptions import Suppression
 from detectors.findings import Dynamic
-from detectors.rules.rule import Measure, Number
+from detectors.rules import BY_ID
+from detectors.rules.rule import Measure, Number, Severity
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class Quality(msgspec.Struct, kw_only=True):
         bytes: on disk.
         records: records read, bad ones included.
         selected: by rule id: records selected, and how many carried a response length.
+        selected_by_any: records that one rule or more selected.
         problems: bad lines and records by reason.
         examples: where the first of each reason are.
         duplicates: captured events that came a second time and were not counted again.
@@ -55,6 +58,7 @@ class Quality(msgspec.Struct, kw_only=True):
     bytes: int = 0
     records: int = 0
     selected: dict[str, Selected] = {}
+    selected_by_any: int = 0
     problems: dict[str, int] = {}
     examples: list[Place] = []
     duplicates: int = 0
@@ -73,10 +77,13 @@ class EpisodeSummary(msgspec.Struct, kw_only=True):
         first_window: end of its first window that fired.
         last_window: end of its last.
         is_open: whether it still fired in the last window evaluated.
-        windows: how many fired.
+        windows: how many fired; of a rule that looks at minutes, how many minutes.
+        suppressed: how many of them an exception explains.
+        suppression: the exception that explained the last of these.
+        severity: the highest of what fired.
         escalations: findings with status Escalated.
         peaks: by threshold name, the largest value that fired.
-        callers: as in a finding, of the window with the highest count.
+        callers: as in a finding, of the window or minute with the highest count.
         callers_truncated: there were more.
     """
 
@@ -87,10 +94,18 @@ class EpisodeSummary(msgspec.Struct, kw_only=True):
     last_window: datetime
     is_open: bool = True
     windows: int = 0
+    suppressed: int = 0
+    suppression: Suppression | None = None
+    severity: Severity = "Informational"
     escalations: int = 0
     peaks: dict[str, Number] = {}
     callers: Dynamic = []
     callers_truncated: bool = False
+
+    @property
+    def is_suppressed(self) -> bool:
+        """Whether exceptions explain all of it, so that nobody is alerted."""
+        return self.suppressed == self.windows
 
 
 class Trial(msgspec.Struct, kw_only=True, frozen=True):
@@ -100,7 +115,8 @@ class Trial(msgspec.Struct, kw_only=True, frozen=True):
         rule_id: the rule.
         threshold: the threshold's name.
         value: the number that was tried.
-        in_force: whether that is the number of the backtest itself.
+        in_force: whether that is the number of the backtest itself, where no resource has its own.
+        overrules: whether some resources have a number of their own, in place of which this one was tried too.
         findings: rows posted, for the rule.
         episodes: of the rule.
         resources: distinct ones with an episode.
@@ -110,6 +126,7 @@ class Trial(msgspec.Struct, kw_only=True, frozen=True):
     threshold: str
     value: int
     in_force: bool
+    overrules: bool
     findings: int
     episodes: int
     resources: int
@@ -122,9 +139,10 @@ class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
         rule_id: the rule.
         threshold: the threshold's name.
         resource: the canonical resource id, or what else the rule groups by.
-        windows: windows with any selected record, which the rest is made from.
+        windows: those with any selected record, which the rest is made from; of a rule that looks at minutes, minutes.
         median: of the measure over those windows.
         largest: likewise.
+        at_least: the number in force for the resource.
         value: the suggested threshold; None if there is too little history.
     """
 
@@ -134,11 +152,14 @@ class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
     windows: int
     median: Number
     largest: Number
+    at_least: int
     value: int | None
 
 
 class Timeline(msgspec.Struct, kw_only=True):
     """How one measure of one group went, window by window; windows without a selected record are left out (0).
+
+    Of a rule that looks at minutes, minute by minute.
 
     Attributes:
         rule_id: the rule.
@@ -146,7 +167,7 @@ class Timeline(msgspec.Struct, kw_only=True):
         measure: what it compares.
         at_least: the number in force.
         resource: the canonical resource id, or what else the rule groups by.
-        points: window end in seconds since 1970, and value; in order of time.
+        points: window end, or begin of the minute, in seconds since 1970, and value; in order of time.
     """
 
     rule_id: str
@@ -163,9 +184,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     Attributes:
         quality: what was read.
         rules: ids of the rules that were evaluated.
-        thresholds: numbers in force, by rule id and threshold name.
+        thresholds: numbers in force, by rule id and threshold name, where no resource has its own.
+        severities: likewise, by rule id.
         windows: windows evaluated that held a selected record or an open episode.
-        findings: rows the detector would have posted.
+        findings: findings the detector would have posted; a minute of an episode is one, also if late records made it
+            larger.
         episodes: in the order of their first window.
         trials: by rule and threshold in the order asked for, values ascending.
         suggestions: of the thresholds that were swept; the largest first.
@@ -177,6 +200,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     quality: Quality
     rules: list[str]
     thresholds: dict[str, dict[str, int]]
+    severities: dict[str, Severity]
     windows: int = 0
     findings: int = 0
     episodes: list[EpisodeSummary] = []
@@ -188,5 +212,5 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 def subject(key: Key) -> str:
-    """What a tally is about, for people: the values of its group fields."""
-    return " ".join(key.group)
+    """What a tally is about, for people: the values of its group fields, but for the minute."""
+    return " ".join(BY_ID[key.rule_id].about(key.group))

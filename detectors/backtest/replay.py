@@ -5,7 +5,7 @@ order. Beyond `MAX_HELD` tallies, windows that ended a day before the newest buc
 dropped, so memory stays flat however much is read; what comes later than that is counted as `too_late`.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,12 +18,15 @@ from detectors.backtest.outcome import Outcome, Quality, Trial
 from detectors.backtest.part import Part, Span
 from detectors.backtest.seen import Seen
 from detectors.backtest.work import Counted, counted
+from detectors.baseline import MemoryBaseline
+from detectors.buckets import fold
 from detectors.counting import Counters, Key
-from detectors.evaluation import Thresholds, add_up
+from detectors.evaluation import add_up, sightings
 from detectors.events import Source
 from detectors.findings import Finding, finding
-from detectors.rules.rule import Rule
-from detectors.tally import MAX_CALLERS, Tally
+from detectors.policy import Policy
+from detectors.rules.rule import Severity
+from detectors.tally import Tally
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
 MAX_HELD = 400_000
@@ -41,16 +44,14 @@ class Question:
     """What to find out.
 
     Attributes:
-        rules: the rules to evaluate.
-        thresholds: the numbers in force, by rule id and threshold name.
+        policy: the rules to evaluate, and what to hold them against.
         sweeps: thresholds of which several values are tried, one at a time.
         since: only windows that end after this; records up to an hour before take part in them.
         until: only windows that end by then. It also goes on to there behind the last record, so that episodes
             close.
     """
 
-    rules: tuple[Rule, ...]
-    thresholds: Thresholds
+    policy: Policy
     sweeps: tuple[Sweep, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
@@ -61,9 +62,16 @@ class Question:
         first = microseconds(bucket_start(self.since) + BUCKET - WINDOW) if self.since else -(2**63)
         return Span(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
 
-    def with_value(self, rule_id: str, threshold: str, value: int) -> Thresholds:
-        """The thresholds of that rule alone, with one number changed."""
-        return {rule_id: {**self.thresholds[rule_id], threshold: value}}
+    def in_force(self) -> dict[str, dict[str, int]]:
+        """The numbers that hold where no resource has its own, by rule id and threshold name."""
+        return {
+            rule.id: {name: number.value for name, number in self.policy.explain(rule.id, "").at_least.items()}
+            for rule in self.policy.rules
+        }
+
+    def severities(self) -> dict[str, Severity]:
+        """The severities that hold where no resource has its own, by rule id."""
+        return {rule.id: self.policy.explain(rule.id, "").severity.value for rule in self.policy.rules}
 
 
 @dataclass(slots=True)
@@ -92,7 +100,7 @@ def replay(pieces: Sequence[Piece], question: Question, *, processes: int = 1, h
     course, measured = _Course(question, hooks.on_finding), Measured(pieces)
     interrupted = False
     try:
-        for work in counted(pieces, question.rules, question.span, processes):
+        for work in counted(pieces, question.policy.rules, question.span, processes):
             measured.add(work.piece, work.task.size, course.add(work))
             hooks.on_read(work.task.size)
     except KeyboardInterrupt:
@@ -107,16 +115,17 @@ class _Course:
     def __init__(self, question: Question, on_finding: Callable[[Finding], None]) -> None:
         self._question = question
         self._on_finding = on_finding
-        self._buckets: dict[datetime, dict[tuple[Source, Key], Tally]] = {}
+        self._buckets: dict[datetime, dict[Source, dict[Key, Tally]]] = {}
         self._held = 0
         self._seen = Seen()
-        self._judge = Judge(question.thresholds)
+        self._judge = Judge(question.policy)
+        self._baseline = MemoryBaseline()
         self._trials = [
-            (rule_id, threshold, value, Judge(question.with_value(rule_id, threshold, value)))
+            (rule_id, threshold, value, Judge(question.policy.alone(rule_id).with_number(rule_id, threshold, value)))
             for rule_id, threshold, values in question.sweeps
             for value in values
         ]
-        self._history = History(question.thresholds)
+        self._history = History(question.policy)
         self._windows = 0
         self._judged: datetime | None = None
         self._next = bucket_start(question.since) + BUCKET if question.since else None
@@ -140,11 +149,12 @@ class _Course:
 
     def outcome(self, quality: Quality, *, interrupted: bool) -> Outcome:
         """What it all came to."""
-        question = self._question
+        question, in_force = self._question, self._question.in_force()
         return Outcome(
             quality=quality,
-            rules=[rule.id for rule in question.rules],
-            thresholds={rule_id: dict(numbers) for rule_id, numbers in question.thresholds.items()},
+            rules=list(in_force),
+            thresholds=in_force,
+            severities=question.severities(),
             windows=self._windows,
             findings=self._judge.findings,
             episodes=self._judge.episodes,
@@ -153,10 +163,11 @@ class _Course:
                     rule_id=rule_id,
                     threshold=threshold,
                     value=value,
-                    in_force=value == question.thresholds[rule_id][threshold],
+                    in_force=value == in_force[rule_id][threshold],
+                    overrules=question.policy.is_split(rule_id, threshold),
                     findings=judge.findings,
                     episodes=len(judge.episodes),
-                    resources=len({episode.resource for episode in judge.episodes}),
+                    resources=len(judge.resources),
                 )
                 for rule_id, threshold, value, judge in self._trials
             ],
@@ -171,11 +182,15 @@ class _Course:
             lost = sum(tally.count for tally in added.values())
             counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
             return
-        held, empty = self._buckets.setdefault(bucket, {}), Tally()
-        self._held -= len(held)
-        for key, tally in added.items():
-            held[key] = held.get(key, empty).merged(tally, max_callers=MAX_CALLERS)
-        self._held += len(held)
+        held = self._buckets.setdefault(bucket, {})
+        by_source: defaultdict[Source, list[tuple[Key, Tally]]] = defaultdict(list)
+        for (source, key), tally in added.items():
+            by_source[source].append((key, tally))
+        for source, tallies in by_source.items():
+            known = held.setdefault(source, {})
+            self._held -= len(known)
+            fold(known, tallies)
+            self._held += len(known)
 
     def _judge_until(self, until: datetime) -> None:
         """Judge the windows that end by a time, and drop the buckets that no later one needs."""
@@ -184,7 +199,7 @@ class _Course:
             self._look(window_end)
             self._judged, self._next = window_end, window_end + BUCKET
             while order and order[0] < self._next - WINDOW:
-                self._held -= len(self._buckets.pop(order.popleft()))
+                self._held -= sum(map(len, self._buckets.pop(order.popleft()).values()))
 
     def _coming(self, order: Sequence[datetime]) -> datetime | None:
         """The next window that matters: while an episode is open any, else the first one that holds something."""
@@ -196,14 +211,17 @@ class _Course:
         return max(first, self._next) if self._next else first
 
     def _look(self, window_end: datetime) -> None:
-        """Judge one window by every set of thresholds."""
+        """Judge one window by every policy."""
         totals = add_up(window_end, self._read)
         self._history.add(window_end, totals)
         self._windows += bool(totals) or self._judge.is_watching
-        for step in self._judge.judge(window_end, totals):
+        newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
+        for step in self._judge.judge(window_end, totals, newcomers):
             self._on_finding(finding(step, window_end, window_end))
         for *_, judge in self._trials:
-            judge.judge(window_end, totals)
+            judge.judge(window_end, totals, newcomers)
 
     def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
-        return ((source, key, tally) for (source, key), tally in self._buckets.get(bucket, {}).items())
+        for source, tallies in self._buckets.get(bucket, {}).items():
+            for key, tally in tallies.items():
+                yield source, key, tally

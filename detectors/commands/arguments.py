@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from detectors.commands.parser import Parser, nearest
 from detectors.commands.times import parse_time
+from detectors.errors import InputError
+from detectors.policy import MAX_THRESHOLD
 from detectors.rules import BY_ID, CATALOGUE
-
-MAX_THRESHOLD = 2**53
+from detectors.tuning import Tuning, read
 
 
 class ThresholdValues(NamedTuple):
@@ -69,6 +70,18 @@ def add_settings_file(parser: Parser) -> None:
     parser.add_argument(
         "--file", type=Path, metavar="FILE", help="a local.settings.json to read in place of the environment"
     )
+
+
+def add_tuning(parser: Parser, purpose: str) -> None:
+    """`--tuning`, parsed as `options.tuning`."""
+    parser.add_argument("--tuning", type=Path, metavar="FILE", help=purpose)
+
+
+def read_tuning(path: Path) -> Tuning:
+    """What a tuning file says, and what is wrong with it. Raises `InputError` if there is none."""
+    if not path.is_file():
+        raise InputError(f"--tuning: there is no file {path}.")
+    return read(path, str(path))
 
 
 def _threshold(text: str) -> int | None:

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from detectors.rules import CATALOGUE
-from detectors.settings import Settings, setting_of
+from detectors.policy import Policy
+from detectors.settings import ENABLED, OVERRIDES, TUNING_FILE, Settings
 
 CONNECTIONS = ("EventHubConnection", "AzureWebJobsStorage", "BucketStorage")
 HIDDEN = "(not shown)"
+SET, DEFAULT = "set", "default"
 
 _SHOWN_PARTS = ("Endpoint", "AccountName", "TableEndpoint")
 _EMULATOR = "UseDevelopmentStorage=true"
@@ -24,11 +25,14 @@ _HARMLESS = {
 
 
 class InForce(NamedTuple):
-    """A setting, its value as it may be shown (None: none), and whether it was set or is the default."""
+    """A setting, its value as it may be shown (None: none), and where it comes from: `set`, or else `default`.
+
+    What a rule does may also come from the tuning file, whose entry is named then.
+    """
 
     setting: str
     value: str | int | None
-    is_set: bool
+    origin: str
 
 
 def in_force(env: Mapping[str, str]) -> list[InForce]:
@@ -42,17 +46,31 @@ def in_force(env: Mapping[str, str]) -> list[InForce]:
         "LOGS_INGESTION_RULE_ID": settings.ingestion_rule_id,
         "LOGS_INGESTION_STREAM": settings.findings_stream,
         "LOGS_INGESTION_HEALTH_STREAM": settings.health_stream,
-        **{
-            setting_of(rule.id, threshold.name): settings.thresholds[rule.id][threshold.name]
-            for rule in CATALOGUE
-            for threshold in rule.thresholds
-        },
+        "TUNING_FILE": env.get("TUNING_FILE", "").strip() or TUNING_FILE,
+    }
+    limits: dict[str, str | int | None] = {
         "BUCKET_RETENTION_HOURS": round(settings.retention.total_seconds() / 3600),
         "EVALUATION_SHARDS": settings.shards,
         "QUARANTINE_EXCERPT_CHARACTERS": settings.quarantine_characters,
     }
-    plain = [InForce(name, value, bool(env.get(name, "").strip())) for name, value in values.items()]
-    return [*_connections(env), *plain]
+    return [*_connections(env), *_plain(env, values), *_of_rules(env, settings.policy), *_plain(env, limits)]
+
+
+def _plain(env: Mapping[str, str], values: Mapping[str, str | int | None]) -> Iterator[InForce]:
+    return (InForce(name, value, SET if _is_set(env, name) else DEFAULT) for name, value in values.items())
+
+
+def _of_rules(env: Mapping[str, str], policy: Policy) -> Iterator[InForce]:
+    """What holds where no resource has its own."""
+    for name, (rule_id, what) in OVERRIDES.items():
+        effective = policy.explain(rule_id, "")
+        value = effective.enabled if what == ENABLED else effective.at_least[what]
+        shown = str(value.value).lower() if what == ENABLED else value.value
+        yield InForce(name, shown, SET if _is_set(env, name) else value.origin)
+
+
+def _is_set(env: Mapping[str, str], name: str) -> bool:
+    return bool(env.get(name, "").strip())
 
 
 def _connections(env: Mapping[str, str]) -> Iterator[InForce]:
@@ -60,9 +78,9 @@ def _connections(env: Mapping[str, str]) -> Iterator[InForce]:
     for connection in CONNECTIONS:
         names = [name for name in env if name.partition("__")[0] == connection and env[name].strip()]
         for name in sorted(names):
-            yield InForce(name, _without_secrets(name, env[name].strip()), is_set=True)
+            yield InForce(name, _without_secrets(name, env[name].strip()), SET)
         if not names:  # only BucketStorage: the others are required, one way or another
-            yield InForce(connection, "AzureWebJobsStorage", is_set=False)
+            yield InForce(connection, "AzureWebJobsStorage", DEFAULT)
 
 
 def _without_secrets(name: str, value: str) -> str:

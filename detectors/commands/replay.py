@@ -13,35 +13,40 @@ from detectors.backtest.exports import Piece, find
 from detectors.backtest.outcome import Outcome
 from detectors.backtest.replay import Hooks, Question, Sweep, replay
 from detectors.backtest.report import render
-from detectors.commands.arguments import add_span, threshold_values
+from detectors.commands.arguments import add_span, add_tuning, read_tuning, threshold_values
 from detectors.commands.layout import write
 from detectors.commands.parser import FAILED, INTERRUPTED, REFUSED, TAKEN, Commands, add_command, add_format
 from detectors.commands.progress import progress
 from detectors.commands.summary import summary, swept, warnings
 from detectors.errors import InputError
 from detectors.findings import Finding
-from detectors.rules import BY_ID, CATALOGUE
+from detectors.policy import Policy
+from detectors.rules import BY_ID
+from detectors.tuning import Tuning
 
 ABOUT = """What the detector would have posted for exported logs: the production code, in memory, without any Azure.
 
 PATH is a file, a folder (all files below it, in the order of their time) or - for standard input. Forms are told by
 content, not by name: a record or a message on each line, as in a storage account's PT1H.json; one JSON document; Event
 Hubs Capture Avro; and gzip or zstd of these. A record arrives at the enqueued time where the input has one, else at its
-own `time`. Thresholds are the catalogue's defaults unless --set says otherwise.
+own `time`. Thresholds are the catalogue's defaults. --tuning changes them as the file of the app would
+(detectors/tuning.toml); its exceptions suppress what they explain. --set and --sweep go over both, for every resource.
 
 The table lists episodes: consecutive windows that fire. With --format ndjson each line is a finding with the columns of
-LlmThreatFindings_CL, or with --sweep a line for each value tried, and then one for each suggestion.
+LlmThreatFindings_CL, or with --sweep a line for each value tried, and then one for each suggestion. Rules that look at
+minutes print a minute again, under the same FindingId, if records that arrive later make it larger.
 """
 
 EXAMPLES = """examples:
   python -m detectors replay insights-logs-audit/
   python -m detectors replay capture/ --from 2026-11-01 --to 2026-11-08 --report november.html
   python -m detectors replay PT1H.json --set model_theft.count=50 --format ndjson
+  python -m detectors replay logs/ --tuning detectors/tuning.toml --rule denial_of_service
   python -m detectors replay logs/ --sweep model_theft.count=25,50,100,200
   zcat day.json.gz | python -m detectors replay - --fail-on-findings
 
-exit codes: 0 done; 1 findings, with --fail-on-findings; 2 the call cannot be taken, or nothing could be read;
-130 interrupted: what was read until then was judged
+exit codes: 0 done; 1 with --fail-on-findings, if there are findings that no exception explains; 2 the call cannot be
+taken, or nothing could be read; 130 interrupted: what was read until then was judged
 """
 
 ONE_PROCESS_BYTES = 32 * 1024 * 1024
@@ -64,7 +69,7 @@ def add(commands: Commands) -> None:
         default=[],
         type=threshold_values,
         metavar="RULE.THRESHOLD=VALUE",
-        help="another number for a threshold, such as model_theft.count=50",
+        help="another number for a threshold and every resource, such as model_theft.count=50",
     )
     argument(
         "--sweep",
@@ -72,12 +77,13 @@ def add(commands: Commands) -> None:
         default=[],
         type=threshold_values,
         metavar="RULE.THRESHOLD=VALUE,VALUE",
-        help="try several numbers in one pass, each with all others as they are",
+        help="try several numbers in one pass, each for every resource, with all others as they are",
     )
+    add_tuning(parser, "thresholds, severities and exceptions of a tuning.toml")
     add_span(parser, None, None)
     add_format(parser, "table", "ndjson")
     argument("--report", type=Path, metavar="FILE", help="write one self-contained HTML page")
-    argument("--fail-on-findings", action="store_true", help="exit with 1 if there is any finding")
+    argument("--fail-on-findings", action="store_true", help="exit with 1 if anybody would be alerted")
     argument("--processes", type=_processes, metavar="N", help="at once (default: all cores on large inputs)")
 
 
@@ -102,20 +108,31 @@ def _run(options: argparse.Namespace) -> int:
 
 def _question(options: argparse.Namespace) -> Question:
     """What the call asks; refuses what contradicts itself."""
-    rules = tuple(rule for rule in CATALOGUE if not options.rule or rule.id in options.rule)
-    thresholds = {rule.id: {one.name: one.at_least for one in rule.thresholds} for rule in rules}
+    policy = _policy(options)
+    on = {rule.id for rule in policy.rules}
     for option, choices in (("--set", options.set), ("--sweep", options.sweep)):
         for choice in choices:
-            if choice.rule_id not in thresholds:
-                options.refuse(f"{option} {choice.rule_id}.{choice.threshold}: --rule leaves that rule out")
+            if choice.rule_id not in on:
+                options.refuse(f"{option} {choice.rule_id}.{choice.threshold}: that rule is off here")
     for rule_id, threshold, values in options.set:
         if len(values) != 1:
             options.refuse(f"--set {rule_id}.{threshold} takes one value; to try several there is --sweep")
-        thresholds[rule_id][threshold] = values[0]
+        policy = policy.with_number(rule_id, threshold, values[0])
     if options.first and options.last and options.first >= options.last:
         options.refuse("--from is not before --to")
     sweeps: tuple[Sweep, ...] = tuple(tuple(sweep) for sweep in options.sweep)
-    return Question(rules, thresholds, sweeps, since=options.first, until=options.last)
+    return Question(policy, sweeps, since=options.first, until=options.last)
+
+
+def _policy(options: argparse.Namespace) -> Policy:
+    """The catalogue's rules that are asked for, changed by a tuning file if one is given."""
+    thresholds = {
+        rule_id: one for rule_id, one in Policy().thresholds.items() if not options.rule or rule_id in options.rule
+    }
+    tuned = read_tuning(options.tuning) if options.tuning else Tuning()
+    if tuned.problems:
+        raise InputError("\n".join(("--tuning: nothing was replayed, as the file has problems:", *tuned.problems)))
+    return Policy(thresholds, tuned.changes, tuned.exemptions)
 
 
 def _show(outcome: Outcome, question: Question, form: str) -> None:
@@ -145,7 +162,8 @@ def _code(outcome: Outcome, *, fail_on_findings: bool) -> int:
         return INTERRUPTED
     if not outcome.quality.records and outcome.quality.problems:
         return REFUSED
-    return FAILED if fail_on_findings and outcome.findings else TAKEN
+    alerted = any(not episode.is_suppressed for episode in outcome.episodes)
+    return FAILED if fail_on_findings and alerted else TAKEN
 
 
 def _default_processes(pieces: Iterable[Piece]) -> int:

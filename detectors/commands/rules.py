@@ -1,11 +1,17 @@
-"""`rules`: what is detected; one rule in full, with what to do about its alerts."""
+"""`rules`: what is detected; one rule in full, with what to do about its alerts; what holds for one resource."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
+from detectors.commands.arguments import add_settings_file, add_tuning, read_tuning
+from detectors.commands.effective import exceptions, objects, of_rules, subject_of, values
+from detectors.commands.environment import environment
 from detectors.commands.guides import description, guide
 from detectors.commands.layout import Rows, aligned, markdown, ndjson, write
-from detectors.commands.parser import TAKEN, Commands, add_command, add_format
+from detectors.commands.parser import FAILED, TAKEN, Commands, add_command, add_format
+from detectors.errors import SettingsError
 from detectors.rules import BY_ID, CATALOGUE
 from detectors.rules.rule import Rule
 
@@ -13,6 +19,12 @@ ABOUT = """Every rule of the catalogue with its severity, thresholds, techniques
 
 With a name: that rule in full, the app settings that change its thresholds, what it cannot see, and the triage guide
 for whoever gets its alert. Numbers are the defaults; `settings` shows those in force.
+
+With --effective and the id of a resource (or of an AWS identity, for the rules about Bedrock): what holds for it, value
+by value, and because of what: the catalogue's default, an entry of the tuning file, or an app setting. Below are the
+exceptions that cover it. App settings come from the environment or --file; the tuning file is the one that they name.
+
+exit codes: 0 done; 1 the tuning file or a setting of a rule has problems; 2 the call cannot be taken
 """
 
 EXAMPLES = """examples:
@@ -20,6 +32,9 @@ EXAMPLES = """examples:
   python -m detectors rules model_theft
   python -m detectors rules model_theft --format markdown     # for a wiki
   python -m detectors rules --format ndjson                   # all of it, an object for each rule
+  python -m detectors rules --effective arn:aws:iam::111122223333:user/dana --tuning detectors/tuning.toml
+  python -m detectors rules --file local.settings.json --effective \
+/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.CognitiveServices/accounts/<name>
 """
 
 _WORDS = {"any": "or", "all": "and"}
@@ -31,11 +46,20 @@ def add(commands: Commands) -> None:
         commands, "rules", _run, summary="what is detected, and how to triage it", about=ABOUT, examples=EXAMPLES
     )
     rules.add_argument("name", nargs="?", choices=tuple(BY_ID), metavar="NAME", help="one rule in full")
+    rules.add_argument(
+        "--effective", type=subject_of, metavar="ID", help="what holds for this resource or AWS identity, and why"
+    )
+    add_settings_file(rules)
+    add_tuning(rules, "a tuning.toml in place of the one that the settings name")
     add_format(rules, "table", "ndjson", "markdown")
 
 
 def _run(options: argparse.Namespace) -> int:
     chosen = [BY_ID[options.name]] if options.name else CATALOGUE
+    if options.effective is not None:
+        return _show_effective(options, chosen)
+    if options.file or options.tuning:
+        options.refuse("--file and --tuning go with --effective; without it the catalogue's values are shown")
     if options.format == "ndjson":
         write(ndjson(map(_object, chosen)))
     elif options.name:
@@ -46,12 +70,47 @@ def _run(options: argparse.Namespace) -> int:
     return TAKEN
 
 
+def _show_effective(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
+    """What holds for one resource; the exit code."""
+    from detectors.settings import policy_from_env  # noqa: PLC0415 - loads Azure's clients
+
+    subject: str = options.effective
+    tuned = read_tuning(options.tuning) if options.tuning else None
+    try:
+        found = of_rules(policy_from_env(environment(options.file), tuned), rules, subject)
+    except SettingsError as error:
+        sys.stderr.write(f"{options.file or 'The environment'}: {error}\n")
+        return FAILED
+    if not found:
+        options.refuse(f"{options.name} never fires for {subject}: it groups by {BY_ID[options.name].group_fields[0]}")
+    now = datetime.now(UTC)
+    if options.format == "ndjson":
+        write(ndjson(objects(subject, found, now)))
+        return TAKEN
+    layout = markdown if options.format == "markdown" else aligned
+    covering = exceptions(found, now)
+    write([subject, "", *layout(values(found), text=range(5)), ""])
+    write(layout(covering, text=range(6)) if len(covering) > 1 else ["No exception covers it."])
+    return TAKEN
+
+
 def _catalogue() -> Rows:
     header = ["Rule", "Severity", "Risk", "Fires at", "Techniques", "Upstream"]
     return [header] + [
-        [rule.id, rule.severity, str(rule.risk_score), _fires_at(rule), ", ".join(rule.techniques), rule.source_id]
+        [
+            rule.id,
+            rule.severity,
+            str(rule.risk_score),
+            _fires_at(rule),
+            ", ".join(rule.techniques),
+            _upstream(rule),
+        ]
         for rule in CATALOGUE
     ]
+
+
+def _upstream(rule: Rule) -> str:
+    return rule.source_id or "none"
 
 
 def _fires_at(rule: Rule) -> str:
@@ -77,11 +136,11 @@ def _facts(rule: Rule) -> Rows:
     return [
         ["Rule", f"{rule.id}, version {rule.version}"],
         ["Severity", f"{rule.severity}, risk {rule.risk_score}"],
-        ["Reads", f"operations {', '.join(sorted(rule.operations))}"],
+        ["Reads", f"operations {', '.join(sorted(rule.operations))}" if rule.operations else "every operation"],
         ["Groups by", ", ".join(rule.group_fields)],
         ["Fires", f"when {rule.requires} of its thresholds {'is' if rule.requires == 'any' else 'are'} reached"],
         ["Techniques", ", ".join(rule.techniques)],
-        ["Upstream", rule.source_id],
+        ["Upstream", _upstream(rule)],
     ]
 
 
@@ -103,7 +162,7 @@ def _object(rule: Rule) -> Mapping[str, object]:
         "risk_score": rule.risk_score,
         "techniques": rule.techniques,
         "source_id": rule.source_id,
-        "operations": sorted(rule.operations),
+        "operations": sorted(rule.operations) if rule.operations else None,
         "group_fields": rule.group_fields,
         "requires": rule.requires,
         "thresholds": [

@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
             sys.stderr.write(f"{options.file or 'The environment'}: {error}\n")
         return FAILED
     if options.format == "ndjson":
-        write(ndjson({"setting": each.setting, "value": each.value, "from": _origin(each)} for each in found))
+        write(ndjson({"setting": each.setting, "value": each.value, "from": each.origin} for each in found))
     else:
         write(aligned(_rows(found), text=(0, 1, 2)))
     return TAKEN
@@ -61,9 +61,5 @@ def _run(options: argparse.Namespace) -> int:
 
 def _rows(found: "list[InForce]") -> Rows:
     return [["Setting", "Value", "From"]] + [
-        [each.setting, "none" if each.value is None else str(each.value), _origin(each)] for each in found
+        [each.setting, "none" if each.value is None else str(each.value), each.origin] for each in found
     ]
-
-
-def _origin(each: "InForce") -> str:
-    return "set" if each.is_set else "default"

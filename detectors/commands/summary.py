@@ -1,6 +1,6 @@
 """The outcome of a backtest as lines for a terminal."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,12 +8,14 @@ import msgspec
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Suggestion, Trial
 from detectors.commands.layout import Rows, aligned
+from detectors.exemptions import Suppression
 from detectors.rules import BY_ID
 from detectors.rules.rule import Number
 
 MAX_SHOWN = 50
 """Episodes and suggestions on a terminal; ndjson and the report have them all."""
 
+MAX_EXCEPTIONS = 3
 
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
@@ -29,14 +31,16 @@ def summary(outcome: Outcome) -> Iterator[str]:
     )
     if outcome.episodes:
         yield ""
-        yield from aligned(_episodes(outcome.episodes[:MAX_SHOWN]), text=(0, 1, 5, 6, 7))
+        yield from aligned(_episodes(outcome.episodes[:MAX_SHOWN]), text=(0, 1, 2, 3, 4, 6, 7, 8))
         yield from _more(len(outcome.episodes), "episodes")
+        yield from _explained(outcome.episodes)
     if outcome.trials:
         yield ""
         yield from aligned(_trials(outcome.trials))
+        yield from _overruled(outcome.trials)
     if outcome.suggestions:
         yield ""
-        yield "Suggestions, from each resource's own windows (upper quartile and three interquartile ranges):"
+        yield "Suggestions, from what each resource does (upper quartile and three interquartile ranges):"
         yield from aligned(_suggestions(outcome.suggestions[:MAX_SHOWN]), text=(0, 1))
         yield from _more(len(outcome.suggestions), "suggestions")
 
@@ -91,15 +95,16 @@ def _between(first: datetime | None, last: datetime | None) -> str:
 
 
 def _episodes(episodes: Iterable[EpisodeSummary]) -> Rows:
-    header = ["Rule", "Resource", "First window", "Last window", "Windows", "State", "Peaks", "Most active caller"]
-    return [header] + [
+    header = ["Rule", "Severity", "Resource", "First window", "Last window", "Windows", "State", "Peaks"]
+    return [[*header, "Most active caller"]] + [
         [
             episode.rule_id,
+            episode.severity,
             _short(episode.resource),
             _time(episode.first_window),
             _time(episode.last_window),
-            f"{episode.windows:,}",
-            "open" if episode.is_open else "closed",
+            _length(episode.rule_id, episode.windows),
+            _state(episode),
             ", ".join(f"{name} {_number(value)}" for name, value in sorted(episode.peaks.items())),
             _caller(episode),
         ]
@@ -107,11 +112,43 @@ def _episodes(episodes: Iterable[EpisodeSummary]) -> Rows:
     ]
 
 
+def _length(rule_id: str, windows: int) -> str:
+    """How many windows; of a rule that looks at minutes, how many of these."""
+    return f"{windows:,} min" if BY_ID[rule_id].per_minute else f"{windows:,}"
+
+
+def _state(episode: EpisodeSummary) -> str:
+    if episode.is_suppressed:
+        return "suppressed"
+    state = "open" if episode.is_open else "closed"
+    return f"{state}, {episode.suppressed:,} suppressed" if episode.suppressed else state
+
+
+def _explained(episodes: Sequence[EpisodeSummary]) -> Iterator[str]:
+    """How many episodes exceptions explain, and which exceptions."""
+    suppressed = [episode for episode in episodes if episode.is_suppressed]
+    if suppressed:
+        found = dict.fromkeys(episode.suppression for episode in suppressed if episode.suppression)
+        which = "; ".join(map(_exception, list(found)[:MAX_EXCEPTIONS]))
+        more = f"; and {len(found) - MAX_EXCEPTIONS:,} more" if len(found) > MAX_EXCEPTIONS else ""
+        yield f"Exceptions explain {len(suppressed):,} of {_counted(len(episodes), 'episode')}: {which}{more}."
+
+
+def _exception(suppression: Suppression) -> str:
+    return f"{suppression.reason.rstrip('.')} ({suppression.owner}, until {suppression.expires})"
+
+
+def _overruled(trials: Iterable[Trial]) -> Iterator[str]:
+    """Which thresholds have numbers for single resources that the trials did not heed."""
+    for name in dict.fromkeys(f"{trial.rule_id}.{trial.threshold}" for trial in trials if trial.overrules):
+        yield f"{name}: each value was tried for every resource, in place of [[resources]] entries of the tuning file."
+
+
 def _caller(episode: EpisodeSummary) -> str:
     if not episode.callers:
         return "not known"
     first = episode.callers[0]
-    return f"{first['ObjectId'] or first['IpAddress'] or 'not known'} ({first['Count']:,})"
+    return f"{_last_of(first['ObjectId']) or first['IpAddress'] or 'not known'} ({first['Count']:,})"
 
 
 def _trials(trials: Iterable[Trial]) -> Rows:
@@ -129,12 +166,12 @@ def _trials(trials: Iterable[Trial]) -> Rows:
 
 
 def _suggestions(suggestions: Iterable[Suggestion]) -> Rows:
-    header = ["Threshold", "Resource", "Windows", "Median", "Largest", "Suggested"]
+    header = ["Threshold", "Resource", "Made from", "Median", "Largest", "Suggested"]
     return [header] + [
         [
             f"{one.rule_id}.{one.threshold}",
             _short(one.resource),
-            f"{one.windows:,}",
+            _length(one.rule_id, one.windows),
             _number(one.median),
             _number(one.largest),
             f"{one.value:,}" if one.value is not None else "too little history",
@@ -149,9 +186,17 @@ def _more(count: int, what: str) -> Iterator[str]:
 
 
 def _short(resource: str) -> str:
-    """The last part of a resource id with its group: what tells resources apart on most screens."""
-    parts = resource.split("/")
-    return f"{parts[4]}/{parts[-1]}" if resource.startswith("/subscriptions/") and len(parts) > 4 else resource  # noqa: PLR2004 - the place of the group in an id
+    """The last part of a resource id with its group, or of an ARN: what tells them apart on most screens."""
+    first, *others = resource.split(" ")
+    parts = first.split("/")
+    if first.startswith("/subscriptions/") and len(parts) > 4:  # noqa: PLR2004 - the place of the group in an id
+        first = f"{parts[4]}/{parts[-1]}"
+    return " ".join([_last_of(first), *others])
+
+
+def _last_of(identity: str) -> str:
+    """An ARN without what is the same for most; another identity as it is."""
+    return identity.rpartition(":")[2] if identity.startswith("arn:") else identity
 
 
 def _number(value: Number) -> str:

@@ -10,20 +10,13 @@ What it cannot see: today's public samples of `ListKey` audit records carry no r
 only the count fires. The heartbeat says how many selected records carried one.
 """
 
-from detectors.callers import azure_caller
-from detectors.records import Record
-from detectors.resources import canonical
+from detectors.records import Properties, Record
+from detectors.rules.groups import by_resource
 from detectors.rules.rule import Rule, Threshold
-from detectors.tally import Group
 
 
-def _selects(record: Record) -> bool:
+def _selects(record: Record, _: Properties) -> bool:
     return record.category == "Audit" and record.operation_name == "ListKey"
-
-
-def _group(record: Record) -> Group | None:
-    resource_id = canonical(record.resource_id or "")
-    return None if resource_id is None else (resource_id,)
 
 
 MODEL_THEFT = Rule(
@@ -37,9 +30,7 @@ MODEL_THEFT = Rule(
     operations=frozenset({"ListKey"}),
     selects=_selects,
     group_fields=("ResourceId",),
-    group=_group,
-    ungrouped="no_resource",
-    caller=azure_caller,
+    group=by_resource,
     thresholds=(
         Threshold("count", "count", at_least=100),
         Threshold("response_length", "max_response_length", at_least=1_000_000),

@@ -76,8 +76,7 @@ var defaults = {
   LOGS_INGESTION_RULE_ID: ingestionRuleId
   LOGS_INGESTION_STREAM: 'Custom-LlmThreatFindings_CL'
   LOGS_INGESTION_HEALTH_STREAM: 'Custom-LlmDetectorHealth_CL'
-  MODEL_THEFT__COUNT: '100'
-  MODEL_THEFT__RESPONSE_LENGTH: '1000000'
+  TUNING_FILE: 'detectors/tuning.toml' // thresholds, severities and exceptions
   BUCKET_RETENTION_HOURS: '25'
   EVALUATION_SHARDS: '4'
   QUARANTINE_EXCERPT_CHARACTERS: '1024'

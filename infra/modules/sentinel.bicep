@@ -9,13 +9,23 @@ param tags object
 // As any, since not every rule has every optional part.
 var rules = [
   any(loadYamlContent('../sentinel/analytic-rules/account-silent.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/bedrock-denied-models.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/bedrock-guardrail-violations.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/bedrock-validation-exceptions.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/denial-of-service.yaml'))
   any(loadYamlContent('../sentinel/analytic-rules/detector-silent.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/insecure-output.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/large-transfer.yaml'))
   any(loadYamlContent('../sentinel/analytic-rules/model-theft.yaml'))
+  any(loadYamlContent('../sentinel/analytic-rules/new-key-lister.yaml'))
 ]
 
 var huntingQueries = [
+  loadYamlContent('../sentinel/hunting-queries/denial-of-service-in-raw-logs.yaml')
   loadYamlContent('../sentinel/hunting-queries/first-time-key-listers.yaml')
+  loadYamlContent('../sentinel/hunting-queries/insecure-output-in-raw-logs.yaml')
   loadYamlContent('../sentinel/hunting-queries/keys-listed-then-volume.yaml')
+  loadYamlContent('../sentinel/hunting-queries/large-transfer-in-raw-logs.yaml')
   loadYamlContent('../sentinel/hunting-queries/model-theft-in-raw-logs.yaml')
 ]
 
@@ -44,7 +54,7 @@ resource alertRules 'Microsoft.SecurityInsights/alertRules@2025-09-01' = [for ru
   properties: {
     displayName: rule.name
     description: rule.description
-    enabled: true
+    enabled: rule.?enabled ?? true
     severity: rule.severity
     query: rule.query
     queryFrequency: toUpper(endsWith(rule.queryFrequency, 'd') ? 'P${rule.queryFrequency}' : 'PT${rule.queryFrequency}')

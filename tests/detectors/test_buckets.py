@@ -1,20 +1,35 @@
 """The bucket store: what a segment holds, how it moves on when full, and what a write costs."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from detectors.buckets import MAX_SLICE_BYTES, SLICES, BucketStore, Watermark, slice_of
+from detectors.buckets import MAX_MEMBERS, MAX_SLICE_BYTES, OTHERS, SLICES, BucketStore, Watermark, slice_of
 from detectors.counting import BatchCounter
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
 from detectors.ingest import Ingest
 from detectors.quarantine import ROOM, Quarantine
 from detectors.rules import CATALOGUE
+from detectors.rules.model_theft import MODEL_THEFT
+from detectors.rules.new_key_lister import NEW_KEY_LISTER
 from detectors.tables import MAX_PROPERTY_BYTES, MemoryTable, Row
-from tests.builders import NAMESPACE, SOURCE, START, canonical_id, chat, event, list_key, message, resource_id
+from tests.builders import (
+    NAMESPACE,
+    SOURCE,
+    START,
+    canonical_id,
+    chat,
+    event,
+    list_key,
+    message,
+    of_another_service,
+    resource_id,
+)
 
 
 class CountingTable(MemoryTable):
@@ -47,11 +62,15 @@ def _ingest(table: MemoryTable, quarantine: MemoryTable | None = None) -> Ingest
     return Ingest(BucketStore(table), keep, BatchCounter(CATALOGUE), lambda: START + timedelta(seconds=30))
 
 
-def _totals(table: MemoryTable) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for _, key, tally in BucketStore(table).read(START, range(SLICES)):
-        totals[key.group[0]] = totals.get(key.group[0], 0) + tally.count
-    return totals
+def _totals(table: MemoryTable, bucket: datetime = START) -> dict[str, int]:
+    """Key listings of a bucket by resource, told the same by both rules that look at them."""
+    totals: dict[str, dict[str, int]] = {rule.id: {} for rule in (MODEL_THEFT, NEW_KEY_LISTER)}
+    for _, key, tally in BucketStore(table).read(bucket, range(SLICES)):
+        if key.rule_id in totals:
+            by_resource = totals[key.rule_id]
+            by_resource[key.group[0]] = by_resource.get(key.group[0], 0) + tally.count
+    assert totals[MODEL_THEFT.id] == totals[NEW_KEY_LISTER.id]
+    return totals[MODEL_THEFT.id]
 
 
 def _crowd(first: int, last: int) -> list[dict[str, object]]:
@@ -109,11 +128,7 @@ def test_a_batch_over_a_bucket_edge_counts_on_both_sides() -> None:
         SOURCE,
         [event(1, list_key(), after=edge - timedelta(microseconds=1)), event(2, list_key(), list_key(), after=edge)],
     )
-    store = BucketStore(table)
-    counts = [
-        sum(tally.count for _, _, tally in store.read(START + shift, range(SLICES))) for shift in (0 * edge, edge)
-    ]
-    assert counts == [1, 2]
+    assert [_totals(table, START + shift) for shift in (0 * edge, edge)] == [{canonical_id(): 1}, {canonical_id(): 2}]
 
 
 def test_a_segment_that_is_full_is_sealed_and_the_next_goes_on() -> None:
@@ -238,14 +253,14 @@ def test_endless_conflicts_raise_so_that_the_batch_comes_again() -> None:
 def test_an_unselected_record_is_counted_as_seen_and_nothing_else() -> None:
     """Other operations and other services share the hub."""
     table = MemoryTable()
-    other = [chat(), {"category": "AzureFirewall", "properties": []}, {**list_key(), "category": "audit"}]
+    other = [of_another_service(), {"category": "AzureFirewall", "properties": []}, {**list_key(), "category": "audit"}]
     _ingest(table)(SOURCE, [event(1, *other), Event(2, START, message({"operationName": 5}))])
     ((_, counters),) = BucketStore(table).read_counters(START)
     assert (counters.messages, counters.records, counters.selected) == (2, 4, {})
     assert counters.quarantined == {"unreadable_field": 1}
     assert counters.lag_ms == 30_000
     assert BucketStore(table).marks(START, START)[SOURCE].sequence == 2
-    assert _totals(table) == {}
+    assert list(BucketStore(table).read(START, range(SLICES))) == []
 
 
 def test_a_record_with_an_unreadable_length_counts_and_is_quarantined() -> None:
@@ -258,3 +273,48 @@ def test_a_record_with_an_unreadable_length_counts_and_is_quarantined() -> None:
     ]
     ((_, counters),) = BucketStore(table).read_counters(START)
     assert (counters.selected["model_theft"].records, counters.selected["model_theft"].with_length) == (2, 1)
+
+
+def _listers(table: MemoryTable, bucket: datetime = START) -> dict[str, dict[str, int]]:
+    """Key listings by resource and by whoever is told apart."""
+    listers: dict[str, dict[str, int]] = {}
+    for _, key, tally in BucketStore(table).read(bucket, range(SLICES)):
+        if key.rule_id == NEW_KEY_LISTER.id:
+            listers.setdefault(key.group[0], {})[key.group[1]] = tally.count
+    return listers
+
+
+@given(
+    calls=st.lists(st.tuples(st.integers(0, MAX_MEMBERS + 8), st.sampled_from(["a", "b"])), min_size=1, max_size=30),
+    crowd=st.integers(MAX_MEMBERS - 3, MAX_MEMBERS + 3),
+    size=st.integers(1, 40),
+)
+def test_newcomers_are_told_apart_as_far_as_there_is_room_however_batches_are_cut(
+    calls: list[tuple[int, str]], crowd: int, size: int
+) -> None:
+    """First come, first kept, for each resource; the others are one crowd, and nobody's listing is lost."""
+    every = [*((number, "a") for number in range(crowd)), *calls]
+    table = MemoryTable()
+    ingest = _ingest(table)
+    for first in range(0, len(every), size):
+        batch = enumerate(every[first : first + size], first)
+        ingest(SOURCE, [event(place, list_key(name, caller=f"caller-{number}")) for place, (number, name) in batch])
+    expected: dict[str, dict[str, int]] = {}
+    for number, name in every:
+        kept = expected.setdefault(canonical_id(name), {})
+        caller = f"caller-{number}"
+        if caller not in kept and len(kept.keys() - {OTHERS}) >= MAX_MEMBERS:
+            caller = OTHERS
+        kept[caller] = kept.get(caller, 0) + 1
+    assert _listers(table) == expected
+
+
+def test_a_bucket_has_room_of_its_own_for_newcomers() -> None:
+    """What one bucket could not tell apart, the next one may."""
+    table = MemoryTable()
+    crowd = [list_key(caller=_guid(number)) for number in range(MAX_MEMBERS + 1)]
+    later = [event(2, *crowd[-1:], after=timedelta(minutes=10))]
+    _ingest(table)(SOURCE, [event(1, *crowd), *later])
+    (first,) = _listers(table).values()
+    assert (len(first), first[OTHERS]) == (MAX_MEMBERS + 1, 1)
+    assert _listers(table, START + timedelta(minutes=10)) == {canonical_id(): {_guid(MAX_MEMBERS): 1}}

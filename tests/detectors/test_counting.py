@@ -1,12 +1,15 @@
 """What a batch adds: counted records, their times, and the flaws."""
 
+import json
+
+import msgspec
 import pytest
 
-from detectors.counting import MAX_ACCOUNTS, BatchCounter, Counters, Key
+from detectors.counting import MAX_ACCOUNTS, BatchCounter, Counters, Key, Selected
 from detectors.rules import CATALOGUE
 from detectors.tally import Tally
 from detectors.windows import from_microseconds
-from tests.builders import START, canonical_id, chat, event, list_key
+from tests.builders import START, canonical_id, chat, event, list_key, of_another_service
 
 KEY = Key("model_theft", (canonical_id(),))
 
@@ -69,3 +72,48 @@ def test_the_accounts_listed_are_bounded_and_do_not_depend_on_the_order() -> Non
     whole = Counters().merged(Counters(accounts=names))
     parts = Counters(accounts=names[100:]).merged(Counters(accounts=names[:100]))
     assert whole.accounts == parts.accounts == names[:MAX_ACCOUNTS]
+
+
+def test_a_record_counts_for_each_rule_that_selects_it_and_once_in_the_sum() -> None:
+    """With and without a length; a key listing by nobody is of one rule alone."""
+    records = [
+        list_key(),
+        list_key(caller="", responseLength=0),
+        chat(),
+        chat(responseLength=None),
+        of_another_service(),
+    ]
+    counters = BatchCounter(CATALOGUE).count([event(1, *records)], START).counters
+    assert {rule_id: (one.records, one.with_length) for rule_id, one in counters.selected.items()} == {
+        "model_theft": (2, 1),
+        "new_key_lister": (1, 0),
+        "denial_of_service": (2, 1),
+        "large_transfer": (1, 1),
+    }
+    assert (counters.by_any_rule, counters.records) == (Selected(4, 2), 5)
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [{"responseLength": -1}, {"responseLength": "many"}, {"responseLength": []}, {"responseLength": 2**63}],
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_record_that_no_rule_selects_for_want_of_a_length_is_quarantined(
+    unreadable: dict[str, object], *, as_text: bool
+) -> None:
+    """It might have been the large one; without any length at all there is nothing to find."""
+    properties = json.dumps(unreadable) if as_text else unreadable
+    record = {**chat(), "operationName": "Embeddings_Create", "properties": properties}
+    silent = {**record, "properties": {"requestLength": 5}}
+    delta = BatchCounter(CATALOGUE).count([event(1, record, silent)], START)
+    assert [(placed.flaw.index, placed.flaw.reason) for placed in delta.flaws] == [(0, "unreadable_field")]
+    assert delta.tallies == {}
+
+
+def test_counters_stored_before_sums_were_kept_can_still_be_read() -> None:
+    """Their arrays are shorter."""
+    counters = BatchCounter(CATALOGUE).count([event(1, list_key())], START).counters
+    fields = list(msgspec.structs.astuple(counters))
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:6]), type=Counters)
+    assert (read.selected, read.by_any_rule) == (counters.selected, Selected())
+    assert Counters.__struct_fields__[6:] == ("by_any_rule",)

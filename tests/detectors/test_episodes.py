@@ -1,17 +1,20 @@
 """Episodes: one alert for a burst, whatever is evaluated again."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.counting import Key
-from detectors.episodes import Episode, Status, Step, advance, finding_id
+from detectors.episodes import Episode, Posted, Status, Step, advance, finding_id
 from detectors.evaluation import Verdict
+from detectors.policy import Suppression
 from detectors.rules.rule import Trigger
 from detectors.tally import Tally
-from detectors.windows import BUCKET
+from detectors.windows import BUCKET, key_of
 from tests.builders import START
 
 GROUP = ("/subscriptions/s/resourcegroups/g/providers/p/t/n",)
@@ -25,7 +28,7 @@ def _verdict(count: int, length: int = 0) -> Verdict:
     return Verdict("model_theft", GROUP, Tally(count=count), [0, 0, 0, 0, 0, count], [], triggers)
 
 
-def _course(counts: Sequence[int], known: Mapping[Key, str] | None = None) -> list[Step]:
+def _course(counts: Sequence[int], known: Mapping[Key, Episode] | None = None) -> list[Step]:
     """What happens over consecutive windows with these counts."""
     episodes: list[Episode] = []
     course: list[Step] = []
@@ -78,8 +81,8 @@ def test_a_second_trigger_that_joins_escalates() -> None:
 def test_an_episode_that_began_earlier_than_was_known_keeps_its_id() -> None:
     """Late records make the window before fire too: nobody is alerted again."""
     first = _course([120])[0]
-    episodes, steps = advance([], [_verdict(110)], START - BUCKET, {KEY: first.episode.id})
-    _, again = advance(episodes, [_verdict(120)], START, {KEY: first.episode.id})
+    episodes, steps = advance([], [_verdict(110)], START - BUCKET, {KEY: first.episode})
+    _, again = advance(episodes, [_verdict(120)], START, {KEY: first.episode})
     assert _statuses([*steps, *again]) == ["New", "Ongoing"]
     assert {step.episode.id for step in [*steps, *again]} == {first.episode.id}
 
@@ -87,7 +90,8 @@ def test_an_episode_that_began_earlier_than_was_known_keeps_its_id() -> None:
 def test_an_open_episode_goes_before_an_id_known_from_later() -> None:
     """Late records join two episodes: the first one's id stays."""
     episodes, steps = advance([], [_verdict(100)], START, {})
-    _, joined = advance(episodes, [_verdict(100)], START + BUCKET, {KEY: "the id of the second episode"})
+    second = Episode("the id of the second episode", *KEY, key_of(START + BUCKET), {"count": 100})
+    _, joined = advance(episodes, [_verdict(100)], START + BUCKET, {KEY: second})
     assert joined[0].episode.id == steps[0].episode.id
 
 
@@ -131,8 +135,172 @@ def test_the_state_depends_only_on_the_state_before_and_the_verdicts(counts: lis
         states.append(after)
         steps.append(happened)
     start = min(start, len(counts) - 1)
-    known = {episode.key: episode.id for episode in states[start + 1]}
+    known = {episode.key: episode for episode in states[start + 1]}
     assert advance(states[start], [_verdict(counts[start])], START + start * BUCKET, known) == (
         states[start + 1],
         steps[start],
     )
+
+
+EXPLAINED = Suppression("the nightly build", "platform team", date(2027, 3, 31))
+MINUTES = "denial_of_service"
+
+
+def _explained(verdict: Verdict) -> Verdict:
+    return msgspec.structs.replace(verdict, suppression=EXPLAINED)
+
+
+def _through(*verdicts: Verdict) -> list[Step]:
+    """What happens over consecutive windows with a verdict each."""
+    episodes: list[Episode] = []
+    course: list[Step] = []
+    for place, verdict in enumerate(verdicts):
+        episodes, steps = advance(episodes, [verdict], START + place * BUCKET, {})
+        course += steps
+    return course
+
+
+def test_what_an_exception_explains_is_suppressed_and_new_when_it_no_longer_does() -> None:
+    """In one episode: it is posted all the time, and alerted once, in the first window that nothing explains."""
+    steps = _through(*[_explained(_verdict(100))] * 3, _verdict(100), _verdict(100), _verdict(0))
+    assert _statuses(steps) == ["Suppressed"] * 3 + ["New", "Ongoing", "Closed"]
+    assert len({step.episode.id for step in steps}) == 1
+
+
+def test_an_episode_that_is_explained_from_its_middle_on_does_not_become_new_again() -> None:
+    """Somebody was alerted; what is doubled in the meantime escalates once the explanation ends."""
+    steps = _through(
+        _verdict(100), _explained(_verdict(150)), _verdict(150), _explained(_verdict(900)), _verdict(900), _verdict(900)
+    )
+    assert _statuses(steps) == ["New", "Suppressed", "Ongoing", "Suppressed", "Escalated", "Ongoing"]
+
+
+def test_an_episode_that_was_explained_to_its_end_is_closed() -> None:
+    """Readers see that it is over."""
+    assert _statuses(_through(_explained(_verdict(100)), _verdict(0))) == ["Suppressed", "Closed"]
+
+
+def test_what_was_suppressed_is_not_what_was_alerted_on() -> None:
+    """The first alert is New however much was explained before, and later windows are held against it alone."""
+    steps = _through(_explained(_verdict(1_000)), _verdict(100), _verdict(199), _verdict(200))
+    assert _statuses(steps) == ["Suppressed", "New", "Ongoing", "Escalated"]
+
+
+def _minute(minute: int, count: int, resource: str = GROUP[0], suppression: Suppression | None = None) -> Verdict:
+    triggers = [Trigger("count", "count", count, 10), Trigger("request_length", "avg_request_length", 5_000.0, 5_000)]
+    group = (resource, f"2026-11-23T07:{minute:02d}Z")
+    fired = triggers if count else []
+    return Verdict(MINUTES, group, Tally(count=count), [count, 0, 0, 0, 0, 0], [], fired, "Medium", suppression)
+
+
+def test_minutes_of_one_resource_are_one_episode_in_their_order() -> None:
+    """Whatever order verdicts come in, the first minute is the news."""
+    episodes, steps = advance([], [_minute(9, 60), _minute(5, 30), _minute(7, 12)], START, {})
+    assert [(step.verdict.group[-1][-3:-1], step.status.value) for step in steps] == [
+        ("05", "New"),
+        ("07", "Ongoing"),
+        ("09", "Escalated"),
+    ]
+    (episode,) = episodes
+    assert episode.group == GROUP
+    assert {minute[-3:-1]: (row.count, row.status.value) for minute, row in episode.posted.items()} == {
+        "05": (30, "New"),
+        "07": (12, "Ongoing"),
+        "09": (60, "Escalated"),
+    }
+
+
+def test_a_minute_is_explained_or_news_on_its_own() -> None:
+    """The one that nothing explains is New although one before it was explained."""
+    _, steps = advance([], [_minute(5, 12, suppression=EXPLAINED), _minute(6, 12)], START, {})
+    assert _statuses(steps) == ["Suppressed", "New"]
+
+
+def test_a_minute_that_was_explained_and_gets_a_stranger_becomes_new() -> None:
+    """More records of it came, and the exception does not cover them."""
+    episodes, _ = advance([], [_minute(5, 12, suppression=EXPLAINED)], START, {})
+    _, steps = advance(episodes, [_minute(5, 13)], START + BUCKET, {})
+    assert _statuses(steps) == ["New"]
+
+
+def test_a_minute_that_was_news_stays_so_in_its_later_rows() -> None:
+    """They replace the earlier ones; explained or not, somebody was alerted."""
+    episodes, _ = advance([], [_minute(5, 12)], START, {})
+    episodes, more = advance(episodes, [_minute(5, 13)], START + BUCKET, {})
+    _, explained = advance(episodes, [_minute(5, 14, suppression=EXPLAINED)], START + 2 * BUCKET, {})
+    assert _statuses([*more, *explained]) == ["New", "New"]
+
+
+def test_a_minute_that_says_no_more_than_it_said_is_not_posted_again() -> None:
+    """Nor does the episode close while it is in the window."""
+    episodes, _ = advance([], [_minute(5, 12)], START, {})
+    for place, count in enumerate((12, 11, 10), 1):
+        episodes, steps = advance(episodes, [_minute(5, count)], START + place * BUCKET, {})
+        assert steps == []
+    _, steps = advance(episodes, [Verdict(MINUTES, GROUP, Tally(), [0] * 6, [], [])], START + 4 * BUCKET, {})
+    assert _statuses(steps) == ["Closed"]
+
+
+def test_a_minute_has_one_finding_id_and_the_end_of_its_episode_another() -> None:
+    """The minute's names rule, resource and minute; anything else of a window names the window."""
+    minute, resource = _minute(5, 10).key, Key(MINUTES, GROUP)
+    assert finding_id(minute, START) == finding_id(minute, START + BUCKET)
+    assert finding_id(resource, START) != finding_id(resource, START + BUCKET)
+    ids = [finding_id(key, START) for key in (minute, resource, _minute(6, 10).key, _minute(5, 10, "other").key)]
+    assert len(set(ids)) == 4
+
+
+def test_an_episode_stored_before_minutes_were_remembered_can_still_be_read() -> None:
+    """The journal of the release before."""
+    stored = {
+        "id": "an id",
+        "rule_id": "model_theft",
+        "group": GROUP,
+        "started": "20261123T0800Z",
+        "peaks": {"count": 1},
+    }
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode([stored]), type=list[Episode])
+    assert read == [Episode("an id", "model_theft", GROUP, "20261123T0800Z", {"count": 1}, {})]
+
+
+@pytest.mark.parametrize(
+    ("known", "is_posted"),
+    [
+        (Posted(11, Status.NEW), True),
+        (Posted(12, Status.NEW), False),
+        (Posted(13, Status.NEW), False),
+        (Posted(13, Status.ONGOING), True),
+        (None, True),
+    ],
+)
+def test_a_row_that_a_later_window_made_larger_is_not_replaced_by_less(
+    known: Posted | None, *, is_posted: bool
+) -> None:
+    """Neither by a smaller count nor by the same; but a status that readers must not miss goes out."""
+    verdict = _minute(5, 12)
+    posted = {verdict.group[-1]: known} if known else {}
+    later = Episode("an id", MINUTES, GROUP, key_of(START), {"count": 12}, posted)
+    episodes, steps = advance([], [verdict], START, {later.key: later})
+    assert _statuses(steps) == (["New"] if is_posted else [])
+    assert [(episode.id, episode.posted) for episode in episodes] == [
+        ("an id", {verdict.group[-1]: Posted(12, Status.NEW)})
+    ]
+
+
+def test_a_minute_that_fires_again_after_a_pause_says_nothing_new() -> None:
+    """Others kept the episode open; it is remembered for as long as records of it may come."""
+    episodes, _ = advance([], [_minute(5, 12)], START, {})
+    episodes, _ = advance(episodes, [_minute(20, 12)], START + BUCKET, {})
+    _, steps = advance(episodes, [_minute(5, 11), _minute(20, 12)], START + 2 * BUCKET, {})
+    assert steps == []
+
+
+def test_minutes_that_can_no_longer_get_records_are_forgotten() -> None:
+    """Two hours after the window, to the minute; but not while they fire."""
+    for shift, remembered in ((0, {"05", "50"}), (1, {"50"})):
+        window_end = datetime(2026, 11, 23, 9, 5 + shift, tzinfo=UTC)
+        episodes, _ = advance([], [_minute(5, 12), _minute(50, 12)], START, {})
+        ((after,), _) = advance(episodes, [_minute(50, 12)], window_end, {})
+        assert {minute[-3:-1] for minute in after.posted} == remembered
+        ((after,), _) = advance(episodes, [_minute(5, 12)], window_end + timedelta(days=1), {})
+        assert {minute[-3:-1] for minute in after.posted} == {"05"}

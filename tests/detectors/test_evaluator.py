@@ -1,8 +1,6 @@
 """Windows are evaluated in order, again when they change, and never lost: over the real steps and tables in memory."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,118 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import journal
-from detectors.buckets import BucketStore
-from detectors.counting import BatchCounter
 from detectors.errors import PostingError, StorageError
-from detectors.evaluator import Evaluator, ShardResult
-from detectors.events import Event
-from detectors.health import Course, WindowHealth
-from detectors.ingest import Ingest
-from detectors.journal import Journal, Plan
-from detectors.log_analytics import JsonRow
-from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
-from detectors.tables import MemoryTable
-from detectors.windows import bucket_start, key_of, time_of
-from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, canonical_id, list_key, message
-
-
-@dataclass
-class Posted:
-    """A sink that keeps rows, and fails when told."""
-
-    rows: list[tuple[str, JsonRow]] = field(default_factory=list)
-    fails: int = 0
-    meanwhile: Callable[[], object] | None = None
-
-    def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
-        """See `Sink.post`."""
-        if self.meanwhile:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            meanwhile()
-        self.rows += [(stream, row) for row in rows]
-        if self.fails and rows:
-            self.fails -= 1
-            raise PostingError("the endpoint is away")
-
-    @property
-    def beats(self) -> list[JsonRow]:
-        return [row for stream, row in self.rows if stream == "health"]
-
-    def newest(self) -> dict[str, JsonRow]:
-        """What a reader sees: the last row of each finding."""
-        return {row["FindingId"]: row for stream, row in self.rows if stream == "findings"}
-
-    def course(self) -> list[tuple[str, str, int]]:
-        """Window, status and count of every finding, in order of windows."""
-        rows = sorted(self.newest().values(), key=lambda row: row["WindowEnd"])
-        return [(row["WindowEnd"][11:16], row["Status"], row["EventCount"]) for row in rows]
-
-
-class Deployment:
-    """Ingest and evaluation over tables in memory."""
-
-    def __init__(self, *, shards: int = 4) -> None:
-        self.buckets, self.journal, self.quarantine, self.posted = MemoryTable(), MemoryTable(), MemoryTable(), Posted()
-        quarantine = Quarantine(self.quarantine, excerpt_characters=100)
-        self.ingest = Ingest(BucketStore(self.buckets), quarantine, BatchCounter(CATALOGUE), lambda: START)
-        self.shards = shards
-        self.lengthen(timedelta(hours=25))
-        self.sequence = 0
-
-    def lengthen(self, retention: timedelta) -> None:
-        """Start with another retention, on the same tables."""
-        self.evaluator = Evaluator(
-            store=BucketStore(self.buckets),
-            journal=Journal(self.journal),
-            quarantine=Quarantine(self.quarantine, excerpt_characters=100),
-            sink=self.posted,
-            thresholds={"model_theft": {"count": 100, "response_length": 1_000_000}},
-            streams=("findings", "health"),
-            retention=retention,
-            shards=self.shards,
-        )
-
-    def receive(
-        self,
-        at: datetime,
-        count: int,
-        name: str = "aoai-prod",
-        *,
-        caller: str = PIPELINE,
-        length: int | None = None,
-    ) -> None:
-        """Count that many ListKey records that arrive at a time."""
-        self.sequence += 1
-        body = message(
-            *[list_key(name, caller=caller, **({} if length is None else {"responseLength": length}))] * count
-        )
-        self.ingest(SOURCE, [Event(self.sequence, at, body)])
-
-    def step(self, until: datetime, after: datetime | None, caught_up: int = 0) -> Plan | None:
-        plan = self.evaluator.plan(until, after)
-        if plan is not None:
-            shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-            course = Course(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
-            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
-        return plan
-
-    def half_way(self, until: datetime) -> tuple[Plan, list[ShardResult], WindowHealth]:
-        """A run that has evaluated its first window and not concluded it."""
-        plan = self.evaluator.plan(until, None)
-        assert plan is not None
-        shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-        return plan, shards, self.evaluator.measure_health(plan)
-
-    def tick(self, now: datetime) -> list[str]:
-        """Run all that is due; the windows it evaluated."""
-        until, after, caught_up, windows = bucket_start(now), None, 0, list[str]()
-        while plan := self.step(until, after, caught_up):
-            after = time_of(plan.window_end)
-            caught_up += plan.etag is None
-            windows.append(f"{after:%H:%M}")
-        self.evaluator.purge(until)
-        return windows
+from detectors.health import Course
+from detectors.windows import key_of
+from tests.builders import NAMESPACE, START, canonical_id
+from tests.deployment import Deployment
 
 
 def _at(minutes: float) -> datetime:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter as Multiset
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,51 +17,14 @@ from detectors.ingest import Ingest
 from detectors.quarantine import Quarantine
 from detectors.rules import CATALOGUE
 from detectors.table_storage import StorageConnection
-from detectors.tables import MemoryTable, Row, Table
+from detectors.tables import MemoryTable, Table
 from detectors.windows import bucket_start
 from local.azurite import Azurite
-from tests.builders import SOURCE, START, canonical_id, chat, list_key, message
+from tests.builders import SOURCE, START, canonical_id, chat, list_key, message, of_another_service
+from tests.oracle import Place, RawRecord, places, properties
+from tests.shaky_table import ShakyTable
 
 NAMES = ("aoai-prod", "aoai-dev", "aoai-lab")
-
-
-@dataclass
-class ShakyTable:
-    """A table whose next writes go wrong as told, then right again."""
-
-    inner: Table
-    before_write: list[Callable[[], None]] = field(default_factory=list)
-    after_write: list[Callable[[], None]] = field(default_factory=list)
-
-    def insert(self, row: Row) -> str:
-        """See `Table.insert`."""
-        return self._shaken(lambda: self.inner.insert(row))
-
-    def merge(self, row: Row) -> str:
-        """See `Table.merge`."""
-        return self._shaken(lambda: self.inner.merge(row))
-
-    def upsert(self, rows: Sequence[Row]) -> None:
-        """See `Table.upsert`."""
-        self.inner.upsert(rows)
-
-    def query(
-        self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
-    ) -> Iterator[Row]:
-        """See `Table.query`."""
-        return self.inner.query(first, last, key_prefix=key_prefix, columns=columns)
-
-    def delete(self, partition: str, keys: Sequence[str]) -> None:
-        """See `Table.delete`."""
-        self.inner.delete(partition, keys)
-
-    def _shaken(self, write: Callable[[], str]) -> str:
-        if self.before_write:
-            self.before_write.pop()()
-        etag = write()
-        if self.after_write:
-            self.after_write.pop()()
-        return etag
 
 
 def _lost() -> None:
@@ -90,13 +53,29 @@ deliveries = st.builds(
     fault=st.sampled_from(["none", "none", "before", "after", "dies before", "dies after", "conflict", "other host"]),
 )
 
+chats = st.builds(
+    lambda name, time, signature, caller, lengths: {
+        **chat(name, objectId=caller, **lengths),
+        "time": time,
+        "resultSignature": signature,
+    },
+    st.sampled_from(NAMES),
+    st.sampled_from(["2026-11-23T07:59:59.9999999Z", "2026-11-23T08:00:00Z", "2026-11-23T09:00:30.5+01:00", None]),
+    st.sampled_from(["200", 200, "429"]),
+    st.sampled_from(["", "caller-1", "caller-2"]),
+    st.fixed_dictionaries(
+        {"responseLength": st.sampled_from([0, 1, 10**6])},
+        optional={"requestLength": st.integers(0, 10_000)},
+    ),
+)
 records = st.one_of(
     st.sampled_from(NAMES).map(list_key),
     st.builds(
         lambda name, length: list_key(name, responseLength=length), st.sampled_from(NAMES), st.integers(0, 10**9)
     ),
     st.builds(lambda caller: list_key(caller=f"caller-{caller}"), st.integers(0, 3)),
-    st.just(chat()),
+    chats,
+    st.just(of_another_service()),
     st.just({**list_key(), "resourceId": None}),
 )
 
@@ -159,41 +138,76 @@ class Cluster:
             self.deliver(Delivery(0, again=3, new=10, fault="none"))
 
 
-def _truth(events: Sequence[Event]) -> tuple[Multiset[tuple[datetime, str]], dict[tuple[datetime, str], int]]:
-    """Counts and largest lengths by bucket and resource, by plain loops over the records."""
-    counts: Multiset[tuple[datetime, str]] = Multiset()
-    largest: dict[tuple[datetime, str], int] = {}
+@dataclass
+class Sums:
+    """What is known of one group in one bucket: records with a length, their sum, and of responses the largest."""
+
+    count: int = 0
+    requests: tuple[int, int] = (0, 0)
+    responses: tuple[int, int, int] = (0, 0, 0)
+    callers: int = 0
+    caller_bytes: Multiset[str] = field(default_factory=Multiset)
+
+
+def _truth(events: Sequence[Event]) -> dict[tuple[datetime, Place], Sums]:
+    """Sums of every rule by bucket and group, by plain loops over the records."""
+    sums: dict[tuple[datetime, Place], Sums] = {}
     for event in events:
+        bucket = event.enqueued - timedelta(minutes=event.enqueued.minute % 10, seconds=event.enqueued.second)
         for record in json.loads(event.body)["records"]:
-            if record["operationName"] == "ListKey" and record["resourceId"]:
-                place = bucket_start(event.enqueued), record["resourceId"].lower()
-                counts[place] += 1
-                length = record["properties"].get("responseLength")
-                if length is not None:
-                    largest[place] = max(largest.get(place, 0), length)
-    return counts, largest
+            for place in places(record):
+                sums.setdefault((bucket, place), Sums()).count += 1
+                _add(sums[bucket, place], record, weigh=place[0] == "large_transfer")
+    return sums
+
+
+def _add(sums: Sums, record: RawRecord, *, weigh: bool) -> None:
+    fields = properties(record)
+    request, response = fields.get("requestLength"), fields.get("responseLength")
+    sums.callers += 1
+    if request is not None:
+        sums.requests = sums.requests[0] + 1, sums.requests[1] + request
+    if response is not None:
+        records, total, largest = sums.responses
+        sums.responses = records + 1, total + response, max(largest, response)
+    if weigh and response:
+        sums.caller_bytes[fields.get("objectId") or f"ip {record['callerIpAddress']}"] += response
+
+
+def _stored(store: BucketStore, buckets: Iterable[datetime]) -> dict[tuple[datetime, Place], Sums]:
+    """The same as it is stored."""
+    sums: dict[tuple[datetime, Place], Sums] = {}
+    for bucket in buckets:
+        for _, key, tally in store.read(bucket, range(SLICES)):
+            known = sums.setdefault((bucket, (key.rule_id, key.group)), Sums())
+            assert known == Sums(), "one partition has one tally of a group"
+            known.count = tally.count
+            known.requests = tally.requests.records, tally.requests.total
+            known.responses = tally.responses.records, tally.responses.total, tally.responses.largest
+            known.callers = sum(tally.callers.values())
+            known.caller_bytes = Multiset(tally.caller_bytes)
+    return sums
 
 
 def _check(cluster: Cluster) -> None:
     store = BucketStore(cluster.table)
-    counts: Multiset[tuple[datetime, str]] = Multiset()
-    largest: dict[tuple[datetime, str], int] = {}
-    messages = quarantined = callers = 0
-    for bucket in {bucket_start(event.enqueued) for event in cluster.events}:
-        for _, key, tally in store.read(bucket, range(SLICES)):
-            counts[bucket, key.group[0]] += tally.count
-            callers += sum(tally.callers.values())
-            if tally.responses.records:
-                largest[bucket, key.group[0]] = max(largest.get((bucket, key.group[0]), 0), tally.responses.largest)
-        for _, counters in store.read_counters(bucket):
-            messages += counters.messages
-            quarantined += sum(counters.quarantined.values())
-    assert (counts, largest) == _truth(cluster.events)
-    assert callers == counts.total()
-    assert messages == len(cluster.events)
+    buckets = {bucket_start(event.enqueued) for event in cluster.events}
+    counters = [counters for bucket in buckets for _, counters in store.read_counters(bucket)]
+    stored = _stored(store, buckets)
+    assert stored == _truth(cluster.events)
+    selected, counted = Multiset[str](), Multiset[str]()
+    for one in counters:
+        selected.update({rule_id: some.records for rule_id, some in one.selected.items()})
+    for (_, (rule_id, _)), sums in stored.items():
+        counted[rule_id] += sums.count
+    assert selected == counted
+    assert sum(one.messages for one in counters) == len(cluster.events)
+    quarantined = sum(sum(one.quarantined.values()) for one in counters)
     assert quarantined == len(list(cluster.quarantine.query("0", "3")))
     assert quarantined == sum(
-        record["resourceId"] is None for event in cluster.events for record in json.loads(event.body)["records"]
+        record["resourceId"] is None or record["time"] is None
+        for event in cluster.events
+        for record in json.loads(event.body)["records"]
     )
 
 
@@ -202,7 +216,10 @@ def _check(cluster: Cluster) -> None:
 def test_counts_equal_the_distinct_records_whatever_happens_to_deliveries(
     events: list[Event], plan: list[Delivery]
 ) -> None:
-    """Any cuts, redelivered suffixes, two owners, deaths around a write, stale etags: every record counts once."""
+    """Any cuts, redelivered suffixes, two owners, deaths around a write, stale etags: every record counts once.
+
+    For every rule that selects it, with its minute, lengths and caller.
+    """
     cluster = Cluster(MemoryTable(), events)
     for delivery in plan:
         cluster.deliver(delivery)

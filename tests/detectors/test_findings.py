@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from detectors.evaluation import Range, Verdict
 from detectors.events import Source
 from detectors.findings import MAX_LISTED, Finding, as_json, columns, finding
 from detectors.health import Course, Heartbeat, heartbeat, measure
+from detectors.policy import Suppression
 from detectors.records import MAX_WHOLE
 from detectors.rules.rule import Trigger
 from detectors.tally import Lengths, Tally
@@ -61,10 +62,13 @@ FINDING_COLUMNS = {
     "ResourceGroup": "string",
     "ResourceName": "string",
     "ResourceId": "string",
+    "Group": "dynamic",
     "EventCount": "long",
     "MaxResponseLength": "long",
+    "TotalResponseLength": "long",
     "AvgRequestLength": "real",
     "Triggers": "dynamic",
+    "Suppression": "dynamic",
     "FirstEventTime": "datetime",
     "LastEventTime": "datetime",
     "Callers": "dynamic",
@@ -95,6 +99,7 @@ HEARTBEAT_COLUMNS = {
     "Reevaluated": "boolean",
     "Partitions": "dynamic",
     "MaxLagSeconds": "real",
+    "ExpiredExceptions": "dynamic",
     "DetectorVersion": "string",
 }
 
@@ -109,6 +114,7 @@ def _finding(
         bucket_counts=[tally.count, 0, 0, 0, 0, 0],
         evidence=[Range(NAMESPACE, "llm-logs", str(number), 5, 90) for number in range(evidence)],
         triggers=triggers or [],
+        severity="High",
     )
     episode = Episode("an-episode", "model_theft", GROUP, "20261123T0900Z", {})
     return as_json(finding(Step(status, episode, verdict), WINDOW_END, NOW))
@@ -156,7 +162,7 @@ def test_a_finding_says_what_happened() -> None:
         "RuleId": "model_theft",
         "RuleName": "Potential Azure OpenAI Model Theft",
         "RuleVersion": 1,
-        "Severity": "Medium",
+        "Severity": "High",
         "RiskScore": 47,
         "WindowStart": "2026-11-23T08:00:00Z",
         "WindowEnd": "2026-11-23T09:00:00Z",
@@ -164,10 +170,13 @@ def test_a_finding_says_what_happened() -> None:
         "ResourceGroup": "rg-ai",
         "ResourceName": "aoai-prod",
         "ResourceId": canonical_id(),
+        "Group": {"ResourceId": canonical_id()},
         "EventCount": 120,
         "MaxResponseLength": 1_500_000,
+        "TotalResponseLength": 2_000_000,
         "AvgRequestLength": 2.5,
         "Triggers": [{"Name": "count", "Measure": "count", "Value": 120, "Threshold": 100}],
+        "Suppression": None,
         "FirstEventTime": "2026-11-23T08:00:00Z",
         "LastEventTime": "2026-11-23T08:00:00.000001Z",
         "Callers": [
@@ -189,17 +198,52 @@ def test_a_window_without_any_record_closes_an_episode() -> None:
     """All counts are 0, and what no record carried is empty, not 0."""
     found = _finding(Tally(), status=Status.CLOSED, evidence=0)
     assert (found["Status"], found["EventCount"], found["BucketCounts"]) == ("Closed", 0, [0] * 6)
-    empty = ["MaxResponseLength", "AvgRequestLength", "FirstEventTime", "LastEventTime"]
-    assert [found[name] for name in empty] == [None] * 4
+    empty = ["MaxResponseLength", "TotalResponseLength", "AvgRequestLength", "FirstEventTime", "LastEventTime"]
+    assert [found[name] for name in empty] == [None] * 5
     assert (found["Triggers"], found["Callers"], found["Evidence"]) == ([], [], [])
     assert found["CallersTruncated"] is False
     assert (found["ResourceId"], found["WindowEnd"]) == (canonical_id(), "2026-11-23T09:00:00Z")
 
 
+def test_what_an_exception_explains_says_so() -> None:
+    """Who answers for it, and until when."""
+    verdict = Verdict(
+        "denial_of_service",
+        (canonical_id(), "2026-11-23T08:05Z"),
+        Tally(count=12),
+        [12, 0, 0, 0, 0, 0],
+        [],
+        [],
+        suppression=Suppression("load test", "platform team", date(2027, 3, 31)),
+    )
+    episode = Episode("an-episode", "denial_of_service", GROUP, "20261123T0900Z", {})
+    found = as_json(finding(Step(Status.SUPPRESSED, episode, verdict), WINDOW_END, NOW))
+    assert (found["Status"], found["Group"]) == (
+        "Suppressed",
+        {"ResourceId": canonical_id(), "Minute": "2026-11-23T08:05Z"},
+    )
+    assert found["Suppression"] == {"Reason": "load test", "Owner": "platform team", "Expires": "2027-03-31"}
+    assert found["FindingId"] == finding_id(verdict.key, START)
+    assert misfits(found, FINDING_COLUMNS) == []
+
+
+def test_callers_are_listed_by_bytes_where_bytes_are_known() -> None:
+    """The heaviest first, though it called once; also one whose records found no room."""
+    tally = Tally(
+        count=9, callers={"many": 7, "ip 81.2.69.***": 1}, other_callers=1, caller_bytes={"thief": 900, "many": 5}
+    )
+    assert _finding(tally)["Callers"] == [
+        {"ObjectId": "thief", "IpAddress": "", "Count": 0, "Bytes": 900},
+        {"ObjectId": "many", "IpAddress": "", "Count": 7, "Bytes": 5},
+        {"ObjectId": "", "IpAddress": "81.2.69.***", "Count": 1},
+    ]
+
+
 def test_a_length_of_0_is_not_a_missing_one() -> None:
     """The record that carried it says something."""
     found = _finding(Tally(count=1, requests=Lengths(1, 0, 0), responses=Lengths(1, 0, 0)))
-    assert (found["MaxResponseLength"], found["AvgRequestLength"]) == (0, 0)
+    lengths = ("MaxResponseLength", "TotalResponseLength", "AvgRequestLength")
+    assert [found[name] for name in lengths] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +282,8 @@ def _largest() -> dict[str, Any]:
         last_time=microseconds(NOW),
         callers={f"{n:03d}{'\N{SNOWMAN}' * 125}": MAX_WHOLE for n in range(80)},
         other_callers=5,
+        caller_bytes={f"{n:03d}{'\N{SNOWMAN}' * 125}": MAX_WHOLE for n in range(40, 120)},
+        other_bytes=MAX_WHOLE,
     )
     return _finding(tally, triggers=[Trigger("count", "count", 1e300, 1)] * 2, evidence=300)
 
@@ -250,6 +296,7 @@ def _beat() -> dict[str, Any]:
         quarantined={"not_json": 2, "no_resource": 1},
         lag_ms=1500,
         accounts=[canonical_id()],
+        by_any_rule=Selected(6, 2),
     )
     stored = {bucket: [(SOURCE, counters)] for bucket in window_buckets(WINDOW_END)[:1]}
     silent = Source(NAMESPACE, "llm-logs", "1")
@@ -296,7 +343,7 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         "WindowEnd": "2026-11-23T09:00:00Z",
         "Messages": 3,
         "Records": 10,
-        "RecordsSelected": 7,
+        "RecordsSelected": 6,
         "SelectedWithLength": 2,
         "SelectedByRule": [
             {"RuleId": "another", "Records": 1, "WithLength": 0},
@@ -330,5 +377,6 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
             },
         ],
         "MaxLagSeconds": 1.5,
+        "ExpiredExceptions": [],
         "DetectorVersion": __version__,
     }

@@ -1,11 +1,12 @@
-"""What the heartbeat says of a window: sums, the longest lag, and every partition that is known."""
+"""What the heartbeat says of a window: sums, the longest lag, partitions that are known, exceptions that expired."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from detectors.buckets import Watermark
 from detectors.counting import Counters
 from detectors.events import Source
-from detectors.health import measure
+from detectors.exemptions import Exemption, Scope
+from detectors.health import MAX_EXPIRED, Course, Heartbeat, WindowHealth, heartbeat, measure
 from detectors.windows import microseconds, window_buckets
 from tests.builders import NAMESPACE, SOURCE, START
 
@@ -34,3 +35,24 @@ def test_a_partition_that_brought_nothing_is_listed_with_its_last_arrival() -> N
         ("0", 9, 0.001),
         ("1", 4, None),
     ]
+
+
+def _beat(expired: list[Exemption]) -> Heartbeat:
+    health = WindowHealth(Counters(), [])
+    return heartbeat(START, START, health, Course(), resources_seen=0, findings=0, open_episodes=0, expired=expired)
+
+
+def test_exceptions_that_expired_are_listed_with_whom_to_ask() -> None:
+    """And how many callers they were for; not the callers."""
+    gone = Exemption(Scope("model_theft", "*/prod"), frozenset({"one", "two"}), "Tests.", "us", date(2026, 11, 22))
+    assert _beat([gone]).expired_exceptions == [
+        {"RuleId": "model_theft", "Resource": "*/prod", "Callers": 2, "Owner": "us", "Expires": "2026-11-22"}
+    ]
+    assert _beat([]).expired_exceptions == []
+
+
+def test_of_many_expired_exceptions_the_first_are_listed() -> None:
+    """The row stays small."""
+    days = [date(2026, 11, 22) - timedelta(days=age) for age in range(MAX_EXPIRED + 1)]
+    listed = _beat([Exemption(Scope(), frozenset(), "Tests.", "us", day) for day in days]).expired_exceptions
+    assert [row["Expires"] for row in listed] == [day.isoformat() for day in days[:MAX_EXPIRED]]

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors import repair
-from detectors.records import Message, Properties, Record, decode, properties_of
-from tests.builders import canonical_id, chat, list_key, message, resource_id
+from detectors import records, repair
+from detectors.records import NOTHING, Message, Properties, Record, decode, properties_of
+from tests.builders import AWS_ACCOUNT, MODEL, bedrock, canonical_id, chat, list_key, message, resource_id
 
 GOOD = list_key(responseLength=12)
 
@@ -52,6 +53,40 @@ def test_the_fields_that_rules_read_are_read() -> None:
         caller_ip_address="81.2.69.***",
         properties=Properties(object_id="0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6", response_length=12),
     )
+
+
+def test_the_fields_of_bedrock_that_rules_read_are_read() -> None:
+    """Texts as they are, objects as the JSON that they are written in."""
+    sent = bedrock(answer={"stopReason": "end_turn"}, errorCode="ThrottlingException")
+    (record,) = decode(message(sent)).records
+    assert (json.loads(bytes(record.identity)), json.loads(bytes(record.output))) == (sent["identity"], sent["output"])
+    assert msgspec.structs.replace(record, identity=NOTHING, output=NOTHING) == Record(
+        schema_type="ModelInvocationLog",
+        timestamp="2026-11-23T07:59:58Z",
+        account_id=AWS_ACCOUNT,
+        model_id=MODEL,
+        error_code="ThrottlingException",
+    )
+
+
+@pytest.mark.parametrize("name", ["schemaType", "timestamp", "accountId", "modelId", "errorCode", "identity", "output"])
+@pytest.mark.parametrize("value", [5, 1.5, True, None, [], {}, {"a": [1]}, "text", 10**30, 1e999])
+def test_a_name_that_bedrock_shares_with_others_costs_nothing(name: str, value: object) -> None:
+    """Other services write what they like there; none of it is something to look at."""
+    decoded = decode(message({**GOOD, name: value}, GOOD))
+    assert (_operations(decoded), list(decoded.flaws), decoded.unreadable) == (["ListKey", "ListKey"], [], {})
+    assert [properties_of(record)[0].response_length for record in decoded.records] == [12, 12]
+
+
+@pytest.mark.parametrize("name", ["schemaType", "timestamp", "accountId", "modelId", "errorCode"])
+@pytest.mark.parametrize("value", [5, 1.5, True, "text"])
+def test_a_name_that_bedrock_shares_with_others_costs_no_time(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    """A message of usual values is read at once, and not record by record."""
+    monkeypatch.delattr(records, "_decode_one_by_one")
+    body = message({**GOOD, name: value, "identity": {"claims": []}, "output": [value]})
+    assert _operations(decode(body)) == ["ListKey"]
 
 
 def test_properties_are_read_from_an_object_and_from_a_json_string() -> None:
@@ -304,6 +339,21 @@ def test_a_good_record_survives_any_neighbours(values: list[Any], place: int) ->
     decoded = decode(message(*values[:place], GOOD, *values[place:]))
     assert len(decoded.records) == len(values) + 1
     assert decoded.records[place] == decode(message(GOOD)).records[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    fields=st.dictionaries(st.sampled_from(["schemaType", "timestamp", "modelId", "identity", "output"]), json_values)
+)
+def test_the_slow_way_reads_of_bedrock_what_the_fast_way_reads(fields: dict[str, Any]) -> None:
+    """The neighbour forces it; what is no text is as good as missing, either way."""
+    record = {**bedrock(), **fields}
+    (fast,), (slow, _) = decode(message(record)).records, decode(message({**record, "time": 5}, GOOD)).records
+    for name in ("schema_type", "timestamp", "account_id", "model_id", "error_code"):
+        text = getattr(fast, name)
+        assert getattr(slow, name) == (text if isinstance(text, str) else None)
+    for name in ("identity", "output"):
+        assert repr(json.loads(bytes(getattr(slow, name)))) == repr(json.loads(bytes(getattr(fast, name))))
 
 
 @settings(max_examples=200, deadline=None)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from detectors.findings import Finding, columns
 from detectors.records import Properties, Record, decode
 from detectors.rules import BY_ID, CATALOGUE
 from detectors.rules.model_theft import MODEL_THEFT
-from detectors.rules.rule import Rule, Threshold, Trigger, measure
+from detectors.rules.rule import Rule, Threshold, Trigger, Ungrouped, measure
 from detectors.settings import setting_of
 from detectors.tally import Lengths, Tally
 from tests.builders import canonical_id, chat, list_key, message
@@ -34,9 +33,8 @@ def _fired(rule: Rule, tally: Tally) -> list[str]:
 def test_model_theft_selects_key_readings() -> None:
     """The one operation of the one category, and groups by the whole resource."""
     record = _record({})
-    assert MODEL_THEFT.selects(record)
-    assert MODEL_THEFT.group(record) == (canonical_id(),)
-    assert MODEL_THEFT.caller(record, Properties(object_id="someone")) == "someone"
+    assert MODEL_THEFT.selects(record, Properties())
+    assert MODEL_THEFT.group(record, Properties(), None) == (canonical_id(),)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +55,13 @@ def test_model_theft_selects_key_readings() -> None:
 )
 def test_model_theft_selects_nothing_else(changes: Mapping[str, Any]) -> None:
     """Case and spelling are exact, as in the upstream rule."""
-    assert not MODEL_THEFT.selects(_record(changes))
+    assert not MODEL_THEFT.selects(_record(changes), Properties(object_id="someone"))
 
 
 @pytest.mark.parametrize("resource_id", [None, "", "aoai-prod", "/subscriptions/s"])
 def test_a_key_reading_without_a_resource_has_no_group(resource_id: str | None) -> None:
     """It is not counted for a made-up one."""
-    assert MODEL_THEFT.group(_record({"resourceId": resource_id})) is None
+    assert MODEL_THEFT.group(_record({"resourceId": resource_id}), Properties(), None) is Ungrouped.NO_RESOURCE
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_model_theft_is_the_upstream_rule() -> None:
     assert rule.techniques == ("AML.T0044", "LLM10")
     assert DEFAULTS == {"count": 100, "response_length": 1_000_000}
     assert rule.requires == "any"
-    assert rule.operations == {"ListKey"}
+    assert rule.operations == frozenset({"ListKey"})
 
 
 def test_the_catalogue_has_no_name_twice() -> None:
@@ -153,9 +151,11 @@ def test_a_rule_of_the_catalogue_is_complete(rule: Rule) -> None:
     assert 0 <= rule.risk_score <= 100
     assert rule.version >= 1
     assert rule.thresholds
-    assert rule.operations
-    assert set(rule.group_fields) <= set(columns(Finding))
-    assert rule.selects(Record()) is False
+    assert rule.operations is None or rule.operations
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in rule.group_fields)
+    assert len(set(rule.group_fields)) == len(rule.group_fields) >= 1 + (rule.per_minute or rule.only_new)
+    assert not (rule.per_minute and rule.only_new)
+    assert rule.selects(Record(), Properties()) is False
 
 
 @pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.id)
@@ -163,3 +163,11 @@ def test_a_rule_cannot_be_changed(rule: Rule) -> None:
     """Thresholds in force are settings, not changes of the rule."""
     with pytest.raises(FrozenInstanceError):
         rule.risk_score = 0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.id)
+def test_an_episode_is_about_all_that_a_rule_groups_by_but_the_minute(rule: Rule) -> None:
+    """However many fields there are."""
+    group = tuple(f"value of {name}" for name in rule.group_fields)
+    assert rule.about(group) == (group[:-1] if rule.per_minute else group)
+    assert rule.about(rule.about(group)) == rule.about(group)

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from detectors.counting import Key
 from detectors.errors import SettingsError
-from detectors.rules import CATALOGUE
-from detectors.settings import Settings, setting_of
+from detectors.exemptions import Exemption, Scope
+from detectors.policy import Change, Policy, Terms
+from detectors.rules import BY_ID, CATALOGUE
+from detectors.settings import OVERRIDES, Settings, setting_of, storage_from_env
 from detectors.table_storage import StorageConnection
 
 SAMPLE = Path(__file__).parents[2] / "local.settings.sample.json"
@@ -27,6 +31,16 @@ INGESTION = {
 }
 CLIENT_ID = "7d9e0f1a-2b3c-4d5e-8f60-718293a4b5c6"
 SECRET = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudC1vZi1ub2JvZHk="
+TUNED = """
+[rules.model_theft]
+severity = "Low"
+[[exceptions]]
+rule = "*"
+resource = "*-ci-*"
+reason = "Tests."
+owner = "us"
+expires = 2027-03-31
+"""
 CONNECTIONS = ("AzureWebJobsStorage", "BucketStorage", "EventHubConnection")
 
 
@@ -65,13 +79,24 @@ def _sample() -> dict[str, str]:
     return values
 
 
+def _overruled(setting: str, rule_id: str, **values: Any) -> Change:  # noqa: ANN401 - of any field
+    return Change(f"app setting {setting}", Scope(rule_id), **values)
+
+
 def _base(name: str) -> str:
     """The connection that a setting belongs to, or the setting itself."""
     connection = name.partition("__")[0]
     return connection if connection in CONNECTIONS else name
 
 
-def test_every_setting_is_read() -> None:
+def _tuning(folder: Path, text: str) -> Path:
+    """A tuning file of one's own."""
+    path = folder / "tuning.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_setting_is_read(tmp_path: Path) -> None:
     """None of them at its default."""
     settings = Settings.from_env(
         {
@@ -83,8 +108,10 @@ def test_every_setting_is_read() -> None:
             **INGESTION,
             "LOGS_INGESTION_STREAM": "Custom-Findings_CL",
             "LOGS_INGESTION_HEALTH_STREAM": "Custom-Health_CL",
+            "TUNING_FILE": str(_tuning(tmp_path, TUNED)),
             "MODEL_THEFT__COUNT": "7",
             "MODEL_THEFT__RESPONSE_LENGTH": "2000",
+            "DENIAL_OF_SERVICE__ENABLED": "False",
             "BUCKET_RETENTION_HOURS": "48",
             "EVALUATION_SHARDS": "16",
             "QUARANTINE_EXCERPT_CHARACTERS": "0",
@@ -99,7 +126,15 @@ def test_every_setting_is_read() -> None:
         ingestion_rule_id="dcr-0123456789abcdef0123456789abcdef",
         findings_stream="Custom-Findings_CL",
         health_stream="Custom-Health_CL",
-        thresholds={"model_theft": {"count": 7, "response_length": 2000}},
+        policy=Policy(
+            changes=(
+                Change(f"{tmp_path}/tuning.toml [rules.model_theft]", Scope("model_theft"), severity="Low"),
+                _overruled("MODEL_THEFT__COUNT", "model_theft", at_least={"count": 7}),
+                _overruled("MODEL_THEFT__RESPONSE_LENGTH", "model_theft", at_least={"response_length": 2000}),
+                _overruled("DENIAL_OF_SERVICE__ENABLED", "denial_of_service", enabled=False),
+            ),
+            exemptions=(Exemption(Scope("*", "*-ci-*"), frozenset(), "Tests.", "us", date(2027, 3, 31)),),
+        ),
         retention=timedelta(hours=48),
         shards=16,
         quarantine_characters=0,
@@ -118,9 +153,7 @@ def test_what_is_not_set_has_its_default() -> None:
         ingestion_rule_id=None,
         findings_stream="Custom-LlmThreatFindings_CL",
         health_stream="Custom-LlmDetectorHealth_CL",
-        thresholds={
-            rule.id: {threshold.name: threshold.at_least for threshold in rule.thresholds} for rule in CATALOGUE
-        },
+        policy=Policy(),
         retention=timedelta(hours=25),
         shards=4,
         quarantine_characters=1024,
@@ -160,8 +193,10 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
         "LOGS_INGESTION_RULE_ID": "my-rule",
         "LOGS_INGESTION_STREAM": "LlmThreatFindings_CL",
         "LOGS_INGESTION_HEALTH_STREAM": "Custom-Llm Health",
+        "TUNING_FILE": "detectors/none.toml",
         "MODEL_THEFT__COUNT": "many",
         "MODEL_THEFT__RESPONSE_LENGTH": "-1",
+        "MODEL_THEFT__ENABLED": "no",
         "MODEL_THEFT__COUNTS": "5",
         "BUCKET_RETENTION_HOURS": "24",
         "EVALUATION_SHARDS": "17",
@@ -172,8 +207,8 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
     for name in broken:
         about = [problem for problem in problems if name in problem or problem.startswith(f"{_base(name)} ")]
         assert about, name
-    assert all("give" in problem or "there is" in problem for problem in problems)
-    with pytest.raises(SettingsError, match="16 setting"):
+    assert all("give" in problem or "There is" in problem for problem in problems)
+    with pytest.raises(SettingsError, match="18 setting"):
         _read(broken)
 
 
@@ -194,6 +229,11 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
         ("MODEL_THEFT__COUNT", "\u0661\u0660\u0660", "a whole number from 1 to"),
         ("MODEL_THEFT__COUNT", "9" * 30, "a whole number from 1 to"),
         ("MODEL_THEFT__RESPONSE_LENGTH", "1_000_000", "a whole number from 1 to"),
+        ("MODEL_THEFT__ENABLED", "1", "true or false"),
+        ("LARGE_TRANSFER__CALLER_BYTES", "9007199254740993", "a whole number from 1 to 9007199254740992"),
+        ("TUNING_FILE", "tuning.json", "the path of a .toml file"),
+        ("TUNING_FILE", "tuning.toml?sig=x", "the path of a .toml file"),
+        ("TUNING_FILE", "detectors/tunning.toml", "No such file or directory"),
         ("BUCKET_RETENTION_HOURS", "337", "a whole number from 25 to 336"),
         ("EVALUATION_SHARDS", "0", "a whole number from 1 to 16"),
         ("QUARANTINE_EXCERPT_CHARACTERS", "4097", "a whole number from 0 to 4096"),
@@ -218,6 +258,8 @@ def test_a_value_that_cannot_be_right_is_named_with_its_fix(name: str, value: st
         ("EVENT_HUB_CONSUMER_GROUP", ["$Default", "a", "team.llm_1-x"]),
         ("EVALUATION_SCHEDULE", ["0 0,10,20 * * * MON-FRI", "45 */10 * * Jan-Dec *"]),
         ("MODEL_THEFT__COUNT", ["1", "007", str(2**53)]),
+        ("MODEL_THEFT__ENABLED", ["true", "false", "True", "FALSE"]),
+        ("TUNING_FILE", ["detectors/tuning.toml", "./detectors/../detectors/tuning.toml"]),
         ("BUCKET_RETENTION_HOURS", ["25", "336"]),
         ("EVALUATION_SHARDS", ["1", "16"]),
         ("QUARANTINE_EXCERPT_CHARACTERS", ["0", "4096"]),
@@ -231,21 +273,112 @@ def test_values_up_to_the_edges_are_taken(name: str, values: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "meant"),
     [
-        "MODEL_THEFT__COUNTS",
-        "MODEL_THEFT__",
-        "MODEL_THEFT__RESPONSELENGTH",
-        "model_theft__count",
-        "MODEL_THEFT_COUNT",
-        "MODEL_THEFT___COUNT",
+        ("MODEL_THEFT__COUNTS", "MODEL_THEFT__COUNT"),
+        ("MODEL_THEFT__", "MODEL_THEFT__COUNT"),
+        ("MODEL_THEFT__RESPONSELENGTH", "MODEL_THEFT__RESPONSE_LENGTH"),
+        ("model_theft__count", "MODEL_THEFT__COUNT"),
+        ("MODEL_THEFT_COUNT", "MODEL_THEFT__COUNT"),
+        ("MODEL_THEFT___COUNT", "MODEL_THEFT__COUNT"),
+        ("MODEL_THEFT__ENABLE", "MODEL_THEFT__ENABLED"),
+        ("MODEL_THEFT__SEVERITY", "MODEL_THEFT__ENABLED"),
+        ("MODEL_THFT__COUNT", "MODEL_THEFT__COUNT"),
+        ("MODELTHEFT__ENABLED", "MODEL_THEFT__ENABLED"),
     ],
 )
-def test_a_misspelt_threshold_is_refused(name: str) -> None:
-    """Otherwise the default would stay in force and nobody would know."""
+def test_a_misspelt_setting_of_a_rule_is_refused(name: str, meant: str) -> None:
+    """Otherwise something else would stay in force and nobody would know."""
     (problem,) = _problems({name: "5"})
-    assert problem.startswith(f"{name} names no threshold")
-    assert "MODEL_THEFT__COUNT, MODEL_THEFT__RESPONSE_LENGTH" in problem
+    assert problem.startswith(f"{name} is no setting of a rule: did you mean {meant}? There is ")
+    assert problem.endswith(" MODEL_THEFT__COUNT, MODEL_THEFT__RESPONSE_LENGTH, MODEL_THEFT__ENABLED.")
+
+
+def test_settings_of_others_are_none_of_ours() -> None:
+    """The host, Azure and the machine have settings with two underscores as well."""
+    others = ["AzureFunctionsJobHost__logging__logLevel__default", "AZURE_CLIENT_ID", "PATH", "X__COUNT", "__ENABLED"]
+    assert _read(dict.fromkeys(others, "x")) == _read()
+
+
+def test_every_rule_has_its_settings() -> None:
+    """One for each threshold, and one to put it on or off; each changes its rule alone, and just that."""
+    assert set(OVERRIDES) == {
+        setting_of(rule.id, name) for rule in CATALOGUE for name in ("enabled", *(one.name for one in rule.thresholds))
+    }
+    plain = Policy()
+    for setting, (rule_id, what) in OVERRIDES.items():
+        policy = _read({setting: "false" if what == "enabled" else "12345"}).policy
+        for rule in CATALOGUE:
+            key = Key(rule.id, ("anything",))
+            terms, usual = policy.terms(key), plain.terms(key)
+            assert usual
+            if rule.id != rule_id:
+                assert terms == usual
+            elif what == "enabled":
+                assert (terms, rule in policy.rules) == (None, False)
+            else:
+                assert terms == Terms({**usual.at_least, what: 12345}, rule.severity)
+
+
+def test_app_settings_overrule_the_tuning_file(tmp_path: Path) -> None:
+    """Also its entries for resources; what they do not say stays as the file has it."""
+    text = """
+    [rules.model_theft]
+    count = 5
+    enabled = false
+    [[resources]]
+    rule = "*"
+    resource = "*/accounts/aoai-ci-*"
+    count = 6
+    response_length = 7
+    enabled = false
+    reason = "Tests."
+    """
+    env = {"TUNING_FILE": str(_tuning(tmp_path, text))}
+    theft = Key("model_theft", ("/x/accounts/aoai-ci-1",))
+    assert _read(env).policy.terms(theft) is None
+    assert BY_ID["model_theft"] not in _read(env).policy.rules
+    overruling = env | {"MODEL_THEFT__ENABLED": "true", "MODEL_THEFT__COUNT": "8"}
+    policy = _read(overruling).policy
+    assert policy.terms(theft) == Terms({"count": 8, "response_length": 7}, "Medium")
+    assert BY_ID["model_theft"] in policy.rules
+    found = policy.explain(*theft[:1], theft.group[0])
+    assert found.enabled.origin == "app setting MODEL_THEFT__ENABLED"
+    assert found.at_least["count"].origin == "app setting MODEL_THEFT__COUNT"
+    assert found.at_least["response_length"].origin == f"{tmp_path}/tuning.toml [[resources]] 1"
+    assert _read(dict.fromkeys(overruling, "") | env).policy.terms(theft) is None
+
+
+def test_problems_of_the_tuning_file_are_told_with_all_others(tmp_path: Path) -> None:
+    """Settings and file are put right in one go."""
+    path = _tuning(tmp_path, "[rules.model_theft]\ncount = 0\ncuont = 5")
+    problems = _problems({"TUNING_FILE": str(path), "EVALUATION_SHARDS": "0"})
+    assert [problem.split(": ")[0] for problem in problems] == [
+        f"{path} [rules.model_theft]",
+        f"{path} [rules.model_theft]",
+        "EVALUATION_SHARDS is '0'",
+    ]
+
+
+def test_the_tuning_file_is_found_from_wherever_the_app_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path begins in the app's folder; the host's own folder is another one."""
+    monkeypatch.chdir(tmp_path)
+    assert _read({"TUNING_FILE": "detectors/tuning.toml"}) == _read()
+
+
+def test_storage_can_be_read_alone() -> None:
+    """For tools that need nothing else; its problems are told, and no others."""
+    assert storage_from_env({"AzureWebJobsStorage__accountName": "store"}) == (
+        "AzureWebJobsStorage",
+        StorageConnection(table_endpoint="https://store.table.core.windows.net"),
+    )
+    assert storage_from_env({"BucketStorage": "UseDevelopmentStorage=true"})[0] == "BucketStorage"
+    with pytest.raises(SettingsError) as raised:
+        storage_from_env({"EVENT_HUB_NAME": "llm/logs"})
+    (problem,) = raised.value.problems
+    assert problem.startswith("AzureWebJobsStorage is not set")
 
 
 def test_a_threshold_has_a_setting_derived_from_its_names() -> None:
@@ -315,7 +448,7 @@ def test_the_ingestion_endpoint_and_its_rule_come_together(missing: str) -> None
 )
 def test_a_secret_is_never_shown_in_whichever_setting_it_stands(value: str) -> None:
     """A key pasted into the wrong setting would end up in a log."""
-    names = {*_sample(), *INGESTION, *REQUIRED, *CONNECTIONS}
+    names = {*_sample(), *INGESTION, *REQUIRED, *CONNECTIONS, *OVERRIDES, "MODEL_THEFT__COUNTS"}
     names |= {f"{base}__{key}" for base in CONNECTIONS for key in ("tableServiceUri", "credential", "clientId")}
     for name in sorted(names):
         try:

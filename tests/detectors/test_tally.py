@@ -1,5 +1,6 @@
 """Tallies: the same records give the same tally, however they are cut and in whatever order cuts are merged."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
@@ -14,13 +15,13 @@ from detectors.tally import Lengths, Tally
 
 
 class Seen(NamedTuple):
-    """What one record adds."""
+    """What one record adds, in the order in which tallies take it."""
 
     sequence: int
     time: int | None
     request_length: int | None
     response_length: int | None
-    caller: str | None
+    caller: str
 
 
 lengths = st.none() | st.integers(0, 5000) | st.integers(0, MAX_WHOLE) | st.just(MAX_WHOLE)
@@ -30,16 +31,13 @@ seen = st.builds(
     time=st.none() | st.integers(-(10**15), 10**16),
     request_length=lengths,
     response_length=lengths,
-    caller=st.none() | st.sampled_from(["", *"abcdefgh"]),
+    caller=st.sampled_from(["", *"abcdefgh"]),
 )
 records = st.lists(seen, max_size=30)
 
 
 def _tally(of: Sequence[Seen]) -> Tally:
-    tally = Tally()
-    for record in of:
-        tally.add(**record._asdict())
-    return tally
+    return Tally.of(of, weigh=True) if of else Tally()
 
 
 @st.composite
@@ -52,7 +50,8 @@ def cuts(draw: st.DrawFn) -> tuple[list[Seen], list[list[Seen]]]:
 
 def _stored(batches: Sequence[Sequence[Seen]], max_callers: int) -> Tally:
     """Batch after batch merged into what is stored, as a bucket does it."""
-    return reduce(lambda known, batch: known.merged(_tally(batch), max_callers=max_callers), batches, Tally())
+    tallies = (Tally.of(batch) if batch else Tally() for batch in batches)
+    return reduce(lambda known, tally: known.merged(tally, max_callers=max_callers), tallies, Tally())
 
 
 def test_a_record_is_counted_with_everything_it_carries() -> None:
@@ -61,9 +60,9 @@ def test_a_record_is_counted_with_everything_it_carries() -> None:
         Seen(7, 2000, 10, None, "a"),
         Seen(5, None, 30, 4, "b"),
         Seen(6, 1000, None, 9, "a"),
-        Seen(9, 1500, 0, 0, None),
+        Seen(9, 1500, 0, 0, ""),
     ]
-    assert _tally(of) == Tally(
+    assert Tally.of(of) == Tally(
         count=4,
         requests=Lengths(records=3, total=40, largest=30),
         responses=Lengths(records=3, total=13, largest=9),
@@ -71,7 +70,7 @@ def test_a_record_is_counted_with_everything_it_carries() -> None:
         last_time=2000,
         first_sequence=5,
         last_sequence=9,
-        callers={"a": 2, "b": 1},
+        callers={"a": 2, "b": 1, "": 1},
         other_callers=0,
     )
 
@@ -114,7 +113,7 @@ def test_the_callers_kept_do_not_depend_on_the_cuts(case: tuple[list[Seen], list
     of, batches = case
     stored = _stored(batches, room)
     assert stored == _stored([[record] for record in of], room)
-    known = [record.caller for record in of if record.caller is not None]
+    known = [record.caller for record in of]
     assert list(stored.callers) == list(dict.fromkeys(known))[:room]
     assert sum(stored.callers.values()) + stored.other_callers == len(known)
     assert all(stored.callers[caller] == known.count(caller) for caller in stored.callers)
@@ -128,7 +127,7 @@ def test_a_caller_that_is_kept_is_counted_on_when_the_room_is_full() -> None:
 
 def test_a_total_stops_at_the_largest_number() -> None:
     """It must fit into storage; the count of records goes on."""
-    of = [Seen(1, None, MAX_WHOLE - 1, MAX_WHOLE, None), Seen(2, None, 5, MAX_WHOLE, None)]
+    of = [Seen(1, None, MAX_WHOLE - 1, MAX_WHOLE, ""), Seen(2, None, 5, MAX_WHOLE, "")]
     full = _tally(of)
     assert full.requests == Lengths(2, MAX_WHOLE, MAX_WHOLE - 1)
     assert full.responses == Lengths(2, MAX_WHOLE, MAX_WHOLE)
@@ -146,5 +145,74 @@ def test_a_tally_survives_storage(of: list[Seen]) -> None:
 def test_merging_leaves_both_sides_as_they_were(one: list[Seen], two: list[Seen]) -> None:
     """Nor does what is added to the result later reach back into them."""
     a, b = _tally(one), _tally(two)
-    a.merged(b).add(sequence=0, time=0, request_length=1, response_length=1, caller="later")
+    for merged in (a.merged(b), a.merged(b, max_callers=2), a.merged(Tally()), Tally().merged(a)):
+        merged.callers["a"] = merged.caller_bytes["a"] = merged.requests.records = merged.responses.total = 10**6
     assert (a, b) == (_tally(one), _tally(two))
+
+
+def _weighed(*answers: tuple[str, int | None]) -> list[Seen]:
+    return [Seen(1, None, None, length, caller) for caller, length in answers]
+
+
+def test_response_bytes_are_added_up_by_caller_where_a_rule_asks_for_it() -> None:
+    """Answers of no length and of length 0 weigh nothing; without the wish nothing is kept."""
+    of = _weighed(("a", 5), ("b", 7), ("a", 1), ("c", None), ("d", 0), ("", 3))
+    assert Tally.of(of, weigh=True).caller_bytes == {"a": 6, "b": 7, "": 3}
+    assert Tally.of(of).caller_bytes == {}
+    assert Tally.of(of).callers == Tally.of(of, weigh=True).callers == {"a": 2, "b": 1, "c": 1, "d": 1, "": 1}
+
+
+def test_the_heaviest_callers_keep_their_bytes_when_the_room_is_full() -> None:
+    """A crowd that came first does not hide a thief; of equal weight the name decides; the others' bytes are told."""
+    crowd = _tally(_weighed(*((caller, 10) for caller in "bcd")))
+    thief = _tally(_weighed(("z", 1_000), ("a", 10), ("c", 1)))
+    stored = crowd.merged(thief, max_callers=3)
+    assert (stored.caller_bytes, stored.other_bytes) == ({"z": 1_000, "c": 11, "a": 10}, 20)
+    assert (stored.callers, stored.other_callers) == ({"b": 1, "c": 2, "d": 1}, 2)
+    again = stored.merged(_tally(_weighed(("b", 12))), max_callers=3)
+    assert (again.caller_bytes, again.other_bytes) == ({"z": 1_000, "b": 12, "c": 11}, 30)
+    whole = Tally().merged(crowd).merged(thief)
+    assert (whole.caller_bytes, whole.other_bytes) == ({"a": 10, "b": 10, "c": 11, "d": 10, "z": 1_000}, 0)
+
+
+light = st.lists(
+    seen.map(lambda one: one._replace(response_length=one.response_length and one.response_length % 10**9)),
+    max_size=30,
+)
+
+
+@settings(max_examples=200)
+@given(of=light, places=st.lists(st.integers(0, 30), max_size=6), room=st.integers(1, 5) | st.none())
+def test_no_byte_is_lost_however_callers_are_cut_off(of: list[Seen], places: list[int], room: int | None) -> None:
+    """What callers keep and what the others had is what all received; nobody is said to have had more than he did."""
+    edges = sorted({0, *(place for place in places if place < len(of)), len(of)})
+    stored = reduce(
+        lambda known, batch: known.merged(_tally(batch), max_callers=room),
+        (of[start:end] for start, end in pairwise(edges)),
+        Tally(),
+    )
+    received: Counter[str] = Counter()
+    for one in of:
+        received[one.caller] += one.response_length or 0
+    kept = stored.caller_bytes
+    assert sum(kept.values()) + stored.other_bytes == received.total()
+    assert all(received[caller] - stored.other_bytes <= kept[caller] <= received[caller] for caller in kept)
+    assert room is None or len(stored.caller_bytes) <= room
+
+
+def test_bytes_of_callers_stop_at_the_largest_number() -> None:
+    """As every number that is stored."""
+    full = _tally(_weighed(("a", MAX_WHOLE), ("a", 1), ("b", MAX_WHOLE)))
+    assert full.caller_bytes == {"a": MAX_WHOLE, "b": MAX_WHOLE}
+    assert full.merged(full).caller_bytes == {"a": MAX_WHOLE, "b": MAX_WHOLE}
+    cut = full.merged(full, max_callers=1).merged(full, max_callers=1)
+    assert (cut.caller_bytes, cut.other_bytes) == ({"a": MAX_WHOLE}, MAX_WHOLE)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(cut), type=Tally) == cut
+
+
+def test_rows_stored_before_bytes_were_added_up_can_still_be_read() -> None:
+    """Their arrays are shorter: nothing is known of bytes by caller."""
+    tally = Tally.of([Seen(7, 2000, 10, 400, "a")])
+    fields = list(msgspec.structs.astuple(tally))
+    assert Tally.__struct_fields__[9:] == ("caller_bytes", "other_bytes")
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:9]), type=Tally) == tally

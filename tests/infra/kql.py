@@ -19,6 +19,7 @@ import duckdb_kql
 import msgspec
 import yaml
 
+from detectors.baseline import MemoryBaseline
 from detectors.buckets import BucketStore
 from detectors.counting import BatchCounter
 from detectors.errors import PostingError
@@ -29,6 +30,7 @@ from detectors.health import Course, Heartbeat
 from detectors.ingest import Ingest
 from detectors.journal import Journal
 from detectors.log_analytics import JsonRow
+from detectors.policy import Policy
 from detectors.quarantine import Quarantine
 from detectors.rules import CATALOGUE
 from detectors.tables import MemoryTable
@@ -53,6 +55,7 @@ FLATTENED_COLUMNS = {
     "properties_s": "string",
     "objectId_g": "string",
     "objectId_s": "string",
+    "requestLength_d": "real",
     "responseLength_d": "real",
 }
 """Those that come into being with the first record that needs them; queries must do without."""
@@ -259,7 +262,7 @@ class Posting:
 class Deployment:
     """The real pipeline over tables in memory, posting into a workspace."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, policy: Policy | None = None) -> None:
         self.posting = Posting(workspace)
         store, quarantine = BucketStore(MemoryTable()), Quarantine(MemoryTable(), excerpt_characters=100)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -269,9 +272,8 @@ class Deployment:
             journal=Journal(MemoryTable()),
             quarantine=quarantine,
             sink=self.posting,
-            thresholds={
-                rule.id: {threshold.name: threshold.at_least for threshold in rule.thresholds} for rule in CATALOGUE
-            },
+            baseline=MemoryBaseline(),
+            policy=policy or Policy(),
             streams=(FINDINGS, HEALTH),
             retention=timedelta(hours=25),
             shards=4,
@@ -285,13 +287,14 @@ class Deployment:
         self.ingest(SOURCE._replace(partition=str(partition)), [Event(self._sequence, arrived, body)])
 
     def tick(self, now: datetime) -> int:
-        """Evaluate all that is due; how many windows that were."""
+        """Evaluate all that is due, a second for each window; how many windows that were."""
         self.now = now
         after, caught_up, windows = None, 0, 0
         while plan := self.evaluator.plan(bucket_start(now), after):
             shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
             course = Course(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
-            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, now)
+            health = self.evaluator.measure_health(plan)
+            self.evaluator.conclude(plan, shards, health, course, now + windows * timedelta(seconds=1))
             after = time_of(plan.window_end)
             caught_up += plan.etag is None
             windows += 1

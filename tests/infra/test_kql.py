@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import pytest
 
 from detectors.findings import Finding, columns
-from detectors.rules import BY_ID
 from tests.infra.kql import FINDINGS, SCHEMA, SENTINEL, Analysis, Row, analyse, span, template
 
 TEMPLATES = sorted(str(path.relative_to(SENTINEL)) for path in SENTINEL.glob("*/*.yaml"))
@@ -79,14 +78,6 @@ def test_slices_are_as_long_as_the_time_between_two_runs(name: str) -> None:
     rule = template(name)
     (every,) = re.findall(r"let Every = (\w+);", rule["query"])
     assert span(every) == span(rule["queryFrequency"])
-
-
-def test_the_twin_has_the_numbers_of_the_detector() -> None:
-    """They are typed twice, in two languages, and compared here."""
-    query = template("hunting-queries/model-theft-in-raw-logs.yaml")["query"]
-    numbers = {name: int(number) for name, number in re.findall(r"let (\w+) = (\d+);", query)}
-    at_least = {threshold.name: threshold.at_least for threshold in BY_ID["model_theft"].thresholds}
-    assert numbers == {"Count": at_least["count"], "ResponseLength": at_least["response_length"]}
 
 
 def test_every_reader_of_findings_takes_the_newest_row() -> None:

@@ -215,8 +215,8 @@ def test_an_alert_says_what_happened_and_to_whom(deployment: Deployment, workspa
     ((_, row),) = THEFT.runs(workspace, at(22), at(22), worded=True)
     assert row["Title"] == "Potential Azure OpenAI Model Theft on aoai-prod"
     assert row["Summary"] == (
-        "105 key listings (fires at 100) and 1500000 bytes in one response (fires at 1000000) between "
-        "2026-11-23 07:10 and 08:10 UTC, by arrival. Listings in each ten minutes: 0, 0, 0, 0, 0, 105. "
+        "Key listings: 105 (fires at 100); Bytes in one response: 1500000 (fires at 1000000). Between "
+        "2026-11-23 07:10 and 08:10 UTC, by arrival; in each ten minutes: 0, 0, 0, 0, 0, 105. "
         f"Callers: {EVE} (60), {MALLORY} (40), unknown (5)."
     )
     assert (row["ResourceId"], row["Severity"], row["RiskScore"]) == (canonical_id(), "Medium", 47)
@@ -244,9 +244,10 @@ def finding(minutes: float, **columns: object) -> Row:
     }
 
 
-def test_a_row_that_was_corrected_before_the_run_alerts_no_one(workspace: Workspace) -> None:
-    """The newest row of a finding says what it is: not escalated after all."""
-    for minute, name, status in [(10, "first", "New"), (20, "second", "Escalated"), (23, "second", "Ongoing")]:
+@pytest.mark.parametrize("corrected", ["Ongoing", "Suppressed"])
+def test_a_row_that_was_corrected_before_the_run_alerts_no_one(workspace: Workspace, corrected: str) -> None:
+    """The newest row of a finding says what it is: not escalated after all, or explained by an exception."""
+    for minute, name, status in [(10, "first", "New"), (20, "second", "Escalated"), (23, "second", corrected)]:
         workspace.add(FINDINGS, [finding(minute, FindingId=name, Status=status)], at(minute))
     assert alerts(workspace, 60) == [("New", "aoai")]
 
@@ -260,7 +261,7 @@ def test_a_masked_address_is_named_and_is_no_entity(workspace: Workspace) -> Non
     assert (row["Title"], row["Severity"]) == ("Escalated: Theft on aoai", "High")
     assert row["TopCallers"] == f"{EVE} (3), 81.2.69.*** (3), {TRENT} (3) and others"
     assert [row["Caller1"], row["Caller2"], row["Caller3"]] == [EVE, "", TRENT]
-    assert row["Summary"].startswith("2000000 bytes in one response (fires at 1000000) between")
+    assert row["Summary"].startswith("Bytes in one response: 2000000 (fires at 1000000). Between")
 
 
 def watch(workspace: Workspace, first: float, until: float) -> list[tuple[float, str]]:

@@ -30,6 +30,7 @@ REQUIRED_OF_RULES = REQUIRED | {
 }
 OPTIONAL = {"entityMappings"}
 OPTIONAL_OF_RULES = OPTIONAL | {
+    "enabled",  # ours: in the repository, who deploys a template switches it on
     "customDetails",
     "alertDetailsOverride",
     "eventGroupingSettings",
@@ -37,10 +38,14 @@ OPTIONAL_OF_RULES = OPTIONAL | {
 }
 
 TACTICS_OF = {
+    "T1211": {"DefenseEvasion"},
+    "T1496": {"Impact"},
+    "T1499": {"Impact"},
+    "T1526": {"Discovery"},
     "T1528": {"CredentialAccess"},
-    "T1552": {"CredentialAccess"},
     "T1562": {"DefenseEvasion"},
     "T1567": {"Exfiltration"},
+    "T1595": {"Reconnaissance"},
 }
 """The ATT&CK tactics of the techniques in use, as Sentinel knows them; a new technique needs a line here."""
 

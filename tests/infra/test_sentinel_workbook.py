@@ -3,11 +3,15 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
-from tests.builders import START, list_key, message
+from detectors.exemptions import Exemption, Scope
+from detectors.policy import Policy
+from detectors.rules import BY_ID
+from tests.builders import PIPELINE, START, USER_ARN, chat, list_key, message
+from tests.infra.attacks import ATTACKS, TICK
 from tests.infra.kql import FINDINGS, HEALTH, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
 
 ITEMS: list[Row] = json.loads((SENTINEL / "workbook.json").read_text())["items"]
@@ -16,9 +20,9 @@ PARTS = {item["name"]: item["content"] for item in ITEMS if "query" in item["con
 NOW = START + timedelta(hours=5, minutes=5)
 
 
-def substituted(text: str, *, accounts: str = "'*'", episode: str = "") -> str:
+def substituted(text: str, *, accounts: str = "'*'", rules: str = "'*'", episode: str = "") -> str:
     """A query as the workbook sends it."""
-    values = {"{Accounts}": accounts, "{TimeRange:grain}": "30m", "{Episode}": episode}
+    values = {"{Accounts}": accounts, "{Rules}": rules, "{TimeRange:grain}": "30m", "{Episode}": episode}
     for name, value in values.items():
         text = text.replace(name, value)
     return text
@@ -41,6 +45,7 @@ def deployment() -> Deployment:
         deployment.receive(arrived, message(*[list_key(name)] * count))
         if minute == 200:
             deployment.receive(arrived, b"no log record")
+            deployment.receive(arrived, message(chat()))
         if minute not in {210, 220}:
             deployment.tick(START + timedelta(minutes=minute + 10, seconds=45))
     return deployment
@@ -48,7 +53,7 @@ def deployment() -> Deployment:
 
 def show(deployment: Deployment, name: str, **parameters: str) -> list[Row]:
     """What a part of the workbook shows, over the last day."""
-    text = substituted(PARTS[name]["query"], **parameters)
+    text = substituted((PARTS | PARAMETERS)[name]["query"], **parameters)
     return deployment.posting.workspace.query(text, NOW, period=timedelta(days=1))
 
 
@@ -100,7 +105,7 @@ def test_names_are_unique_and_every_part_has_its_title() -> None:
 def test_open_episodes_come_first(deployment: Deployment) -> None:
     """With their numbers, and the number at which they fire."""
     rows = show(deployment, "episodes")
-    shown = [(row["State"], row["Account"], row["Alerts"], row["MostInAnHour"], row["FiresAt"]) for row in rows]
+    shown = [(row["State"], row["Where"], row["Alerts"], row["MostAtOnce"], row["FiresAt"]) for row in rows]
     assert shown == [("open", "second", 1, 120, 100), ("closed", "first", 1, 180, 100)]
     assert {row["FiredBy"] for row in rows} == {"count"}
 
@@ -114,7 +119,7 @@ def test_the_pace_is_of_the_newest_episode_or_of_the_chosen_one(deployment: Depl
         by_series.setdefault(row["Series"], []).append((minute, row["Count"]))
     assert [point for point in by_series["in ten minutes"] if point[1]] == [(m, 30) for m in range(40, 91, 10)]
     assert max(by_series["in the last hour"], key=lambda point: point[1]) == (90, 180)
-    assert {count for _, count in by_series["the hour fires at"]} == {100}
+    assert {count for _, count in by_series["fires at"]} == {100}
     newest = show(deployment, "pace")
     assert max(row["Count"] for row in newest) == 120
 
@@ -123,7 +128,8 @@ def test_the_tiles_say_how_things_stand(deployment: Deployment) -> None:
     """Open episodes as the heartbeat counts them, and the age of that heartbeat."""
     tiles = {row["Name"]: (row["Value"], row["Note"]) for row in show(deployment, "now")}
     beat = deployment.posting.rows(HEALTH)[-1]
-    assert tiles["Open episodes"][0] == beat["OpenEpisodes"] == 1
+    assert tiles["Open episodes"] == (beat["OpenEpisodes"], "still firing; an exception explains 0")
+    assert beat["OpenEpisodes"] == 1
     assert tiles["Alerts"][0] == 2
     assert tiles["Minutes since the last heartbeat"][0] == 5
     assert tiles["Records in the last hour"][0] == beat["Records"]
@@ -133,12 +139,12 @@ def test_the_tiles_say_how_things_stand(deployment: Deployment) -> None:
 def test_health_is_shown_without_counting_anything_twice(deployment: Deployment) -> None:
     """Windows overlap; the hours shown do not. A gap is seen as one."""
     records = show(deployment, "records")
-    assert [row["Records"] for row in records] == [99, 99, 18, 19, 135]
+    assert [row["Records"] for row in records] == [99, 99, 18, 20, 135]
     assert show(deployment, "quarantine") == [{"Reason": "not_json", "Records": 1}]
     heartbeats = [row["Heartbeats"] for row in show(deployment, "heartbeats")]
     assert heartbeats == [5, 6, 6, 4, 8, 1]
     (partition,) = show(deployment, "partitions")
-    assert (partition["Hub"], partition["Partition"], partition["LastSequence"]) == ("llm-logs", "0", 31)
+    assert (partition["Hub"], partition["Partition"], partition["LastSequence"]) == ("llm-logs", "0", 32)
     assert len(show(deployment, "lag")) == 30
 
 
@@ -149,5 +155,97 @@ def test_findings_and_callers_follow_the_choice_of_accounts(deployment: Deployme
     (second,) = {row["ResourceId"] for row in newest.values() if row["ResourceName"] == "second"}
     of_second = show(deployment, "findings", accounts=f"'{second}'")
     assert sorted((row["Status"], row["Findings"]) for row in of_second) == [("New", 1), ("Ongoing", 1), ("Ongoing", 1)]
-    assert [row["MostInAnHour"] for row in show(deployment, "callers")] == [180]
-    assert [row["MostInAnHour"] for row in show(deployment, "callers", accounts=f"'{second}'")] == [120]
+    assert [row["MostAtOnce"] for row in show(deployment, "callers")] == [180]
+    assert [row["MostAtOnce"] for row in show(deployment, "callers", accounts=f"'{second}'")] == [120]
+
+
+@pytest.fixture(scope="module")
+def every_rule() -> Deployment:
+    """Each rule but one fires at 08:01 and again at 08:31; exceptions explain one of them, and one has expired."""
+    known = Exemption(Scope("insecure_output"), frozenset(), "Load test.", "platform team", date(2026, 12, 1))
+    gone = Exemption(Scope("model_theft"), frozenset({PIPELINE}), "Rotates keys.", "key team", date(2026, 11, 1))
+    deployment = Deployment(Workspace(), Policy(exemptions=[known, gone]))
+    deployment.tick(START + TICK)
+    for minute in (1, 31):
+        for attack in ATTACKS.values():
+            deployment.receive(START + timedelta(minutes=minute), message(*attack(minute)))
+        for late in (9, 19, 29):
+            deployment.tick(START + timedelta(minutes=minute + late) + TICK)
+    return deployment
+
+
+def test_episodes_are_counted_by_rule(every_rule: Deployment) -> None:
+    """With what was alerted on, and what exceptions kept quiet."""
+    shown = {row["Rule"]: row for row in show(every_rule, "rules")}
+    fired = [BY_ID[rule_id].name for rule_id in ATTACKS if rule_id != "new_key_lister"]
+    assert shown.keys() == set(fired)
+    assert {(row["Episodes"], row["Open"]) for row in shown.values()} == {(1, 1)}
+    quiet = BY_ID["insecure_output"].name
+    assert {name: (row["Alerts"], row["Suppressed"]) for name, row in shown.items()} == {
+        name: (0, 1) if name == quiet else (2, 0) for name in fired
+    }
+
+
+def test_an_episode_says_where_it_is_and_what_fired(every_rule: Deployment) -> None:
+    """An Azure account, or a user of AWS; what is suppressed comes after what is open."""
+    shown = [(row["State"], row["Where"], row["FiredBy"], row["FiresAt"]) for row in show(every_rule, "episodes")]
+    assert shown[-1] == ("suppressed", "probed", "count", 10)
+    assert sorted(shown[:-1], key=str) == [
+        ("open", USER_ARN, "count", 1),
+        ("open", USER_ARN, "count", 4),
+        ("open", USER_ARN, "count", 4),
+        ("open", "drained", "response_length", None),
+        ("open", "flooded", "count, request_length", 10),
+        ("open", "stolen", "count", 100),
+    ]
+
+
+def test_the_choice_of_a_rule_or_of_a_user_is_kept_to(every_rule: Deployment) -> None:
+    """In every part that reads findings; a user of AWS can be chosen as an account can."""
+    assert {row["value"] for row in show(every_rule, "Rules")} == ATTACKS.keys() - {"new_key_lister"}
+    assert USER_ARN in {row["value"] for row in show(every_rule, "Accounts")}
+    assert [row["Where"] for row in show(every_rule, "episodes", rules="'denial_of_service'")] == ["flooded"]
+    assert {row["Where"] for row in show(every_rule, "episodes", accounts=f"'{USER_ARN}'")} == {USER_ARN}
+    assert [row["Caller"] for row in show(every_rule, "callers", rules="'bedrock_denied_models'")] == [USER_ARN]
+
+
+def test_the_pace_of_minutes_is_shown_by_minute(every_rule: Deployment) -> None:
+    """Its windows of ten minutes say nothing about it."""
+    points = show(every_rule, "pace", rules="'denial_of_service'")
+    assert [((row["Time"] - START) // timedelta(minutes=1), row["Series"], row["Count"]) for row in points] == [
+        (1, "fires at", 10),
+        (1, "in the minute", 13),
+        (31, "fires at", 10),
+        (31, "in the minute", 43),
+    ]
+
+
+def test_what_exceptions_explain_and_which_have_expired_is_shown(every_rule: Deployment) -> None:
+    """With their owners, who have to renew or delete them."""
+    (explained,) = show(every_rule, "suppressed")
+    assert (explained["Where"], explained["Reason"], explained["Owner"]) == ("probed", "Load test.", "platform team")
+    assert (explained["Expires"], explained["Episodes"], explained["Findings"]) == ("2026-12-01", 1, 6)
+    (expired,) = show(every_rule, "expired")
+    assert expired == {
+        "Rule": "model_theft",
+        "Resource": "*",
+        "Callers": 1,
+        "Owner": "key team",
+        "Expires": "2026-11-01",
+    }
+
+
+def test_no_exception_has_expired_where_there_is_none(deployment: Deployment) -> None:
+    """An empty list is no row."""
+    assert show(deployment, "expired") == []
+    assert show(deployment, "suppressed") == []
+
+
+def test_the_records_of_each_rule_are_counted_once(every_rule: Deployment) -> None:
+    """Of the windows that end with the hour, with those that carried a response length."""
+    rows = {row["RuleId"]: (row["Records"], row["WithResponseLength"]) for row in show(every_rule, "selected")}
+    beat = every_rule.posting.rows(HEALTH)[-1]
+    assert rows == {one["RuleId"]: (one["Records"], one["WithLength"]) for one in beat["SelectedByRule"]}
+    assert rows.keys() == ATTACKS.keys()
+    assert (rows["model_theft"], rows["new_key_lister"]) == ((130 + 430 + 2, 0), (130 + 430 + 2, 0))
+    assert rows["insecure_output"] == (11 + 41, 52)

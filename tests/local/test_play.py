@@ -1,34 +1,29 @@
-"""Local runs: a stretch of time with faults comes out exact, files are read, and the command line speaks plainly."""
+"""Local runs: the demo is exact and shows every rule, files are read, and the command line speaks plainly."""
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from detectors.rules import CATALOGUE
+from detectors.settings import OVERRIDES
 from local.__main__ import main
-from local.play import Faults, Play, messages_of
-from local.report import newest
-from local.traffic import Scenario, Traffic
-from tests.builders import START, canonical_id, chat, list_key, message
+from local.play import messages_of
+from tests.builders import START, bedrock, canonical_id, chat, list_key, message, refused
 
 
-def test_a_stretch_with_every_fault_counts_what_was_generated() -> None:
-    """Redeliveries, a host that dies, missed timers, malformed messages: exact counts, whole episodes."""
-    scenario = Scenario(duration=timedelta(hours=4), records=3_000)
-    traffic = Traffic(scenario)
-    middle = scenario.start + timedelta(hours=2)
-    faults = Faults(redelivered=0.5, crash_at=middle, silent=(middle, middle + timedelta(minutes=30)))
-    play = Play(traffic, batch_size=7, faults=faults)
-    outcome = play.run(lambda _: None)
-    assert outcome.counts == traffic.truth.expected()
-    assert outcome.redelivered > 100
-    assert outcome.quarantine
-    attacked = set(traffic.truth.attacked.values())
-    assert {row["ResourceId"] for row in newest(outcome.findings)} == attacked
-    for resource in attacked:
-        statuses = [row["Status"] for row in newest(outcome.findings) if row["ResourceId"] == resource]
-        assert (statuses[0], statuses.count("New"), statuses[-1]) == ("New", 1, "Closed")
+def test_the_demo_shows_every_rule_and_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    """A smaller day than by default, with all of its attacks: each rule has a row that was alerted on."""
+    assert main(["demo", "--records", "4000"]) == 0
+    shown = capsys.readouterr().out
+    table = shown[shown.index("Held against what was generated") :]
+    for rule in CATALOGUE:
+        (line,) = [line for line in table.splitlines() if f" {rule.id} " in line]
+        *_, alerts, verdict = [cell.strip() for cell in line.strip("│").split("│")]
+        assert (int(alerts) > 0, verdict) == (True, "exact")
+    assert "exact: 4,000 records" in table
+    assert "The rotation job" in shown
+    assert "aoai-workshop" not in shown
 
 
 def _lines(path: Path, *bodies: object) -> Path:
@@ -49,9 +44,41 @@ def test_settings_on_the_command_line_are_those_of_the_app(tmp_path: Path, capsy
     """A threshold can be tried, and a bad one is refused as at start."""
     path = _lines(tmp_path / "logs.ndjson", list_key(), list_key())
     assert main(["run", "--file", str(path), "--set", "MODEL_THEFT__COUNT=2"]) == 0
-    assert "2 ListKey" in capsys.readouterr().out
+    assert "2 ListKey, limit 2" in capsys.readouterr().out
     assert main(["run", "--file", str(path), "--set", "MODEL_THEFT__COUNT=two"]) == 1
     assert "MODEL_THEFT__COUNT" in capsys.readouterr().out
+
+
+def test_every_setting_of_a_rule_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All at once: thresholds at 1, all rules on, and one rule off with the rest of the file untouched."""
+    values = {name: "true" if name.endswith("__ENABLED") else "1" for name in OVERRIDES}
+    settings = {**values, "INSECURE_OUTPUT__ENABLED": "false", "EVALUATION_SHARDS": "1"}
+    records = list_key(responseLength=7), chat(requestLength=7), refused("ValidationException")
+    path = _lines(tmp_path / "logs.ndjson", *records)
+    arguments = [argument for name, value in settings.items() for argument in ("--set", f"{name}={value}")]
+    assert main(["run", "--file", str(path), "--format", "ndjson", *arguments]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["RuleId"] for row in rows} == {
+        "model_theft",
+        "denial_of_service",
+        "large_transfer",
+        "bedrock_validation_exceptions",
+    }
+
+
+def test_a_tuning_file_is_taken_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the setting says, from the folder of the app or from the root."""
+    tuning = tmp_path / "mine.toml"
+    tuning.write_text("[rules.model_theft]\ncount = 2\nseverity = 'High'\n")
+    path = _lines(tmp_path / "logs.ndjson", list_key(), list_key())
+    assert main(["run", "--file", str(path), "--format", "ndjson", "--set", f"TUNING_FILE={tuning}"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["Severity"] == "High"
+
+
+def test_a_file_of_bedrock_records_is_read_by_their_own_field_of_time(tmp_path: Path) -> None:
+    """They have no `time`."""
+    (found,) = messages_of(_lines(tmp_path / "logs", bedrock(timestamp="2026-11-23T09:00:00Z")), 1)
+    assert found.enqueued == START.replace(hour=9)
 
 
 def test_lines_arrive_when_their_record_says_and_garbage_with_its_neighbour(tmp_path: Path) -> None:

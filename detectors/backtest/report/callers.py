@@ -54,13 +54,15 @@ def _callers(outcome: Outcome) -> list[tuple[tuple[str, str], _Caller]]:
             caller = known[f"{listed['ObjectId']}", f"{listed['IpAddress']}"]
             caller.records += int(listed["Count"])
             caller.episodes.append(index)
-            caller.resources.add(summary.resource)
+            caller.resources.add(summary.resource.partition(" ")[0])
     return sorted(known.items(), key=lambda item: (-item[1].records, item[0]))
 
 
 def _caller(identity: tuple[str, str], caller: _Caller, linked: set[int]) -> list[Cell]:
     object_id, address = identity
-    kind = "object id" if object_id else "address" if address else "not named"
+    kind = "address" if address else "not named"
+    if object_id:
+        kind = "AWS identity" if object_id.startswith("arn:") else "object id"
     links: list[Node] = []
     for index in [index for index in caller.episodes if index in linked][:_MAX_LINKS]:
         links += [", " if links else None, element("a", f"{index}", href=f"#episode-{index}")]

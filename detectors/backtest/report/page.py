@@ -16,7 +16,15 @@ from detectors.backtest.report.quality import cannot_fire, dead, quality
 from detectors.backtest.report.suggestions import suggestions
 from detectors.backtest.report.sweeps import sweeps
 from detectors.backtest.report.timelines import timelines
-from detectors.backtest.report.words import UNITS, counted, moment, number, rule_label, severity
+from detectors.backtest.report.words import (
+    counted,
+    counted_subjects,
+    fires_at,
+    moment,
+    number,
+    rule_label,
+    severity,
+)
 from detectors.rules import BY_ID
 
 _CONTENTS = (
@@ -119,7 +127,7 @@ def _sentence(outcome: Outcome) -> Element:
     read = outcome.quality
     found = (
         f"{counted(outcome.findings, 'finding')} in {counted(len(outcome.episodes), 'episode')} "
-        f"on {counted(_resources(outcome), 'resource')}"
+        f"on {counted_subjects(episode.resource for episode in outcome.episodes)}"
     )
     span: list[Node] = []
     if read.first_time is not None and read.last_time is not None:
@@ -137,18 +145,13 @@ def _size(count: int) -> str:
     return f"{size:,.1f} TiB"
 
 
-def _resources(outcome: Outcome) -> int:
-    return len({episode.resource for episode in outcome.episodes})
-
-
 def _tiles(outcome: Outcome) -> Element:
-    selected = sum(each.records for each in outcome.quality.selected.values())
     tiles = (
         ("Findings", outcome.findings),
         ("Episodes", len(outcome.episodes)),
-        ("Resources", _resources(outcome)),
+        ("Suppressed episodes", sum(episode.is_suppressed for episode in outcome.episodes)),
         ("Windows evaluated", outcome.windows),
-        ("Records selected", selected),
+        ("Records selected", outcome.quality.selected_by_any),
         ("Records read", outcome.quality.records),
     )
     return element(
@@ -169,21 +172,17 @@ def _rules(outcome: Outcome) -> Element:
     rows = []
     for rule_id in outcome.rules:
         rule = BY_ID[rule_id]
-        limits = f" {'or' if rule.requires == 'any' else 'and'} ".join(
-            f"{each.name} ≥ {number(outcome.thresholds[rule_id][each.name])} {UNITS[each.measure]}"
-            for each in rule.thresholds
-        )
         selected = outcome.quality.selected.get(rule_id)
         fired = sum(episode.rule_id == rule_id for episode in outcome.episodes)
         cells = [
             cell(element("strong", rule_label(rule)), element("small", rule_id)),
-            cell(severity(rule)),
-            cell(limits),
+            cell(severity(outcome.severities[rule_id])),
+            cell(fires_at(rule, outcome.thresholds[rule_id])),
             cell(number(selected.records if selected else 0)),
             cell(number(fired)),
         ]
         rows.append(row(columns, cells))
-    return table("Rules and thresholds in force", columns, rows)
+    return table("Rules and thresholds in force, where no resource has its own", columns, rows)
 
 
 def _contents() -> Element:

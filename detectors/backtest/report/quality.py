@@ -22,7 +22,11 @@ def quality(read: Quality, rules: list[str]) -> Element:
         element("h3", "Problems"),
         _problems(read),
         element("h3", "Response lengths"),
-        *(_lengths(BY_ID[rule_id], read.selected.get(rule_id, Selected())) for rule_id in rules),
+        *(
+            _lengths(BY_ID[rule_id], read.selected.get(rule_id, Selected()))
+            for rule_id in rules
+            if _length_thresholds(BY_ID[rule_id])
+        ),
         element("h3", "Duplicates"),
         note(_duplicates(read.duplicates)),
         element("h3", "Delays"),

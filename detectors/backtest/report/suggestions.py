@@ -15,7 +15,15 @@ from detectors.backtest.report.markup import (
     table,
     warning,
 )
-from detectors.backtest.report.words import UNITS, number, resource_label, resource_name, rule_label, threshold_of
+from detectors.backtest.report.words import (
+    amount,
+    counted,
+    number,
+    resource_label,
+    resource_name,
+    rule_label,
+    threshold_of,
+)
 from detectors.rules import BY_ID
 
 
@@ -28,15 +36,15 @@ def suggestions(outcome: Outcome) -> Element:
         Column("Rule"),
         Column("Threshold"),
         Column("Resource"),
-        *(Column(name, is_number=True) for name in ("Windows", "Median", "Largest", "In force", "Suggested")),
+        *(Column(name, is_number=True) for name in ("Made from", "Median", "Largest", "In force", "Suggested")),
     )
-    rows = (row(columns, _suggestion(each, outcome)) for each in outcome.suggestions[:MAX_ROWS])
+    rows = (row(columns, _suggestion(each)) for each in outcome.suggestions[:MAX_ROWS])
     return section(
         "suggestions",
         title,
         warning(
             "nothing uses these numbers. Each lies just above what one resource usually does, made from as many "
-            "windows as it says, and attacks among them raise it. Read the timeline before you set one.",
+            "windows, or minutes, as it says, and attacks among them raise it. Read the timeline before you set one.",
             title="Suggestions only",
         ),
         left_out(len(outcome.suggestions), "suggestions", "the largest"),
@@ -44,17 +52,17 @@ def suggestions(outcome: Outcome) -> Element:
     )
 
 
-def _suggestion(each: Suggestion, outcome: Outcome) -> list[Cell]:
-    unit = UNITS[threshold_of(each.rule_id, each.threshold).measure]
-    value = "too little history" if each.value is None else f"{number(each.value)} {unit}"
-    in_force = outcome.thresholds[each.rule_id][each.threshold]
+def _suggestion(each: Suggestion) -> list[Cell]:
+    measure = threshold_of(each.rule_id, each.threshold).measure
+    value = "too little history" if each.value is None else amount(each.value, measure)
+    rule = BY_ID[each.rule_id]
     return [
-        cell(rule_label(BY_ID[each.rule_id])),
+        cell(rule_label(rule)),
         cell(each.threshold),
-        cell(resource_label(each.resource), sort=resource_name(each.resource)),
-        cell(number(each.windows), sort=each.windows),
+        cell(resource_label(rule, each.resource), sort=resource_name(each.resource)),
+        cell(counted(each.windows, "minute" if rule.per_minute else "window"), sort=each.windows),
         cell(number(each.median), sort=each.median),
         cell(number(each.largest), sort=each.largest),
-        cell(number(in_force), sort=in_force),
+        cell(number(each.at_least), sort=each.at_least),
         cell(value, sort=-1 if each.value is None else each.value),
     ]

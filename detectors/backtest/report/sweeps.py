@@ -40,6 +40,7 @@ def sweeps(outcome: Outcome) -> Element:
 def _sweep(rule_id: str, name: str, trials: Sequence[Trial]) -> Element:
     unit = UNITS[threshold_of(rule_id, name).measure]
     title = f"{BY_ID[rule_id].name}: {name}, {unit}"
+    overrules = "Tried for every resource, also for those that have a number of their own in force."
     figures = [_figure(curve, unit, trials, [value(trial) for trial in trials]) for curve, value in _CURVES]
     rows = (
         row(
@@ -55,6 +56,7 @@ def _sweep(rule_id: str, name: str, trials: Sequence[Trial]) -> Element:
     return element(
         "div",
         element("h3", title),
+        note(overrules) if any(trial.overrules for trial in trials) else None,
         element("div", *figures, class_="curves"),
         table(f"Findings, episodes and resources by {name}", _COLUMNS, rows),
         class_="slim",

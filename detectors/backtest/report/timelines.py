@@ -9,9 +9,10 @@ from detectors.backtest.outcome import EpisodeSummary, Outcome, Timeline
 from detectors.backtest.report.markup import element, empty, note, section
 from detectors.backtest.report.scales import STEP, Scale, Span
 from detectors.backtest.report.words import (
-    MEASURES,
     UNITS,
+    amount,
     counted,
+    measured,
     minute,
     number,
     resource_label,
@@ -19,7 +20,7 @@ from detectors.backtest.report.words import (
     short,
 )
 from detectors.rules import BY_ID
-from detectors.rules.rule import Number
+from detectors.rules.rule import Number, Rule
 from detectors.windows import BUCKET, bucket_start
 
 _TOP, _HEIGHT, _BOTTOM = 18, 112, 22
@@ -42,8 +43,9 @@ def timelines(outcome: Outcome, episodes: Numbered) -> Element:
         "timelines",
         "Timelines",
         note(
-            "Those that came nearest to a threshold, or above it, come first. Each value is of the hour that ends "
-            f"there; times are UTC. Bands are episodes, numbered as in the table.{more if hidden else ''}"
+            "Those that came nearest to firing come first. Each value is of the hour that ends there, or the largest "
+            "of the ten minutes that end there; times are UTC. Bands are episodes, numbered as in the table."
+            f"{more if hidden else ''}"
         ),
         element("div", *figures, class_="charts"),
     )
@@ -51,7 +53,7 @@ def timelines(outcome: Outcome, episodes: Numbered) -> Element:
 
 def _span(outcome: Outcome) -> Span:
     """From the first to the last window that anything is known of."""
-    ends = [at for timeline in outcome.timelines for at, _ in timeline.points]
+    ends = [at for timeline in outcome.timelines for at, _ in _by_window(timeline)]
     for episode in outcome.episodes:
         ends += [int(episode.first_window.timestamp()), int(episode.last_window.timestamp())]
     for at in (outcome.quality.first_time, outcome.quality.last_time):
@@ -59,6 +61,13 @@ def _span(outcome: Outcome) -> Span:
             ends.append(int((bucket_start(at) + BUCKET).timestamp()))
     first = min(ends, default=0)
     return Span(first, (max(ends, default=0) - first) // STEP + 1)
+
+
+def _by_window(timeline: Timeline) -> list[tuple[int, Number]]:
+    """Values by window end: a minute stands where the ten minutes end that it is in."""
+    if not BY_ID[timeline.rule_id].per_minute:
+        return timeline.points
+    return [(at - at % STEP + STEP, value) for at, value in timeline.points]
 
 
 def _of(timeline: Timeline, episodes: Numbered) -> Numbered:
@@ -71,20 +80,28 @@ def _figure(timeline: Timeline, span: Span, episodes: Numbered) -> Element:
     scale = Scale.of(peak, timeline.at_least)
     unit = UNITS[timeline.measure]
     above = sum(value >= timeline.at_least for _, value in timeline.points)
+    rule = BY_ID[timeline.rule_id]
     facts = (
-        f"Peak {number(peak)} {unit} at {minute(datetime.fromtimestamp(peak_at, UTC))}; "
-        f"{counted(above, 'window')} at or above {number(timeline.at_least)}."
+        f"Peak {amount(peak, timeline.measure)} at {minute(datetime.fromtimestamp(peak_at, UTC))}; "
+        f"{counted(above, 'minute' if rule.per_minute else 'window')} at or above {number(timeline.at_least)}"
+        f"{_condition(rule, timeline.threshold)}."
     )
-    heading = f"{BY_ID[timeline.rule_id].name}: {MEASURES[timeline.measure]}{' (log scale)' if scale.is_log else ''}"
+    heading = f"{rule.name}: {measured(rule, timeline.measure)}{' (log scale)' if scale.is_log else ''}"
     caption = element(
         "figcaption",
-        element("h3", resource_label(timeline.resource, in_full=True)),
+        element("h3", resource_label(rule, timeline.resource, in_full=True)),
         element("p", heading, class_="measure"),
         element("p", facts, class_="facts"),
     )
     title = f"{resource_name(timeline.resource)}, {heading}. {facts}"
     plot = _plot(timeline, span, scale, episodes, title)
     return element("figure", caption, element("div", _axis(scale, unit), plot, class_="chart"), class_="timeline")
+
+
+def _condition(rule: Rule, threshold: str) -> str:
+    """What must be reached as well."""
+    others = [each.name for each in rule.thresholds if each.name != threshold]
+    return f", which fires only with {' and '.join(others)}" if others and rule.requires == "all" else ""
 
 
 def _y(fraction: float) -> float:
@@ -103,7 +120,7 @@ def _axis(scale: Scale, unit: str) -> Element:
 
 
 def _plot(timeline: Timeline, span: Span, scale: Scale, episodes: Numbered, title: str) -> Element:
-    highest = span.highest(timeline.points)
+    highest = span.highest(_by_window(timeline))
     stretched = element(
         "svg",
         *(_band(span, *numbered) for numbered in episodes),
@@ -174,7 +191,7 @@ def _edges(span: Span, episode: EpisodeSummary) -> tuple[int, int]:
 
 def _band(span: Span, index: int, episode: EpisodeSummary) -> Element:
     begin, end = _edges(span, episode)
-    state = "still open" if episode.is_open else "closed"
+    state = "suppressed" if episode.is_suppressed else "still open" if episode.is_open else "closed"
     text = f"Episode {index}, {minute(episode.first_window)} to {minute(episode.last_window)} UTC, {state}"
     return element("rect", element("title", text), class_="episode", x=begin, width=end - begin, height=100)
 

@@ -1,5 +1,6 @@
 """How the page writes numbers, times, units, rules and resources."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element
 
@@ -11,11 +12,19 @@ from detectors.rules.rule import Measure, Number, Rule, Severity, Threshold
 DASH = "\u2013"
 """What stands for a value that is not there."""
 
-UNITS: dict[Measure, str] = {"count": "records", "max_response_length": "bytes", "avg_request_length": "bytes"}
-MEASURES: dict[Measure, str] = {
-    "count": "records in the hour",
-    "max_response_length": "largest response in the hour, bytes",
-    "avg_request_length": "average request in the hour, bytes",
+UNITS: dict[Measure, str] = {
+    "count": "records",
+    "max_response_length": "bytes",
+    "avg_request_length": "bytes",
+    "max_caller_bytes": "bytes",
+    "days_watched": "days",
+}
+_MEASURES: dict[Measure, str] = {
+    "count": "records in the {}",
+    "max_response_length": "largest response in the {}, bytes",
+    "avg_request_length": "average request in the {}, bytes",
+    "max_caller_bytes": "bytes to one caller in the {}",
+    "days_watched": "days for which others were seen",
 }
 RANKS: dict[Severity, int] = {"Informational": 0, "Low": 1, "Medium": 2, "High": 3}
 _SHAPES: dict[Severity, str] = {"Informational": "○", "Low": "●", "Medium": "◆", "High": "▲"}
@@ -28,6 +37,12 @@ def number(value: Number | None) -> str:
     if value is None:
         return DASH
     return f"{int(value):,}" if value == int(value) else f"{value:,.1f}"
+
+
+def amount(value: Number, what: Measure) -> str:
+    """With its unit: `1 record`, `1,000 bytes`."""
+    unit = UNITS[what]
+    return f"{number(value)} {unit.removesuffix('s') if value == 1 else unit}"
 
 
 def short(value: float) -> str:
@@ -81,25 +96,53 @@ def rule_label(rule: Rule) -> Element:
     return element("span", rule.name, class_="rule")
 
 
-def severity(rule: Rule) -> Element:
+def severity(level: Severity) -> Element:
     """A word and a shape; the colour only repeats them."""
-    shape = element("span", _SHAPES[rule.severity], aria_hidden="true")
-    return element("span", shape, f" {rule.severity}", class_=f"severity {rule.severity.lower()}")
+    shape = element("span", _SHAPES[level], aria_hidden="true")
+    return element("span", shape, f" {level}", class_=f"severity {level.lower()}")
+
+
+def measured(rule: Rule, what: Measure) -> str:
+    """What a threshold looks at, in how long a time."""
+    return _MEASURES[what].format("minute" if rule.per_minute else "hour")
+
+
+def fires_at(rule: Rule, at_least: Mapping[str, int]) -> str:
+    """The thresholds of a rule in one line: `count ≥ 10 records and request_length ≥ 5,000 bytes in a minute`."""
+    word = "or" if rule.requires == "any" else "and"
+    limits = (f"{each.name} ≥ {amount(at_least[each.name], each.measure)}" for each in rule.thresholds)
+    return f" {word} ".join(limits) + (" in a minute" if rule.per_minute else " in an hour")
 
 
 def resource_name(resource: str) -> str:
-    """The part of a resource id that people know it by; another group as it is."""
-    return clipped(resources.parts(resource).name if _is_azure(resource) else resource)
+    """The part of a resource's or user's id that people know it by; another group as it is."""
+    first = resource.partition(" ")[0]
+    if _is_azure(first):
+        return clipped(resources.parts(first).name)
+    return clipped(first.rpartition(":")[2] if _is_user(first) else resource)
 
 
-def resource_label(resource: str, *, in_full: bool = False) -> Element:
+def resource_label(rule: Rule, resource: str, *, in_full: bool = False) -> Element:
     """A name, and below it in small what tells it from its namesakes; the whole id is the title."""
     label = element("span", element("strong", resource_name(resource)), class_="resource", title=resource)
-    if _is_azure(resource):
-        parts = resources.parts(resource)
+    first, *others = resource.split(" ")
+    if _is_azure(first):
+        parts = resources.parts(first)
         subscription = parts.subscription_id if in_full else _first(parts.subscription_id)
         label.append(element("small", clipped(parts.resource_group), " in ", clipped(subscription)))
+    if _is_azure(first) or _is_user(first):
+        fields = rule.group_fields[1:]
+        for name, value in zip(fields, others, strict=False):
+            label.append(element("small", f"{name} ", clipped(value)))
     return label
+
+
+def counted_subjects(subjects: Iterable[str]) -> str:
+    """How many resources, and how many users of AWS: `4 resources and 1 user`."""
+    firsts = {subject.partition(" ")[0] if subject.startswith(("/", "arn:")) else subject for subject in subjects}
+    users = sum(map(_is_user, firsts))
+    parts = [counted(len(firsts) - users, "resource")] if users < len(firsts) or not users else []
+    return " and ".join([*parts, *([counted(users, "user")] if users else [])])
 
 
 def _first(subscription_id: str) -> str:
@@ -109,3 +152,7 @@ def _first(subscription_id: str) -> str:
 
 def _is_azure(resource: str) -> bool:
     return resources.canonical(resource) == resource
+
+
+def _is_user(first: str) -> bool:
+    return first.startswith("arn:") and not first.endswith(":")

@@ -16,7 +16,7 @@ from detectors.backtest.outcome import (
     Trial,
 )
 from detectors.counting import Selected
-from detectors.rules.rule import Number
+from detectors.rules.rule import Number, Severity
 from detectors.windows import BUCKET
 from tests.builders import PIPELINE, canonical_id
 
@@ -24,6 +24,7 @@ BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 END = datetime(2026, 10, 31, 23, 50, tzinfo=UTC)
 MADE = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 THRESHOLDS = {"model_theft": {"count": 100, "response_length": 1_000_000}}
+SEVERITIES: dict[str, Severity] = {"model_theft": "Medium"}
 STRANGER = "9e8d7c6b-5a49-4838-a726-150413f2e1d0"
 Attack = tuple[str, timedelta, int, int, int]
 ATTACKS: tuple[Attack, ...] = (
@@ -51,6 +52,7 @@ def month(**changes: object) -> Outcome:
         "quality": quality(),
         "rules": ["model_theft"],
         "thresholds": THRESHOLDS,
+        "severities": SEVERITIES,
         "windows": 4_464,
         "findings": sum(episode.windows for episode in episodes) + 4,
         "episodes": episodes,
@@ -65,7 +67,9 @@ def month(**changes: object) -> Outcome:
 
 def nothing() -> Outcome:
     """What a folder of logs without any record comes to."""
-    return Outcome(quality=Quality(files=1, files_read=1), rules=["model_theft"], thresholds=THRESHOLDS)
+    return Outcome(
+        quality=Quality(files=1, files_read=1), rules=["model_theft"], thresholds=THRESHOLDS, severities=SEVERITIES
+    )
 
 
 def quality(**changes: object) -> Quality:
@@ -76,6 +80,7 @@ def quality(**changes: object) -> Quality:
         "bytes": 6_412_331_008,
         "records": 4_812_345,
         "selected": {"model_theft": Selected(21_804, 0)},
+        "selected_by_any": 21_804,
         "problems": {"not_json": 14, "truncated": 1, "no_resource": 3},
         "examples": [
             Place("logs/y=2026/m=10/d=04/h=07/m=00/PT1H.json", 1_204, "not_json", "a line that is no JSON object"),
@@ -143,6 +148,7 @@ def _episode(index: int, attack: Attack) -> EpisodeSummary:
         last_window=first + BUCKET * (windows - 1),
         is_open=account == "aoai-chat",
         windows=windows,
+        severity="Medium",
         escalations=escalations,
         peaks={"count": peak},
         callers=callers,
@@ -165,6 +171,7 @@ def _trials() -> list[Trial]:
             threshold="count",
             value=value,
             in_force=value == 100,
+            overrules=False,
             findings=findings,
             episodes=episodes,
             resources=resources,
@@ -181,5 +188,6 @@ def _suggestion(index: int, account: str) -> Suggestion:
         windows=2_900 - 260 * index,
         median=7.5 if index % 2 else 12,
         largest=max([45, *(peak for name, _, _, peak, _ in ATTACKS if name == account)]),
+        at_least=100,
         value=None if index == len(ACCOUNTS) - 1 else 140 - 10 * index,
     )

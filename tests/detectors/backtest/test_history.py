@@ -1,7 +1,7 @@
 """Histories: timelines of what came nearest to firing, and suggestions that an attack does not move."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
 
@@ -14,6 +14,8 @@ from detectors.backtest.history import MAX_TIMELINES, MIN_WINDOWS, History
 from detectors.backtest.outcome import Suggestion, Timeline
 from detectors.counting import Key
 from detectors.evaluation import Total
+from detectors.exemptions import Scope
+from detectors.policy import Change, Policy
 from detectors.tally import Lengths, Tally
 from detectors.windows import BUCKET
 from tests.builders import START, canonical_id
@@ -40,7 +42,7 @@ def _seconds(window: int) -> int:
 
 def _history(counts: Sequence[int]) -> History:
     """A history of one account; 0 is a window without it."""
-    history = History(THRESHOLDS)
+    history = History(Policy(THRESHOLDS))
     for number, count in enumerate(counts):
         history.add(_end(number), {_key(): _total(count)} if count else {})
     return history
@@ -102,6 +104,7 @@ def test_too_little_history_is_told_without_a_number() -> None:
         windows=MIN_WINDOWS - 1,
         median=2,
         largest=9,
+        at_least=100,
         value=None,
     )
     assert MIN_WINDOWS == 24
@@ -109,7 +112,7 @@ def test_too_little_history_is_told_without_a_number() -> None:
 
 def test_suggestions_are_for_what_was_swept_and_the_largest_first() -> None:
     """By rule and threshold; equal ones by name."""
-    history = History(THRESHOLDS)
+    history = History(Policy(THRESHOLDS))
     names = {"b": 7, "a": 7, "c": 9}
     history.add(_end(0), {_key(name): _total(count, 50 if name == "a" else None) for name, count in names.items()})
     assert [each.resource for each in history.suggestions([COUNT])] == [canonical_id(name) for name in "cab"]
@@ -136,7 +139,7 @@ def test_a_timeline_has_a_point_for_every_window_with_a_record() -> None:
 
 def test_timelines_that_come_nearest_to_their_threshold_are_first() -> None:
     """As a share of it, so that counts and bytes compare; equal ones in a fixed order."""
-    history = History(THRESHOLDS)
+    history = History(Policy(THRESHOLDS))
     history.add(_end(0), {_key("a"): _total(60, 500), _key("b"): _total(300), _key("c"): _total(10, 900)})
     history.add(_end(1), {_key("a"): _total(50), _key("b"): _total(2)})
     assert [(each.resource[-1], each.threshold) for each in history.timelines()] == [
@@ -146,7 +149,7 @@ def test_timelines_that_come_nearest_to_their_threshold_are_first() -> None:
 
 def test_only_so_many_timelines_are_given_and_the_others_counted() -> None:
     """The farthest ones are left out."""
-    history = History(THRESHOLDS)
+    history = History(Policy(THRESHOLDS))
     history.add(_end(0), {_key(f"account-{number}"): _total(number) for number in range(1, MAX_TIMELINES + 4)})
     timelines = history.timelines()
     heights = [timeline.points[0][1] for timeline in timelines]
@@ -158,16 +161,76 @@ def test_only_so_many_timelines_are_given_and_the_others_counted() -> None:
 
 def test_a_rule_that_is_not_in_force_has_no_history() -> None:
     """Its records may be counted all the same."""
-    history = History({})
+    history = History(Policy({}))
     history.add(_end(0), {_key(): _total(5)})
     assert history.timelines() == []
     assert history.suggestions([COUNT]) == []
 
 
+def _minute(window: int, minute: int, requests: Lengths, name: str = "aoai-prod") -> tuple[datetime, dict[Key, Total]]:
+    """What a window holds of one minute."""
+    group = canonical_id(name), f"{START + timedelta(minutes=minute):%Y-%m-%dT%H:%MZ}"
+    return _end(window), {Key("denial_of_service", group): Total(Tally(count=requests.records, requests=requests))}
+
+
+MINUTES = Policy({"denial_of_service": {"count": 10, "request_length": 5_000}})
+
+
+def test_a_rule_that_looks_at_minutes_has_a_point_for_each_minute() -> None:
+    """Once, though it is in six windows, with the largest value that any of these saw."""
+    history = History(MINUTES)
+    for window, minute, records in ((1, 3, 4), (1, 7, 2), (2, 3, 6), (2, 7, 2), (3, 3, 5), (3, 20, 1)):
+        history.add(*_minute(window, minute, Lengths(records, 100 * records, 100)))
+    count, length = history.timelines()
+    at = int(START.timestamp())
+    assert (count.threshold, length.threshold) == ("count", "request_length")
+    assert count.resource == length.resource == canonical_id()
+    assert count.points == [(at + 180, 6), (at + 420, 2), (at + 1200, 1)]
+    assert length.points == [(at + 180, 100), (at + 420, 100), (at + 1200, 100)]
+    (suggestion,) = history.suggestions([("denial_of_service", "count")])
+    assert (suggestion.windows, suggestion.largest, suggestion.median) == (3, 6, 2)
+
+
+def test_a_minute_takes_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is in six windows; what is let go of first must not depend on that."""
+    monkeypatch.setattr(history_module, "MAX_POINTS", 4)
+    history = History(MINUTES)
+    for window in range(6):
+        history.add(*_minute(window, 3, Lengths(2, 200, 100)))
+        history.add(*_minute(window, 3, Lengths(9, 900, 100), "aoai-dev"))
+    assert (history.left_out, len(history.timelines())) == (0, 4)
+
+
+def test_a_measure_alone_does_not_bring_a_rule_near_to_firing_that_needs_all() -> None:
+    """One long prompt is far above its number, and yet nine are missing: many short ones come nearer."""
+    history = History(MINUTES)
+    history.add(*_minute(1, 3, Lengths(1, 90_000, 90_000), "a-long-prompt"))
+    history.add(*_minute(1, 3, Lengths(100, 100_000, 1_000), "many-short"))
+    history.add(*_minute(1, 3, Lengths(9, 36_000, 4_000), "nearly"))
+    names = [timeline.resource.rpartition("/")[2] for timeline in history.timelines()]
+    assert names == ["nearly", "nearly", "many-short", "many-short", "a-long-prompt", "a-long-prompt"]
+
+
+def test_numbers_of_single_resources_count() -> None:
+    """Near is what is near to the resource's own number, which the suggestion names."""
+    policy = Policy(THRESHOLDS, [Change("x", Scope("model_theft", "*/accounts/a"), at_least={"count": 1_000})])
+    history = History(policy)
+    history.add(_end(0), {_key("a"): _total(300), _key("b"): _total(90)})
+    assert [(one.resource[-1], one.at_least) for one in history.timelines()] == [("b", 100), ("a", 1_000)]
+    assert [(one.resource[-1], one.at_least) for one in history.suggestions([COUNT])] == [("a", 1_000), ("b", 100)]
+
+
+def test_newcomers_have_no_history() -> None:
+    """What somebody does who was never seen before says nothing of what is usual."""
+    history = History(Policy())
+    history.add(_end(0), {Key("new_key_lister", (canonical_id(), "a")): _total(5)})
+    assert history.timelines() == []
+
+
 def test_points_are_bounded_and_those_nearest_to_firing_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A year of thousands of accounts fits into memory; what was let go of is counted."""
     monkeypatch.setattr(history_module, "MAX_POINTS", 20)
-    history = History(THRESHOLDS)
+    history = History(Policy(THRESHOLDS))
     for window in range(4):
         history.add(_end(window), {_key(f"account-{number}"): _total(number + 1) for number in range(5)})
     assert history.left_out == 0

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from detectors.backtest import exports
 from detectors.backtest.exports import Form, Piece, find
 from detectors.backtest.outcome import Quality
-from tests.builders import SOURCE, START, event, list_key
+from tests.builders import SOURCE, event, list_key
+from tests.detectors.backtest import expected
 from tests.detectors.backtest.captures import write_capture
-from tests.detectors.backtest.replays import SWEPT, Entry, Replayed, entries, listed, minutes, oracle, run, write
+from tests.detectors.backtest.expected import EVERYTHING
+from tests.detectors.backtest.logs import Entry, entries
+from tests.detectors.backtest.replays import Replayed, listed, minutes, run, write
 
 EVIDENCE, NOTHING = ("Evidence",), ()
 randoms = st.randoms(use_true_random=False)
@@ -37,31 +40,33 @@ def _told(replayed: Replayed, *, without: Sequence[str] = NOTHING) -> dict[str, 
 
 
 def _whole(folder: Path, lines: Sequence[bytes]) -> Replayed:
-    return run(find([write(folder, "whole.ndjson", lines)]), SWEPT)
+    return run(find([write(folder, "whole.ndjson", lines)]), EVERYTHING)
 
 
 @SOME
 @given(log=entries)
 def test_findings_are_those_of_a_plain_count(log: list[Entry]) -> None:
-    """Against loops over the entries: which windows fire for which account, with what count and largest length."""
+    """Every rule, window, minute and newcomer, with its count and whether an exception explains it; and no other."""
     with TemporaryDirectory() as folder:
         replayed = _whole(Path(folder), [entry.line for entry in log])
-    fired = {
-        (row.window_end, row.resource_name, row.event_count, row.max_response_length)
+    found = [
+        expected.Row(
+            row.window_end, (row.rule_id, tuple(row.group.values())), row.event_count, row.status == "Suppressed"
+        )
         for row in replayed.findings
         if row.status != "Closed"
-    }
-    last = max((START + entry.after for entry in log if entry.after is not None), default=START)
-    assert fired == oracle(log, last + minutes(60))
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == expected.rows(log)
     _check_quality(replayed.outcome.quality, log)
 
 
 def _check_quality(quality: Quality, log: Sequence[Entry]) -> None:
-    counted = [entry for entry in log if entry.name is not None]
-    with_length = sum(entry.length is not None for entry in counted)
-    selected = quality.selected.get("model_theft")
-    assert (selected and (selected.records, selected.with_length)) == ((len(counted), with_length) if counted else None)
-    times = [START + entry.after for entry in log if entry.after is not None]
+    told = {rule_id: (one.records, one.with_length) for rule_id, one in quality.selected.items()}
+    assert told == expected.selected(log)
+    every = expected.arrivals(log)
+    assert quality.selected_by_any == sum(any(expected.places(one.record)) for one in every)
+    times = [one.at for one in every]
     if times:
         assert quality.first_time is not None
         assert quality.last_time is not None
@@ -69,7 +74,8 @@ def _check_quality(quality: Quality, log: Sequence[Entry]) -> None:
         assert minutes(0) <= max(times) - quality.last_time < minutes(1)
     else:
         assert (quality.first_time, quality.last_time) == (None, None)
-    timeless = sum(entry.line.startswith(b"{") and b"ListKey" in entry.line and entry.after is None for entry in log)
+    kinds = (b"ListKey", b"ChatCompletions_Create", b"AccessDeniedException")
+    timeless = sum(entry.after is None and any(kind in entry.line for kind in kinds) for entry in log)
     assert quality.problems.get("no_time", 0) == timeless
     assert quality.problems.get("no_resource", 0) == sum(b"nowhere" in entry.line for entry in log)
 
@@ -86,7 +92,7 @@ def test_how_records_are_spread_over_files_does_not_matter(log: list[Entry], ran
         for part in range(parts):
             write(folder, f"part{part}", shuffled[part::parts], packed=random.random() < 0.3)
         pieces = find([str(folder / f"part{part}") for part in range(parts)])
-        spread = run(random.sample(pieces, len(pieces)), SWEPT)
+        spread = run(random.sample(pieces, len(pieces)), EVERYTHING)
     assert _told(spread, without=EVIDENCE) == _told(whole, without=EVIDENCE)
 
 
@@ -108,7 +114,7 @@ def test_records_count_the_same_in_messages_and_between_blank_lines(log: list[En
     with TemporaryDirectory() as name:
         folder = Path(name)
         whole = _whole(folder, [entry.line for entry in log])
-        grouped = run(find([write(folder, "grouped", lines)]), SWEPT)
+        grouped = run(find([write(folder, "grouped", lines)]), EVERYTHING)
     assert _told(grouped, without=EVIDENCE) == _told(whole, without=EVIDENCE)
 
 
@@ -129,7 +135,7 @@ def test_pieces_and_blocks_cut_anywhere_give_the_same_with_its_evidence(
         patch.setattr(exports, "BLOCK_BYTES", random.choice([1, 150, 4_000]))
         path = write(folder, "whole.ndjson", lines, newline=random.choice([b"\n", b"\r\n"]), packed=packed)
         pieces = find([path]) if packed else _cut(path, cuts)
-        cut = run(pieces, SWEPT)
+        cut = run(pieces, EVERYTHING)
     assert _told(cut) == _told(whole)
 
 
@@ -150,7 +156,7 @@ def test_the_number_of_processes_does_not_matter(tmp_path: Path, processes: int)
     for first, last in ((0, 30), (20, 60), (60, 90), (25, 65)):
         write_capture(tmp_path / f"capture{first}", SOURCE, events[first:last])
     pieces += find([write(tmp_path, "packed", lines, packed=True), *map(str, tmp_path.glob("capture*"))])
-    alone, together = run(pieces, SWEPT), run(pieces, SWEPT, processes=processes)
+    alone, together = run(pieces, EVERYTHING), run(pieces, EVERYTHING, processes=processes)
     assert together == alone
     assert {row.resource_name for row in alone.findings} == {"aoai-prod", "aoai-dev"}
     assert alone.outcome.quality.duplicates == 50

@@ -1,28 +1,28 @@
 """Judging: what a set of thresholds makes of windows, and how it sums up their episodes."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import pytest
 
 from detectors.backtest.judge import Judge
 from detectors.counting import Key
 from detectors.evaluation import Total
+from detectors.exemptions import Exemption, Scope
 from detectors.findings import finding
+from detectors.policy import Change, Policy
 from detectors.tally import Tally
 from detectors.windows import BUCKET
-from tests.builders import START, canonical_id
+from tests.builders import PIPELINE, START, canonical_id
 
 THRESHOLDS = {"model_theft": {"count": 10, "response_length": 1_000}}
+MINUTES = "denial_of_service"
 PROD, DEV = (Key("model_theft", (canonical_id(name),)) for name in ("aoai-prod", "aoai-dev"))
 
 
 def _total(*callers: str, length: int | None = None) -> Total:
     """Records of these callers, each with a length of the response if one is given."""
-    tally = Tally()
-    for caller in callers:
-        tally.add(sequence=1, time=None, request_length=None, response_length=length, caller=caller)
-    return Total(tally, [0, 0, 0, 0, 0, len(callers)])
+    return Total(Tally.of([(1, None, None, length, caller) for caller in callers]), [0, 0, 0, 0, 0, len(callers)])
 
 
 def _end(window: int) -> datetime:
@@ -31,9 +31,9 @@ def _end(window: int) -> datetime:
 
 def _judged(windows: Sequence[Mapping[Key, Total]], judge: Judge | None = None) -> tuple[Judge, list[list[str]]]:
     """A judge after consecutive windows, and the statuses that each gave."""
-    judge = judge or Judge(THRESHOLDS)
+    judge = judge or Judge(Policy(THRESHOLDS))
     return judge, [
-        [step.status.value for step in judge.judge(_end(number), totals)] for number, totals in enumerate(windows)
+        [step.status.value for step in judge.judge(_end(number), totals, {})] for number, totals in enumerate(windows)
     ]
 
 
@@ -61,10 +61,10 @@ def test_an_episode_that_fires_to_the_end_is_open() -> None:
 def test_a_second_attack_on_one_account_is_another_episode() -> None:
     """Episodes stand in the order in which they began, under the ids of their findings."""
     busy, more = _total(*"a" * 10), _total(*"a" * 11)
-    judge = Judge(THRESHOLDS)
+    judge = Judge(Policy(THRESHOLDS))
     ids = []
     for number, totals in enumerate([{DEV: busy}, {DEV: busy, PROD: more}, {PROD: more}, {DEV: more, PROD: more}]):
-        ids += [finding(step, _end(number), _end(number)).episode_id for step in judge.judge(_end(number), totals)]
+        ids += [finding(step, _end(number), _end(number)).episode_id for step in judge.judge(_end(number), totals, {})]
     assert [episode.resource for episode in judge.episodes] == [DEV.group[0], PROD.group[0], DEV.group[0]]
     assert [episode.episode_id for episode in judge.episodes] == list(dict.fromkeys(ids))
     assert [episode.is_open for episode in judge.episodes] == [False, True, True]
@@ -106,4 +106,82 @@ def test_its_own_thresholds_count(count: int, *, fires: bool) -> None:
     """Equal fires; a rule without thresholds is not judged."""
     totals = {PROD: _total(*"a" * count)}
     assert _judged([totals])[1] == [["New"] if fires else []]
-    assert _judged([totals], Judge({}))[1] == [[]]
+    assert _judged([totals], Judge(Policy({})))[1] == [[]]
+
+
+def _minute(number: int) -> Key:
+    return Key(MINUTES, (canonical_id(), f"2026-11-23T08:0{number}Z"))
+
+
+def test_minutes_of_one_resource_are_one_episode_and_counted_as_minutes() -> None:
+    """Each once, though it is in six windows; the peak is of the busiest minute."""
+    policy = Policy({MINUTES: {"count": 2, "request_length": 1}})
+    first, second = ({_minute(number): _asked(count)} for number, count in ((1, 5), (3, 2)))
+    judge, statuses = _judged([first, {**first, **second}, second, {}], Judge(policy))
+    assert statuses == [["New"], ["Ongoing"], [], ["Closed"]]
+    (episode,) = judge.episodes
+    assert (episode.resource, episode.windows, judge.findings) == (canonical_id(), 2, 3)
+    assert (episode.first_window, episode.last_window) == (_end(0), _end(1))
+    assert episode.peaks == {"count": 5, "request_length": 10}
+
+
+def test_a_minute_that_late_records_make_larger_is_one_finding() -> None:
+    """Its row is posted again under the same id; an escalation of it counts once too."""
+    policy = Policy({MINUTES: {"count": 2, "request_length": 1}})
+    windows = [{_minute(1): _asked(count)} for count in (2, 5, 6)]
+    judge, statuses = _judged(windows, Judge(policy))
+    assert statuses == [["New"], ["Escalated"], ["Escalated"]]  # a row that replaces another one says no less
+    assert (judge.findings, judge.episodes[0].windows, judge.episodes[0].escalations) == (1, 1, 1)
+    windows = [{_minute(1): _asked(2)}, *({_minute(1): _asked(2), _minute(2): _asked(count)} for count in (4, 5))]
+    judge, statuses = _judged(windows, Judge(policy))
+    assert statuses == [["New"], ["Escalated"], ["Escalated"]]
+    assert (judge.findings, judge.episodes[0].windows, judge.episodes[0].escalations) == (2, 2, 1)
+    assert judge.episodes[0].peaks["count"] == 5
+
+
+def _asked(count: int) -> Total:
+    """Requests of ten bytes each."""
+    return Total(Tally.of([(1, None, 10, None, PIPELINE)] * count), [0, 0, 0, 0, 0, count])
+
+
+EXEMPT = Exemption(Scope("*"), frozenset({PIPELINE}), "The rotation.", "platform team", date(2026, 12, 31))
+
+
+def test_what_an_exception_explains_is_counted_and_named() -> None:
+    """All of an episode, or the part of it before a stranger joined."""
+    policy = Policy(THRESHOLDS, exemptions=[EXEMPT])
+    explained, not_explained = _total(*[PIPELINE] * 11), _total(*[PIPELINE] * 11, *"a" * 10)
+    judge, statuses = _judged([{PROD: explained, DEV: explained}, {PROD: not_explained, DEV: explained}], Judge(policy))
+    assert statuses == [["Suppressed"] * 2, ["New", "Suppressed"]]
+    assert [(one.windows, one.suppressed, one.is_suppressed) for one in judge.episodes] == [
+        (2, 2, True),
+        (2, 1, False),
+    ]
+    assert [one.suppression and one.suppression.reason for one in judge.episodes] == ["The rotation."] * 2
+
+
+def test_a_minute_is_suppressed_until_more_of_it_is_known() -> None:
+    """Then it takes its place among what nobody explains."""
+    policy = Policy({MINUTES: {"count": 2, "request_length": 1}}, exemptions=[EXEMPT])
+    more = Total(Tally.of([(1, None, 10, None, caller) for caller in (*[PIPELINE] * 3, "a", "b")]), [0, 0, 0, 0, 0, 5])
+    for windows, suppressed in (([_asked(3)], 1), ([_asked(3), more], 0)):
+        judge, _ = _judged([{_minute(1): total} for total in windows], Judge(policy))
+        assert (judge.episodes[0].suppressed, judge.episodes[0].windows, judge.findings) == (suppressed, 1, 1)
+
+
+def test_the_severity_is_that_in_force_for_the_resource() -> None:
+    """As its findings have it, not the catalogue's."""
+    policy = Policy(THRESHOLDS, [Change("x", Scope("*", "*/accounts/aoai-dev"), severity="High")])
+    judge, _ = _judged([{PROD: _total(*"a" * 10), DEV: _total(*"a" * 10)}], Judge(policy))
+    assert {one.resource: one.severity for one in judge.episodes} == {PROD.group[0]: "Medium", DEV.group[0]: "High"}
+
+
+def test_only_newcomers_fire_for_a_rule_that_looks_at_them() -> None:
+    """Those that the baseline names, after as many days as the rule asks for."""
+    policy = Policy({"new_key_lister": {"count": 1, "learning_days": 3}})
+    known, new, early = (Key("new_key_lister", (canonical_id(), caller)) for caller in ("known", "new", "early"))
+    judge = Judge(policy)
+    steps = judge.judge(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2})
+    assert [step.verdict.group[-1] for step in steps] == ["new"]
+    assert judge.resources == {canonical_id()}
+    assert judge.episodes[0].peaks == {"count": 1, "learning_days": 3}

@@ -13,10 +13,28 @@ from detectors.backtest.seen import Seen
 from detectors.counting import Key, Selected
 from detectors.events import Source
 from detectors.rules import CATALOGUE
+from detectors.rules.model_theft import MODEL_THEFT
+from detectors.rules.rule import Rule
+from detectors.tally import Tally
 from detectors.windows import BUCKET, microseconds
-from tests.builders import SOURCE, START, canonical_id, chat, event, list_key, message
+from tests.builders import (
+    AWS_ACCOUNT,
+    MODEL,
+    PIPELINE,
+    SOURCE,
+    START,
+    USER_ARN,
+    canonical_id,
+    chat,
+    event,
+    list_key,
+    message,
+    of_another_service,
+    refused,
+)
 from tests.detectors.backtest.replays import listed, minutes, stamped
 
+REFUSALS = ("AccessDeniedException", "ValidationException")
 ALWAYS = Span(-(2**63), 2**63)
 FILE = Source("", "log", "")
 KEY = Key("model_theft", (canonical_id(),))
@@ -24,8 +42,10 @@ AT = microseconds(START)
 TEN = BUCKET // timedelta(microseconds=1)
 
 
-def _count(*blocks: Block, span: Span = ALWAYS, known: Seen | None = None) -> Part:
-    return count(blocks, "log", CATALOGUE, span, known)
+def _count(
+    *blocks: Block, span: Span = ALWAYS, known: Seen | None = None, rules: Sequence[Rule] = (MODEL_THEFT,)
+) -> Part:
+    return count(blocks, "log", rules, span, known)
 
 
 def _lines(*lines: bytes) -> Lines:
@@ -59,6 +79,56 @@ def test_lines_count_by_their_own_time_and_are_placed_by_their_number() -> None:
     assert (part.counters.records, part.counters.selected) == (6, {"model_theft": Selected(4, 0)})
     assert (part.lines, part.first_time, part.last_time) == (6, AT, AT + 3 * TEN)
     assert part.counters.quarantined == {}
+
+
+def test_a_line_counts_for_each_rule_that_selects_it() -> None:
+    """In the bucket of its time, under the groups of that rule, all with the number of the line."""
+    empty = chat(responseLength=0, objectId="a")
+    part = _count(_lines(_dump(of_another_service()), _dump(empty, 12.5), *listed(minutes(0))), rules=CATALOGUE)
+    assert {(bucket, key, tally.first_sequence) for bucket, key, tally in _tallies(part)} == {
+        (1, Key("denial_of_service", (canonical_id(), "2026-11-23T08:12Z")), 2),
+        (1, Key("insecure_output", (canonical_id(),)), 2),
+        (1, Key("large_transfer", (canonical_id(),)), 2),
+        (0, KEY, 3),
+        (0, Key("new_key_lister", (canonical_id(), PIPELINE)), 3),
+    }
+    assert (part.counters.records, part.counters.by_any_rule) == (3, Selected(2, 1))
+    assert {rule_id: one.records for rule_id, one in part.counters.selected.items()} == {
+        "denial_of_service": 1, "insecure_output": 1, "large_transfer": 1, "model_theft": 1, "new_key_lister": 1,
+    }  # fmt: skip
+
+
+def test_a_line_of_bedrock_counts_by_its_timestamp() -> None:
+    """Which is what AWS calls the time."""
+    lines = [json.dumps(refused(code, timestamp=stamped(minutes(23)))).encode() for code in REFUSALS]
+    part = _count(_lines(*lines), rules=CATALOGUE)
+    assert {(bucket, key, tally.first_sequence) for bucket, key, tally in _tallies(part)} == {
+        (2, Key("bedrock_denied_models", (USER_ARN, MODEL, AWS_ACCOUNT)), 1),
+        (2, Key("bedrock_validation_exceptions", (USER_ARN, AWS_ACCOUNT, "2026-11-23T08:23Z")), 2),
+    }
+    assert (part.first_time, part.last_time) == (microseconds(START + minutes(23)),) * 2
+
+
+def _tallies(part: Part) -> list[tuple[int, Key, Tally]]:
+    """All of them with their bucket (from that of `START`)."""
+    return [
+        ((bucket - AT) // TEN, key, tally)
+        for bucket, tallies in part.tallies.items()
+        for (_, key), tally in tallies.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [chat(responseLength=0), list_key(), refused(REFUSALS[0]), refused(REFUSALS[1])],
+    ids=["chat", "list_key", *REFUSALS],
+)
+def test_a_record_that_some_rules_select_is_bad_once_without_a_time(record: dict[str, Any]) -> None:
+    """Whichever rules these are, however many."""
+    timeless = {**record, "time": None, "timestamp": 7}
+    part = _count(_lines(json.dumps(timeless).encode(), *listed(minutes(0))), rules=CATALOGUE)
+    assert (part.counters.quarantined, _bad(part)) == ({"no_time": 1}, [(1, "no_time")])
+    assert _places(part) == [(0, 1, 2, 2)]
 
 
 @pytest.mark.parametrize("spoiler", [b"", b"{'cut'}", b"[]", b" ", b"null"])
@@ -138,7 +208,7 @@ def test_a_selected_record_of_a_file_without_a_time_is_bad(time: str | None) -> 
     both = message(*[{**list_key(), "time": time}] * 2)
     part = _count(_lines(ignored, spoilt, *listed(minutes(0)), both))
     assert part.counters.quarantined == {"no_time": 3}
-    assert _bad(part) == [(2, "no_time"), (4, "no_time")]
+    assert _bad(part) == [(2, "no_time"), (4, "no_time"), (4, "no_time")]
     assert _places(part) == [(0, 1, 3, 3)]
     assert part.counters.selected == {"model_theft": Selected(1, 0)}
     assert (part.first_time, part.last_time) == (AT, AT)

@@ -12,17 +12,16 @@ from hypothesis import given, settings
 from detectors.backtest.exports import find
 from detectors.backtest.outcome import Trial
 from detectors.backtest.replay import Question
-from detectors.rules import CATALOGUE
+from detectors.policy import Policy
 from tests.builders import START, chat, list_key
+from tests.detectors.backtest.logs import Entry, entries
 from tests.detectors.backtest.replays import (
     COUNT,
     RESPONSE_LENGTH,
     SWEEPS,
     SWEPT,
     THRESHOLDS,
-    Entry,
     Replayed,
-    entries,
     listed,
     minutes,
     run,
@@ -88,8 +87,7 @@ def test_only_windows_that_end_after_since_and_by_until_are_judged(
 ) -> None:
     """Records up to an hour before the first window take part in it."""
     question = Question(
-        CATALOGUE,
-        THRESHOLDS,
+        Policy(THRESHOLDS),
         since=None if since is None else _at(since),
         until=None if until is None else _at(until),
     )
@@ -100,7 +98,7 @@ def test_only_windows_that_end_after_since_and_by_until_are_judged(
 
 def test_until_goes_on_behind_the_last_record(tmp_path: Path) -> None:
     """The episode closes, and the quiet windows after that are not looked at."""
-    question = Question(CATALOGUE, THRESHOLDS, until=_at(10_000))
+    question = Question(Policy(THRESHOLDS), until=_at(10_000))
     replayed = run_lines(tmp_path, listed(minutes(3), times=COUNT), question)
     assert _course(replayed)[-1] == ("09:10", "Closed", 0)
     assert replayed.outcome.windows == 7
@@ -108,7 +106,7 @@ def test_until_goes_on_behind_the_last_record(tmp_path: Path) -> None:
 
 def test_records_before_and_behind_the_span_are_read_but_not_counted(tmp_path: Path) -> None:
     """They are no problem either: nobody asked for them."""
-    question = Question(CATALOGUE, THRESHOLDS, since=_at(60), until=_at(125))
+    question = Question(Policy(THRESHOLDS), since=_at(60), until=_at(125))
     lines = [line for at in (9.9, 10, 119.9, 120) for line in listed(minutes(at), times=COUNT)]
     replayed = run_lines(tmp_path, lines, question)
     assert _course(replayed)[0] == ("09:10", "New", 4)  # of 08:10; 08:09:54 has left that window
@@ -126,12 +124,13 @@ def test_a_sweep_tells_what_replays_with_each_number_would(log: list[Entry]) -> 
         alone, swept = run(pieces), run(pieces, SWEPT)
         for trial in swept.outcome.trials:
             numbers = {**THRESHOLDS["model_theft"], trial.threshold: trial.value}
-            other = run(pieces, Question(CATALOGUE, {"model_theft": numbers})).outcome
+            other = run(pieces, Question(Policy({"model_theft": numbers}))).outcome
             assert trial == Trial(
                 rule_id="model_theft",
                 threshold=trial.threshold,
                 value=trial.value,
                 in_force=trial.value in {COUNT, RESPONSE_LENGTH},
+                overrules=False,
                 findings=other.findings,
                 episodes=len(other.episodes),
                 resources=len({episode.resource for episode in other.episodes}),

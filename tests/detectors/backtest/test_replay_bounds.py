@@ -1,6 +1,5 @@
 """Replays that let go of old buckets, or are interrupted: what was judged stays right, what is lost is told."""
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -15,16 +14,14 @@ from detectors.backtest import replay as replay_module
 from detectors.backtest.exports import Form, Piece, find
 from detectors.backtest.replay import Hooks, replay
 from detectors.findings import Finding
+from tests.detectors.backtest.expected import EVERYTHING
+from tests.detectors.backtest.logs import Entry, entries, moved
 from tests.detectors.backtest.replays import (
     COUNT,
     QUESTION,
-    SWEPT,
-    Entry,
-    entries,
     listed,
     minutes,
     run,
-    stamped,
     write,
 )
 
@@ -35,23 +32,18 @@ def test_letting_go_of_old_buckets_changes_nothing_for_input_that_is_late_by_les
     log: list[Entry], random: Random, most: int
 ) -> None:
     """Files of some hours, days apart, each shuffled: the same with a handful of tallies held as with all."""
+    log = [entry for entry in log if entry.after is None or entry.after < timedelta(hours=6)]
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         pieces: list[Piece] = []
         for number, start in enumerate([0, 0, 20, 20, 50, 51]):
             shuffled = random.sample(log, len(log))
-            lines = [_moved(entry, timedelta(hours=start)) for entry in shuffled[: random.randrange(40)]]
+            lines = [moved(entry, timedelta(hours=start)) for entry in shuffled[: random.randrange(40)]]
             pieces += find([write(folder, f"file{number}", lines)])
-        all_held = run(pieces, SWEPT)
+        all_held = run(pieces, EVERYTHING)
         patch.setattr(replay_module, "MAX_HELD", most)
-        assert run(pieces, SWEPT) == all_held
+        assert run(pieces, EVERYTHING) == all_held
     assert "too_late" not in all_held.outcome.quality.problems
-
-
-def _moved(entry: Entry, later: timedelta) -> bytes:
-    if entry.record is None or entry.after is None:
-        return entry.line
-    return json.dumps({**entry.record, "time": stamped(entry.after + later)}).encode()
 
 
 @pytest.mark.parametrize("behind", [minutes(0), minutes(10), minutes(50), timedelta(days=2)])
@@ -127,8 +119,8 @@ def test_an_interrupt_judges_what_was_read_until_then(tmp_path: Path, kept: int,
             raise KeyboardInterrupt
 
     hooks = Hooks(on_finding=findings.append, on_read=interrupts)
-    outcome = replay(pieces, SWEPT, processes=processes, hooks=hooks)
-    alone = run(pieces[:kept], SWEPT)
+    outcome = replay(pieces, EVERYTHING, processes=processes, hooks=hooks)
+    alone = run(pieces[:kept], EVERYTHING)
     assert read == [piece.size for piece in pieces[:kept]]
     assert findings == alone.findings
     assert outcome.interrupted

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Error
 
 from detectors.backtest.outcome import Outcome, Place
@@ -345,8 +346,9 @@ def test_the_number_in_force_is_marked_among_those_tried(browser: Browser, repor
 def test_thresholds_are_those_in_force(browser: Browser, tmp_path: Path) -> None:
     """Not the catalogue's: in the table of rules, on the timelines and at the suggestions."""
     in_force = {"model_theft": {**THRESHOLDS["model_theft"], "count": 42}}
-    outcome = month(thresholds=in_force, timelines=[timeline("aoai-chat", at_least=42)])
+    suggested = [replace(month().suggestions[0], at_least=43)]  # its own
+    outcome = month(thresholds=in_force, timelines=[timeline("aoai-chat", at_least=42)], suggestions=suggested)
     opened = visit(browser, write(tmp_path / "page.html", outcome))
     assert "count ≥ 42 records or response_length ≥ 1,000,000 bytes" in opened.page.locator("header table").inner_text()
     assert opened.page.locator(".threshold-name").text_content() == "threshold 42"
-    assert opened.page.locator("#suggestions tbody td:nth-child(7)").first.inner_text() == "42"
+    assert opened.page.locator("#suggestions tbody td:nth-child(7)").first.inner_text() == "43"

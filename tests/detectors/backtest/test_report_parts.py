@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from xml.etree.ElementTree import tostring
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ spans = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(spans, st.data())
 def test_thinning_out_keeps_every_peak(span: Span, data: st.DataObject) -> None:
     """A column shows the largest of its windows: a spike of ten minutes in a year must not vanish."""
@@ -36,6 +37,7 @@ def test_thinning_out_keeps_every_peak(span: Span, data: st.DataObject) -> None:
     assert all(0 <= column < min(span.windows, MAX_COLUMNS) for column in highest)
 
 
+@settings(deadline=None)
 @given(spans)
 def test_time_is_named_at_a_few_places_within_the_chart(span: Span) -> None:
     """Never so many that names run into each other, however long the time is."""
@@ -60,6 +62,7 @@ def test_times_are_named_in_utc_by_what_tells_them_apart(windows: int, names: li
     assert [name for name in names if name not in shown] == []
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e12), st.floats(1, 1e12))
 def test_a_scale_holds_peak_and_threshold(peak: float, threshold: float) -> None:
     """Both lie on the chart, in their order, and the axis names three to six values from 0 up."""
@@ -110,6 +113,7 @@ def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_can_become_markup_or_break_the_file(text: str) -> None:
     """Whatever is put into an element or an attribute, the element stays one, and the file can be written."""

@@ -14,7 +14,7 @@ from detectors.backtest.seen import Seen
 from detectors.backtest.work import Counted, Task, counted
 from detectors.errors import InputError
 from detectors.events import Source
-from detectors.rules import CATALOGUE
+from detectors.rules.model_theft import MODEL_THEFT
 from tests.builders import SOURCE, event, list_key, message
 from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.replays import listed, minutes, write
@@ -44,7 +44,7 @@ def test_results_come_in_order_and_lines_go_on_over_the_pieces_of_a_file(tmp_pat
     long, short = _file(tmp_path, "long", lines=2_000), _file(tmp_path, "short", lines=4)
     captured = find([str(write_capture(tmp_path, SOURCE, [event(5, list_key()), event(6, list_key())]))])
     pieces = [*long, *short, *captured, *find([write(tmp_path, "last", listed(minutes(0)))])]
-    done = list(counted(pieces, CATALOGUE, ALWAYS, processes))
+    done = list(counted(pieces, [MODEL_THEFT], ALWAYS, processes))
     assert [work.piece for work in done] == pieces
     assert [place for work in done for place in _sequences(work)] == [
         (Source("", long[0].path, ""), 1, 3),
@@ -61,7 +61,7 @@ def test_results_come_in_order_and_lines_go_on_over_the_pieces_of_a_file(tmp_pat
 def test_a_piece_can_be_counted_again_without_what_is_known(tmp_path: Path) -> None:
     """What other pieces brought meanwhile is left out and told."""
     path = write_capture(tmp_path, SOURCE, [event(number, list_key()) for number in range(4)])
-    (work,) = counted(find([str(path)]), CATALOGUE, ALWAYS, 1)
+    (work,) = counted(find([str(path)]), [MODEL_THEFT], ALWAYS, 1)
     known = Seen()
     known.absorb(work.part.seen)
     again = work.again(known)
@@ -71,7 +71,7 @@ def test_a_piece_can_be_counted_again_without_what_is_known(tmp_path: Path) -> N
 
 def test_counting_again_keeps_the_numbers_of_lines(tmp_path: Path) -> None:
     """Behind those of the pieces before it."""
-    *_, work = counted(_file(tmp_path, "log", lines=5), CATALOGUE, ALWAYS, 1)
+    *_, work = counted(_file(tmp_path, "log", lines=5), [MODEL_THEFT], ALWAYS, 1)
     assert work.again(Seen()).tallies == work.part.tallies
     assert _sequences(work)[0][1:] == (4, 5)
 
@@ -82,7 +82,7 @@ def test_standard_input_is_read_here_and_counted_anywhere(monkeypatch: pytest.Mo
     monkeypatch.setattr("detectors.backtest.exports.BLOCK_BYTES", 1)
     data = b"".join(line + b"\n" for line in listed(minutes(0), times=3_000))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    done = list(counted(find(["-"]), CATALOGUE, ALWAYS, processes))
+    done = list(counted(find(["-"]), [MODEL_THEFT], ALWAYS, processes))
     assert len(done) > 1
     numbers = [number for work in done for _, *both in _sequences(work) for number in both if number is not None]
     assert numbers == sorted(numbers)
@@ -100,7 +100,7 @@ def test_a_block_of_standard_input_stands_for_its_bytes(
 ) -> None:
     """So that a progress bar moves although nobody knows the end."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    (work,) = counted(find(["-"]), CATALOGUE, ALWAYS, 1)
+    (work,) = counted(find(["-"]), [MODEL_THEFT], ALWAYS, 1)
     assert isinstance(work.task.block, block)
     assert work.task.size == len(data)
 
@@ -112,14 +112,14 @@ def test_a_captured_block_of_standard_input_stands_for_its_bodies(
     events = [event(1, list_key()), event(2)]
     path = write_capture(tmp_path, SOURCE, events)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-    (work,) = counted(find(["-"]), CATALOGUE, ALWAYS, 1)
+    (work,) = counted(find(["-"]), [MODEL_THEFT], ALWAYS, 1)
     assert work.task.size == sum(len(each.body) for each in events)
 
 
 def test_a_process_that_dies_is_told_in_plain_words(tmp_path: Path) -> None:
     """Where the system is short of memory it kills the largest process, and the rest of the input is not counted."""
     paths = [write(tmp_path, f"file{number}", listed(minutes(0))) for number in range(30)]
-    work = counted(find(paths), CATALOGUE, ALWAYS, 2)
+    work = counted(find(paths), [MODEL_THEFT], ALWAYS, 2)
     next(work)
     for process in multiprocessing.active_children():
         process.kill()
@@ -130,7 +130,7 @@ def test_a_process_that_dies_is_told_in_plain_words(tmp_path: Path) -> None:
 def test_processes_end_with_the_work(tmp_path: Path) -> None:
     """Also when nobody wants the rest."""
     paths = [write(tmp_path, f"file{number}", listed(minutes(0))) for number in range(30)]
-    work = counted(find(paths), CATALOGUE, ALWAYS, 2)
+    work = counted(find(paths), [MODEL_THEFT], ALWAYS, 2)
     next(work)
     processes = multiprocessing.active_children()
     del work

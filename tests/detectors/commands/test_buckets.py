@@ -26,6 +26,7 @@ from local.azurite import Azurite, connection_string
 from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, canonical_id, chat, event, list_key
 
 HOUR = ["--from", "2026-11-23T08:00Z", "--to", "2026-11-23T09:00Z"]
+THEFT = [*HOUR, "--rule", "model_theft"]
 OTHER = SOURCE._replace(partition="1")
 TEN = timedelta(minutes=10)
 
@@ -65,7 +66,7 @@ def _objects(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[s
 @pytest.mark.usefixtures("connected")
 def test_each_line_of_ndjson_is_a_group_of_a_partition_in_a_bucket(capsys: pytest.CaptureFixture[str]) -> None:
     """All that is known of it, whichever rows of the bucket hold it."""
-    first, *others = _objects(capsys, *HOUR)
+    first, *others = _objects(capsys, *THEFT)
     assert first == {
         "bucket": "2026-11-23T08:00Z",
         "namespace": NAMESPACE,
@@ -92,7 +93,7 @@ def test_each_line_of_ndjson_is_a_group_of_a_partition_in_a_bucket(capsys: pytes
 @pytest.mark.usefixtures("connected")
 def test_the_table_shows_the_callers_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
     """How many there are, and the first three."""
-    assert main(["buckets", *HOUR]) == 0
+    assert main(["buckets", *THEFT]) == 0
     header, *lines = (re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines())
     assert header[:4] == ["Bucket", "Partition", "Rule", "Count"]
     assert lines[0] == [
@@ -147,12 +148,25 @@ def test_what_is_shown_can_be_narrowed(
 
 
 @pytest.mark.usefixtures("connected")
-def test_another_rule_is_left_out(connected: str) -> None:
-    """The catalogue may have one rule today; the storage may hold more."""
-    env = {"AzureWebJobsStorage": connected}
-    hour = Where(START, START + timedelta(hours=1))
-    assert len(stored(env, hour)) == 4
-    assert stored(env, hour._replace(rule_id="another")) == []
+def test_a_record_is_shown_for_each_rule_that_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the groups of that rule, of which some are callers or minutes; the rule that is asked for, alone."""
+    shown = {each["rule"]: each["group"] for each in _objects(capsys, *HOUR) if each["partition"] == "1"}
+    assert shown == {
+        "model_theft": [canonical_id()],
+        "new_key_lister": [canonical_id(), "c4"],
+        "denial_of_service": [canonical_id(), "2026-11-23T07:59Z"],
+        "large_transfer": [canonical_id()],
+    }
+    for rule_id, group in shown.items():
+        found = _objects(capsys, *HOUR, "--rule", rule_id)
+        assert {each["rule"] for each in found} == {rule_id}
+        assert group in [each["group"] for each in found]
+
+
+def test_a_rule_that_nobody_knows_any_more_has_nothing(connected: str) -> None:
+    """Storage may hold tallies of a release that had more rules."""
+    where = Where(START, START + timedelta(hours=1), "another")
+    assert stored({"AzureWebJobsStorage": connected}, where) == []
 
 
 @pytest.mark.parametrize("options", [["--from", "2026-11-22", "--to", "2026-11-23"], [*HOUR, "--resource", "nobody"]])
@@ -174,7 +188,7 @@ def test_the_storage_can_be_named_by_a_file(capsys: pytest.CaptureFixture[str], 
     file = tmp_path / "local.settings.json"
     values = {"AzureWebJobsStorage": "nonsense", "BucketStorage": storage, "EVALUATION_SHARDS": "none"}
     file.write_text(json.dumps({"Values": values}))
-    assert len(_objects(capsys, *HOUR, "--file", str(file))) == 4
+    assert len(_objects(capsys, *THEFT, "--file", str(file))) == 4
 
 
 def test_a_storage_that_cannot_be_reached_is_said_in_one_line(

@@ -16,8 +16,9 @@ import pytest
 from detectors.__main__ import main
 from detectors.findings import Finding, columns
 from local.host import ROOT
-from tests.builders import START, canonical_id, chat, list_key
+from tests.builders import START, canonical_id, chat, list_key, of_another_service, refused
 
+WHEN = ("2026-11-23", "08:10", "2026-11-23", "08:10")
 PROGRAM = [sys.executable, "-m", "detectors", "replay"]
 
 
@@ -29,6 +30,32 @@ def _write(path: Path, *records: object) -> str:
 def _listed(count: int, name: str = "aoai-prod", minutes: int = 0) -> list[dict[str, object]]:
     """Records of so many key listings in one minute."""
     return [{**list_key(name), "time": (START + timedelta(minutes=minutes)).isoformat()} for _ in range(count)]
+
+
+TUNING = """
+[[resources]]
+rule = "model_theft"
+resource = "*/accounts/aoai-dev"
+count = 20
+severity = "High"
+reason = "Nobody lists these keys."
+
+[[exceptions]]
+rule = "model_theft"
+resource = "*/accounts/aoai-prod"
+callers = ["0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6"]
+reason = "The nightly rotation."
+owner = "platform team"
+expires = 2026-12-31
+"""
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> str:
+    """A tuning file with a number for one resource, and an exception for another."""
+    path = tmp_path / "ours.toml"
+    path.write_text(TUNING)
+    return str(path)
 
 
 @pytest.fixture
@@ -83,6 +110,90 @@ def test_thresholds_can_be_others(burst: str, capsys: pytest.CaptureFixture[str]
     assert any("too little history" in line for line in lines)
 
 
+def test_a_tuning_file_is_in_force_as_in_the_app(burst: str, tuned: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers and severities of single resources; what an exception explains is suppressed, and said in a line."""
+    lines, _ = _printed(capsys, [burst, "--tuning", tuned])
+    prod, dev = ((line.split()) for line in lines if line.startswith("model_theft  "))
+    assert (prod[1:3], prod[8]) == (["Medium", "rg-ai/aoai-prod"], "suppressed")
+    assert (dev[1:3], dev[8]) == (["High", "rg-ai/aoai-dev"], "open")
+    explained = "Exceptions explain 1 of 2 episodes: The nightly rotation (platform team, until 2026-12-31)."
+    assert lines.count(explained) == 1
+    lines, _ = _printed(capsys, [burst, "--tuning", tuned, "--format", "ndjson"])
+    findings = [json.loads(line) for line in lines]
+    assert {(row["ResourceName"], row["Status"], row["Severity"]) for row in findings} == {
+        ("aoai-prod", "Suppressed", "Medium"),
+        ("aoai-dev", "New", "High"),
+        ("aoai-dev", "Ongoing", "High"),
+    }
+
+
+def test_a_sweep_says_that_it_overrules_the_numbers_of_single_resources(
+    burst: str, tuned: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 100 only one resource fires, though the tuning file has 20 for the other; nothing is said of others."""
+    sweeps = ["--sweep", "model_theft.count=25,100", "--sweep", "insecure_output.count=5"]
+    lines, _ = _printed(capsys, [burst, "--tuning", tuned, *sweeps])
+    rows = [line.split() for line in lines if line.startswith("model_theft.count ")]
+    assert rows[:2] == [
+        ["model_theft.count", "25", "12", "2", "2"],
+        ["model_theft.count", "(in", "force)", "100", "6", "1", "1"],
+    ]
+    (said,) = (line for line in lines if "in place of" in line)
+    assert said.startswith("model_theft.count: each value was tried for every resource, in place of [[resources]]")
+    Path(tuned).write_text("[rules.model_theft]\ncount = 25\n")  # for every resource, as the sweep
+    for arguments in ([burst, *sweeps], [burst, "--tuning", tuned, *sweeps]):
+        lines, _ = _printed(capsys, arguments)
+        assert not any("in place of" in line for line in lines)
+
+
+def test_a_tuning_file_that_is_not_sound_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With all that is wrong with it, and before anything is read."""
+    path = tmp_path / "bad.toml"
+    path.write_text("[rules.model_theft]\ncuont = 5\nseverity = 3\n")
+    for file, told in ((path, ["cuont is not known", "severity is 3"]), (tmp_path / "none.toml", ["there is no file"])):
+        assert main(["replay", "not even there", "--tuning", str(file)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert all(text in printed.err for text in told)
+        assert "TUNING_FILE" not in printed.err
+
+
+def test_a_rule_that_is_off_cannot_be_asked_about(burst: str, tmp_path: Path) -> None:
+    """A sweep of nothing would look like safety."""
+    path = tmp_path / "off.toml"
+    path.write_text("[rules.model_theft]\nenabled = false\n")
+    for option in ("--set", "--sweep"):
+        with pytest.raises(SystemExit):
+            main(["replay", burst, "--tuning", str(path), option, "model_theft.count=5"])
+        with pytest.raises(SystemExit):
+            main(["replay", burst, "--rule", "insecure_output", option, "model_theft.count=5"])
+
+
+def test_minutes_are_counted_as_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a rule that looks at them, in episodes and suggestions; an AWS identity is shown by its last part."""
+    record = {**refused("ValidationException"), "timestamp": "2026-11-23T08:03:30Z"}
+    other = {**record, "timestamp": "2026-11-23T08:04:30Z"}
+    path = _write(tmp_path / "bedrock.json", *[record] * 4, *[other] * 9)
+    lines, _ = _printed(capsys, [path, "--sweep", "bedrock_validation_exceptions.count=4,9"])
+    assert lines[1].startswith("2 findings in 1 episode; ")
+    assert [line.split()[:9] for line in lines if line.startswith("bedrock_validation_exceptions ")] == [
+        ["bedrock_validation_exceptions", "High", "assumed-role/app-prod/dana", "111122223333", *WHEN, "2"]
+    ]
+    assert "2 min  open" in "\n".join(lines)
+    (suggested,) = (line for line in lines if "too little history" in line)
+    assert "  2 min  " in suggested
+
+
+def test_a_sentence_about_lengths_is_for_rules_that_could_lack_them(
+    burst: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, however many rules read the log."""
+    lines, _ = _printed(capsys, [burst])
+    assert [line for line in lines if "carried a response length" in line] == [
+        "model_theft: 0 of 150 records carried a response length, so only counts can fire."
+    ]
+
+
 def test_a_sweep_as_ndjson_has_a_line_for_each_value_and_each_suggestion(
     burst: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,11 +210,15 @@ def test_a_sweep_as_ndjson_has_a_line_for_each_value_and_each_suggestion(
     assert objects[2]["resource"] == canonical_id()
 
 
-def test_findings_fail_a_run_only_on_request(burst: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For a pipeline that watches exports."""
+def test_findings_fail_a_run_only_on_request(
+    burst: str, tuned: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a pipeline that watches exports; not by what exceptions explain, of which nobody is alerted."""
     assert main(["replay", burst]) == 0
     assert main(["replay", burst, "--fail-on-findings"]) == 1
     assert main(["replay", _write(tmp_path / "quiet.json", *_listed(99)), "--fail-on-findings"]) == 0
+    assert main(["replay", burst, "--fail-on-findings", "--tuning", tuned, "--set", "model_theft.count=100"]) == 0
+    assert main(["replay", burst, "--fail-on-findings", "--tuning", tuned]) == 1
     capsys.readouterr()
 
 
@@ -165,7 +280,7 @@ def test_bad_lines_are_counted_by_reason_with_their_place(
 
 @pytest.mark.parametrize(
     ("records", "told"),
-    [([], "There was no record in it."), ([chat()], "No rule reads any of the 1 records")],
+    [([], "There was no record in it."), ([of_another_service()], "No rule reads any of the 1 records")],
 )
 def test_an_export_that_says_nothing_is_not_taken_for_safety(
     records: list[object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -86,7 +86,7 @@ def test_a_rule_is_shown_in_full(capsys: pytest.CaptureFixture[str], rule: Rule,
     assert text.splitlines()[0].removeprefix("# ") == rule.name
     assert text.startswith("#") == (form == "markdown")
     facts = (f"version {rule.version}", f"risk {rule.risk_score}", rule.source_id, *rule.techniques, *rule.group_fields)
-    for shown in (*facts, *rule.operations, description(rule), guide(rule)):
+    for shown in (*facts, *(rule.operations or ["every operation"]), description(rule), guide(rule)):
         assert shown in text
     for threshold in rule.thresholds:
         (line,) = (line for line in text.splitlines() if line.strip("| ").startswith(f"{threshold.name} "))

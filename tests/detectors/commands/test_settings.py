@@ -46,9 +46,28 @@ def test_what_is_in_force_is_shown_with_where_it_comes_from(capsys: pytest.Captu
 
 
 def test_every_setting_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """All that the sample names, and each threshold of each rule."""
+    """All that the sample names, each threshold of each rule, and whether it is on."""
     thresholds = {setting_of(rule.id, threshold.name) for rule in CATALOGUE for threshold in rule.thresholds}
-    assert set(_table(capsys, _file(tmp_path))) == (set(sample_settings()) - {"FUNCTIONS_WORKER_RUNTIME"}) | thresholds
+    switches = {setting_of(rule.id, "enabled") for rule in CATALOGUE}
+    named = set(sample_settings()) - {"FUNCTIONS_WORKER_RUNTIME"}
+    assert set(_table(capsys, _file(tmp_path))) == named | thresholds | switches
+
+
+def test_what_the_tuning_file_says_is_shown_with_its_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every resource that has no entry of its own; an app setting overrules it."""
+    monkeypatch.setattr("detectors.settings.ROOT", tmp_path)
+    (tmp_path / "ours.toml").write_text(
+        "[rules.model_theft]\ncount = 60\nresponse_length = 7\n[rules.insecure_output]\nenabled = false\n"
+        '[[resources]]\nrule = "denial_of_service"\nresource = "*/accounts/aoai-ci-*"\ncount = 99\nreason = "Tests."\n'
+    )
+    shown = _table(capsys, _file(tmp_path, {"TUNING_FILE": "ours.toml", "MODEL_THEFT__COUNT": "70"}))
+    assert shown["TUNING_FILE"] == ("ours.toml", "set")
+    assert shown["MODEL_THEFT__COUNT"] == ("70", "set")
+    assert shown["MODEL_THEFT__RESPONSE_LENGTH"] == ("7", "ours.toml [rules.model_theft]")
+    assert shown["INSECURE_OUTPUT__ENABLED"] == ("false", "ours.toml [rules.insecure_output]")
+    assert shown["DENIAL_OF_SERVICE__COUNT"] == ("10", "default")
 
 
 def test_each_line_of_ndjson_is_a_setting(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -70,7 +89,7 @@ def test_the_environment_is_read_without_a_file(
         monkeypatch.setenv(name, value)
     assert main(["settings"]) == 0
     assert re.search(r"^MODEL_THEFT__COUNT +77 +set$", capsys.readouterr().out, flags=re.MULTILINE)
-    assert _table(capsys, _file(tmp_path))["MODEL_THEFT__COUNT"] == ("100", "set")
+    assert _table(capsys, _file(tmp_path))["MODEL_THEFT__COUNT"] == ("100", "default")
 
 
 def test_problems_are_told_all_at_once_and_the_exit_code_is_1(
@@ -85,8 +104,8 @@ def test_problems_are_told_all_at_once_and_the_exit_code_is_1(
     assert first == f"{file}: 3 setting(s) need attention:"
     assert [problem.split()[1] for problem in problems] == [
         "EVENT_HUB_NAME",
-        "EVALUATION_SHARDS",
         "MODEL_THEFT__COUNTS",
+        "EVALUATION_SHARDS",
     ]
     assert main(["settings", "--file", str(file), "--format", "ndjson"]) == 1
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -1,0 +1,116 @@
+"""What holds for one resource, and why: every rule that can fire for it, and the exceptions that cover it."""
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from detectors import resources
+from detectors.commands.layout import Rows
+from detectors.exemptions import Exemption
+from detectors.policy import Effective, InForce, Policy
+from detectors.rules.rule import Rule
+
+FIRST_FIELDS = {"ResourceId": "/subscriptions/", "UserArn": "arn:"}
+"""What rules group by first, and how such ids begin."""
+
+
+class OfRule(NamedTuple):
+    """One rule for the resource."""
+
+    rule: Rule
+    effective: Effective
+    exemptions: Sequence[Exemption]
+
+
+def subject_of(text: str) -> str:
+    """The id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
+
+    Raises:
+        ArgumentTypeError: it is neither. A mere name will not do, as patterns are held against whole ids.
+    """
+    word = text.strip()
+    subject = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
+    if subject is None:
+        raise ArgumentTypeError(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
+    return subject
+
+
+def of_rules(policy: Policy, rules: Iterable[Rule], subject: str) -> list[OfRule]:
+    """What holds for those of the rules that look at such a thing: those of AWS users never fire for a resource."""
+    return [
+        OfRule(
+            rule,
+            policy.explain(rule.id, subject),
+            [exemption for exemption in policy.exemptions if exemption.scope.covers(rule.id, subject)],
+        )
+        for rule in rules
+        if subject.startswith(FIRST_FIELDS[rule.group_fields[0]])
+    ]
+
+
+def values(found: Sequence[OfRule]) -> Rows:
+    """A row for each thing that holds."""
+    rows = [["Rule", "What", "In force", "Because of", "Reason"]]
+    for rule, effective, _ in found:
+        for name, value in _all_of(effective):
+            rows.append([rule.id, name, _shown(value.value), value.origin, value.reason])
+    return rows
+
+
+def exceptions(found: Sequence[OfRule], now: datetime) -> Rows:
+    """A row for each exception, with the rules that it is about; the header alone if there is none."""
+    rules: dict[Exemption, list[str]] = {}
+    for rule, _, exemptions in found:
+        for exemption in exemptions:
+            rules.setdefault(exemption, []).append(rule.id)
+    header = ["Exception", "Holds until", "State", "Owner", "For callers", "For rules"]
+    return [header] + [
+        [
+            exemption.reason,
+            exemption.expires.isoformat(),
+            "in force" if exemption.in_force(now) else "expired",
+            exemption.owner,
+            ", ".join(sorted(exemption.callers)) or "all",
+            "all" if len(ids) == len(found) else ", ".join(ids),
+        ]
+        for exemption, ids in rules.items()
+    ]
+
+
+def objects(subject: str, found: Sequence[OfRule], now: datetime) -> Iterator[Mapping[str, Any]]:
+    """An object for each rule."""
+    for rule, effective, exemptions in found:
+        yield {
+            "resource": subject,
+            "rule": rule.id,
+            **{name: _object(value) for name, value in _all_of(effective) if name not in effective.at_least},
+            "thresholds": {name: _object(value) for name, value in effective.at_least.items()},
+            "exceptions": [
+                {
+                    "reason": exemption.reason,
+                    "owner": exemption.owner,
+                    "expires": exemption.expires.isoformat(),
+                    "in_force": exemption.in_force(now),
+                    "callers": sorted(exemption.callers),
+                }
+                for exemption in exemptions
+            ],
+        }
+
+
+def _all_of(effective: Effective) -> Iterator[tuple[str, InForce[Any]]]:
+    yield "enabled", effective.enabled
+    yield "severity", effective.severity
+    yield from effective.at_least.items()
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _object(value: InForce[Any]) -> Mapping[str, Any]:
+    return {"value": value.value, "origin": value.origin, "reason": value.reason}

@@ -1,0 +1,180 @@
+"""Writes an analytics rule for each detection: `python -m infra.sentinel.analytic_rules` after a change of the sources.
+
+What all of them share, such as how an episode alerts once, stands in detection.yaml.template. What each says stands in
+detections.toml. Names, severities and the order of thresholds come from the catalogue.
+"""  # noqa: INP001
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from string import Template
+from textwrap import fill, indent
+from typing import Literal
+
+import msgspec
+
+from detectors.rules import BY_ID
+from detectors.rules.rule import Rule
+
+HERE = Path(__file__).parent
+DETAILS = (
+    *("RuleId", "EpisodeId", "FindingId", "Status", "RiskScore", "WindowStart", "WindowEnd", "EventCount"),
+    *("TopCallers", "FirstEventTime", "LastEventTime", "AtlasTechniques", "DetectorVersion"),
+)
+"""Columns that every alert has in its details; Sentinel takes 20."""
+
+_WIDTH = 118
+
+
+class Detection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What detections.toml says of a rule; the file explains the fields."""
+
+    id: str
+    version: str
+    raises: Literal["incident", "alert", "nothing"]
+    attack: dict[str, list[str]]
+    says: str
+    words: dict[str, str]
+    details: list[str]
+    triage: str
+
+
+def detections() -> dict[str, Detection]:
+    """All detections by rule id."""
+    return msgspec.convert(tomllib.loads((HERE / "detections.toml").read_text()), dict[str, Detection])
+
+
+def path(rule_id: str) -> Path:
+    """Where the analytics rule of a detection stands."""
+    return HERE / "analytic-rules" / f"{rule_id.replace('_', '-')}.yaml"
+
+
+def render(rule: Rule, detection: Detection) -> str:
+    """The analytics rule as YAML.
+
+    Raises:
+        KeyError: a threshold without words.
+    """
+    raises = detection.raises
+    texts = {
+        "id": detection.id,
+        "name": rule.name,
+        "version": detection.version,
+        "enabled": "enabled: false\n" if raises == "nothing" else "",
+        "description": _wrapped(_description(rule, detection), "  "),
+        "severity": rule.severity,
+        "tactics": _listed(detection.attack),
+        "techniques": _listed(dict.fromkeys(chain.from_iterable(detection.attack.values()))),
+        "entities": _entities(rule),
+        "details": "\n".join(f"  {name}: {name}" for name in (*DETAILS, *detection.details)),
+        "triage": indent(detection.triage.strip(), "    "),
+        "incident": "true" if raises == "incident" else "false",
+    }
+    template = Template((HERE / "detection.yaml.template").read_text())
+    return template.substitute(texts | _of_query(rule, detection))
+
+
+def _of_query(rule: Rule, detection: Detection) -> dict[str, str]:
+    """The places of the query that differ between rules."""
+    return {
+        "rule_id": rule.id,
+        "latest_minute": _LATEST_MINUTE if rule.per_minute else "",
+        "group": "".join(f"      {_COLUMN.get(name, name)} = tostring(Group.{name}),\n" for name in _told_apart(rule)),
+        "each_reason": _each_reason(rule, detection.words),
+        "weight": "Bytes" if rule.weighs_callers else "Count",
+        "place": _ON_ACCOUNT if _on_azure(rule) else _BY_USER,
+        "reasons": _BOTH_REASONS if len(rule.thresholds) > 1 else "Reason1",
+        "when": _MINUTE if rule.per_minute else _HOUR,
+        "who": _who(rule),
+        "columns": _wrapped(", ".join(_columns(rule, detection)), "      "),
+    }
+
+
+_LATEST_MINUTE = "  | summarize arg_max(LastEventTime, *) by EpisodeId, WindowEnd // of several minutes the latest\n"
+_BOTH_REASONS = 'Reason1, iff(array_length(Triggers) > 1, strcat("; ", Reason2), "")'
+_ON_ACCOUNT = '" on ", ResourceName'
+_BY_USER = '": ", coalesce(tostring(split(UserArn, ":")[5]), UserArn)'
+_MINUTE = '". In the minute ", Minute'
+_HOUR = """\
+". Between ", format_datetime(WindowStart, "yyyy-MM-dd HH:mm"), " and ", format_datetime(WindowEnd, "HH:mm"),
+          " UTC, by arrival; in each ten minutes: ", TenMinuteCounts"""
+_ENTITY = """\
+  - entityType: {}
+    fieldMappings:
+      - identifier: {}
+        columnName: {}"""
+_COLUMN = {"AccountId": "AwsAccountId"}  # in a table of Azure accounts
+
+
+def _on_azure(rule: Rule) -> bool:
+    return "ResourceId" in rule.group_fields
+
+
+def _told_apart(rule: Rule) -> list[str]:
+    """The group fields that no other column of a finding tells."""
+    return [name for name in rule.group_fields if name not in {"ResourceId", "Caller"}]
+
+
+def _caller_columns(rule: Rule) -> list[str]:
+    """Whom an alert names as entities: three callers; the one whom the group is about; nobody if an ARN does."""
+    most = (1 if "Caller" in rule.group_fields else 3) if _on_azure(rule) else 0
+    return [f"Caller{number}" for number in range(1, most + 1)]
+
+
+def _columns(rule: Rule, detection: Detection) -> list[str]:
+    resource = ["ResourceId", "ResourceName", "ResourceGroup", "SubscriptionId"] if _on_azure(rule) else []
+    return [*DETAILS, *resource, *_caller_columns(rule), *detection.details]
+
+
+def _description(rule: Rule, detection: Detection) -> str:
+    joined = ", or the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
+    again = "" if rule.only_new else f", and once more each time it escalates: a value doubled{joined}"
+    quiet = "" if detection.raises == "incident" else " It opens no incident, since everyday use looks the same."
+    says = " ".join(detection.says.split())
+    return (
+        f"Raises an alert when the LLM abuse detector opens an episode: {says} "
+        f"The alert comes once for an episode{again}.{quiet}"
+    )
+
+
+def _each_reason(rule: Rule, words: Mapping[str, str]) -> str:
+    """What was reached, a text for each trigger that a finding can have; the first that fired stands first."""
+    first, *others = (f'"{words[threshold.name]}"' for threshold in rule.thresholds)
+    lines = []
+    for place in range(len(rule.thresholds)):
+        trigger, told = f"Triggers[{place}]", first
+        if others:
+            told = f'iff(tostring({trigger}.Name) == "{rule.thresholds[0].name}", {first}, {others[0]})'
+        value = f'tostring(tolong({trigger}.Value)), " (fires at ", tostring({trigger}.Threshold), ")"'
+        lines += [f"      Reason{place + 1} = strcat(", f'          {told}, ": ",', f"          {value}),"]
+    return "\n".join(lines)
+
+
+def _who(rule: Rule) -> str:
+    if _on_azure(rule):
+        return f'". Callers{" with their bytes" if rule.weighs_callers else ""}: ", TopCallers'
+    told = {"ModelId": '". Model: ", ModelId', "Violations": '". Policies: ", Violations'}
+    more = [text for name, text in told.items() if name in rule.group_fields]
+    return ", ".join(['". User: ", UserArn, ". AWS account: ", AwsAccountId', *more])
+
+
+def _entities(rule: Rule) -> str:
+    """The Azure account and its callers. An ARN is the name of an account, which Sentinel shows and cannot resolve."""
+    if not _on_azure(rule):
+        return _ENTITY.format("Account", "Name", "UserArn")
+    callers = (_ENTITY.format("Account", "AadUserId", column) for column in _caller_columns(rule))
+    return "\n".join([_ENTITY.format("AzureResource", "ResourceId", "ResourceId"), *callers])
+
+
+def _listed(names: Iterable[str]) -> str:
+    return "\n".join(f"  - {name}" for name in names)
+
+
+def _wrapped(text: str, margin: str) -> str:
+    return fill(text, _WIDTH, initial_indent=margin, subsequent_indent=margin)
+
+
+if __name__ == "__main__":
+    for rule_id, one in detections().items():
+        path(rule_id).write_text(render(BY_ID[rule_id], one))

@@ -1,0 +1,136 @@
+"""What the Azure rules say, told again in plain loops over raw JSON. Shares no code with the detector.
+
+Times are aware UTC; a window is the hour before its end, by arrival, and is evaluated at every tenth minute.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+type RawRecord = dict[str, Any]
+type Place = tuple[str, tuple[str, ...]]
+"""A rule's id and a group."""
+
+AZURE_RULES = {"model_theft", "denial_of_service", "insecure_output", "large_transfer", "new_key_lister"}
+type Numbers = Mapping[str, Mapping[str, int]]
+"""Thresholds by rule and name."""
+
+HOUR = timedelta(hours=1)
+_RESOURCE = re.compile(r"/subscriptions/[^/]+/resourcegroups/[^/]+/providers/[^/]+/[^/]+/[^/]+")
+_FRACTION = re.compile(r"\.\d+")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A record, and when it came to the Event Hub."""
+
+    at: datetime
+    record: RawRecord
+
+
+@dataclass
+class Group:
+    """The records of one group in one window."""
+
+    records: list[RawRecord] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.records)
+
+    @property
+    def requests(self) -> list[int]:
+        return [length for record in self.records if (length := properties(record).get("requestLength")) is not None]
+
+    @property
+    def responses(self) -> list[int]:
+        return [length for record in self.records if (length := properties(record).get("responseLength")) is not None]
+
+    def bytes_by_caller(self) -> dict[str, int]:
+        received: dict[str, int] = defaultdict(int)
+        for record in self.records:
+            fields = properties(record)
+            received[fields.get("objectId") or record.get("callerIpAddress") or ""] += fields.get("responseLength", 0)
+        return received
+
+
+def properties(record: RawRecord) -> RawRecord:
+    """A record's properties, which may be JSON in a string; other services write what they like."""
+    found = record.get("properties")
+    with suppress(ValueError):
+        found = json.loads(found) if isinstance(found, str) else found
+    return found if isinstance(found, dict) else {}
+
+
+def minute(record: RawRecord) -> str | None:
+    """The minute of a record's own time; what is less than a microsecond is never rounded up."""
+    if not record.get("time"):
+        return None
+    at = datetime.fromisoformat(_FRACTION.sub("", record["time"])).astimezone(UTC)
+    return at.strftime("%Y-%m-%dT%H:%MZ")
+
+
+def places(record: RawRecord) -> Iterator[Place]:
+    """Every rule that counts a record, and the group under which it does."""
+    match = _RESOURCE.match((record.get("resourceId") or "").lower())
+    if not match:
+        return
+    resource, operation, category = match[0], record.get("operationName"), record.get("category")
+    fields, own_minute = properties(record), minute(record)
+    if category == "Audit" and operation == "ListKey":
+        yield "model_theft", (resource,)
+        if fields.get("objectId"):
+            yield "new_key_lister", (resource, fields["objectId"])
+    if operation == "ChatCompletions_Create":
+        if own_minute:
+            yield "denial_of_service", (resource, own_minute)
+        if record.get("resultSignature") == "200" and fields.get("responseLength") == 0:
+            yield "insecure_output", (resource,)
+    if category == "RequestResponse" and fields.get("responseLength") is not None:
+        yield "large_transfer", (resource,)
+
+
+def window(arrivals: Iterable[Arrival], end: datetime) -> dict[Place, Group]:
+    """The groups of the hour before a time."""
+    groups: dict[Place, Group] = defaultdict(Group)
+    for arrival in arrivals:
+        if end - HOUR <= arrival.at < end:
+            for place in places(arrival.record):
+                groups[place].records.append(arrival.record)
+    return groups
+
+
+def fires(rule_id: str, group: Group, numbers: Numbers) -> bool:
+    """Whether a window's group is one to report; newcomers are told apart by `newcomers`."""
+    least = numbers[rule_id]
+    match rule_id:
+        case "model_theft":
+            return group.count >= least["count"] or max(group.responses, default=0) >= least["response_length"]
+        case "denial_of_service":
+            enough = group.count >= least["count"] and len(group.requests) > 0
+            return enough and sum(group.requests) >= least["request_length"] * len(group.requests)
+        case "insecure_output":
+            return group.count >= least["count"]
+        case "large_transfer":
+            received = max(group.bytes_by_caller().values())
+            return max(group.responses) >= least["response_length"] or received >= least["caller_bytes"]
+    raise ValueError(rule_id)
+
+
+def newcomers(arrivals: Iterable[Arrival], end: datetime, learning: timedelta) -> set[Place]:
+    """Who lists keys of a resource in a window and never did before, though others did that long ago; by buckets."""
+    first: dict[Place, datetime] = {}
+    since: dict[str, datetime] = {}
+    for arrival in sorted(arrivals, key=lambda arrival: arrival.at):
+        bucket = arrival.at - timedelta(minutes=arrival.at.minute % 10, seconds=arrival.at.second)
+        bucket = bucket.replace(microsecond=0)
+        for rule_id, group in places(arrival.record):
+            if rule_id == "new_key_lister" and arrival.at < end:
+                first.setdefault((rule_id, group), bucket)
+                since.setdefault(group[0], bucket)
+    return {place for place, begun in first.items() if end - HOUR <= begun and begun - since[place[1][0]] >= learning}
