@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pycep import BicepParser
 
+from detectors import tuning
 from detectors.__main__ import build_parser as product_parser
 from detectors.__main__ import main as product
 from detectors.counting import BatchCounter, Key
@@ -164,3 +165,11 @@ def test_the_rule_that_the_readme_writes_works() -> None:
         assert list(tallies) == [Key(rule.id, (canonical_id(), "eve"))]
         (tally,) = tallies.values()
         assert bool(rule.triggers(tally, {one.name: one.at_least for one in rule.thresholds})) is fires
+
+
+def test_the_tuning_file_in_the_readme_can_be_taken() -> None:
+    """As it stands there, and as shipped."""
+    (text,) = re.findall(r"```toml\n(.*?)```", _chapter("## Tune"), flags=re.DOTALL)
+    tuned = tuning.parse(text, "README.md")
+    assert tuned.problems == ()
+    assert (len(tuned.changes), len(tuned.exemptions)) == (2, 1)
