@@ -31,7 +31,7 @@ SLICES = 16
 
 MAX_SLICE_BYTES = 60_000
 MAX_MEMBERS = 50
-"""Newcomers that are told apart for one resource in one bucket of one partition; more of them are `OTHERS`."""
+"""Members, known or new, that are told apart for one resource in one bucket of one partition; more are `OTHERS`."""
 
 OTHERS = "(others)"
 _ONLY_NEW = frozenset(rule.id for rule in CATALOGUE if rule.only_new)

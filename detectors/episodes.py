@@ -2,7 +2,7 @@
 
 Rules that look at minutes post each minute once, and once more when late records make it larger; what fires within one
 hour of a resource is one episode all the same. What an exception explains is Suppressed; an episode is New in the
-first window in which something fires that none explains.
+first window in which something fires that none explains, and again after a window in which one explained everything.
 
 The state after a window depends only on the state before it and on the window's verdicts, so a window that is
 evaluated again gives the same again, and a correction runs through the windows after it.
@@ -128,7 +128,21 @@ def _continued(
             if known and _says_as_much(known.posted.get(minute), posted[minute]):
                 continue
         steps.append(Step(status, episode, verdict))
+    if all(verdict.suppression for verdict in firing):
+        episode = _unalerted(episode, window_end)
     return msgspec.structs.replace(episode, posted=_still_possible(posted, firing, window_end)), steps
+
+
+def _unalerted(episode: Episode, window_end: datetime) -> Episode:
+    """What goes on of an episode when an exception explains all that fires: whatever comes next is news.
+
+    Else a job that an exception excuses would keep an episode open that somebody else began, and the next stranger
+    would hide in it. Alerts go by episode, so it needs an id of its own.
+    """
+    if not episode.peaks:
+        return episode
+    started = key_of(window_end)
+    return Episode(_uuid("episode", episode.key, started), *episode.key, started, {})
 
 
 def _says_as_much(known: Posted | None, row: Posted) -> bool:

@@ -19,8 +19,8 @@ __all__ = ["Change", "Effective", "InForce", "Policy", "Suppression", "Terms", "
 MAX_THRESHOLD = 2**53
 """The largest number that a threshold takes: JSON readers keep whole numbers exact up to here."""
 
-_MAX_REMEMBERED = 20_000
-"""Terms that are kept at hand, of a rule and a resource each: some megabytes."""
+_MAX_REMEMBERED = 100_000
+"""Terms that are kept at hand, of a rule and a resource each: some tens of megabytes."""
 
 Thresholds = Mapping[str, Mapping[str, int]]
 """Numbers in force: by rule id, by threshold name."""

@@ -10,6 +10,7 @@ Rows = Sequence[Sequence[str]]
 
 def aligned(rows: Rows, *, text: Collection[int] = (0,)) -> Iterable[str]:
     """Columns as wide as their widest cell: those of `text`, by place, flush left, and numbers flush right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
@@ -21,9 +22,14 @@ def aligned(rows: Rows, *, text: Collection[int] = (0,)) -> Iterable[str]:
 
 def markdown(rows: Rows, *, text: Collection[int] = (0,)) -> Iterable[str]:
     """The same as a Markdown table."""
-    header, *body = rows
+    header, *body = [[printable(cell) for cell in row] for row in rows]
     for row in [header, ["---" if place in text else "---:" for place in range(len(header))], *body]:
         yield f"| {' | '.join(cell.replace('|', '\\|') for cell in row)} |"
+
+
+def printable(cell: str) -> str:
+    """The cell with a mark for each character that would do something to a terminal: names come from logs."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cell)
 
 
 def ndjson(objects: Iterable[Mapping[str, object]]) -> Iterable[str]:

@@ -67,7 +67,7 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
     if not quality.records and not quality.problems:
         yield "There was no record in it."
     elif quality.records and not quality.selected:
-        yield f"No rule reads any of the {quality.records:,} records: is this the log you meant?"
+        yield f"No rule selects any of the {quality.records:,} records: are this the log and the time you meant?"
     for rule_id, selected in sorted(quality.selected.items()):
         measures = {threshold.measure for threshold in BY_ID[rule_id].thresholds}
         if "max_response_length" in measures and not selected.with_length:

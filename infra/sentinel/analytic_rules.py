@@ -4,6 +4,7 @@ What all of them share, such as how an episode alerts once, stands in detection.
 detections.toml. Names, severities and the order of thresholds come from the catalogue.
 """  # noqa: INP001
 
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -176,5 +177,8 @@ def _wrapped(text: str, margin: str) -> str:
 
 
 if __name__ == "__main__":
-    for rule_id, one in detections().items():
+    told = detections()
+    if silent := BY_ID.keys() - told.keys():
+        sys.exit(f"detections.toml says nothing of {', '.join(sorted(silent))}.")
+    for rule_id, one in told.items():
         path(rule_id).write_text(render(BY_ID[rule_id], one))

@@ -167,12 +167,18 @@ def test_what_an_exception_explains_is_suppressed_and_new_when_it_no_longer_does
     assert len({step.episode.id for step in steps}) == 1
 
 
-def test_an_episode_that_is_explained_from_its_middle_on_does_not_become_new_again() -> None:
-    """Somebody was alerted; what is doubled in the meantime escalates once the explanation ends."""
+def test_a_stranger_does_not_hide_in_an_episode_that_an_exception_keeps_open() -> None:
+    """A job that is excused fires all the time: whoever joins it after an earlier stranger is news, and alerts anew."""
     steps = _through(
-        _verdict(100), _explained(_verdict(150)), _verdict(150), _explained(_verdict(900)), _verdict(900), _verdict(900)
+        _explained(_verdict(500)),
+        *[_verdict(620), _verdict(620)],  # somebody joins,
+        *[_explained(_verdict(500)), _explained(_verdict(500))],  # is gone,
+        _verdict(900),  # and somebody else comes
+        _verdict(0),
     )
-    assert _statuses(steps) == ["New", "Suppressed", "Ongoing", "Suppressed", "Escalated", "Ongoing"]
+    assert _statuses(steps) == ["Suppressed", "New", "Ongoing", "Suppressed", "Suppressed", "New", "Closed"]
+    first, second = {step.episode.id for step in steps[:4]}, {step.episode.id for step in steps[4:]}
+    assert (len(first), len(second), first & second) == (1, 1, set())
 
 
 def test_an_episode_that_was_explained_to_its_end_is_closed() -> None:

@@ -29,3 +29,11 @@ def test_markdown_aligns_the_same_columns_and_keeps_a_bar_in_its_cell() -> None:
 def test_an_object_takes_one_line_whatever_it_holds() -> None:
     """Line breaks are escaped."""
     assert list(ndjson([{"a": "one\ntwo", "b": (1, None)}])) == ['{"a": "one\\ntwo", "b": [1, null]}']
+
+
+def test_nothing_in_a_cell_does_anything_to_a_terminal() -> None:
+    """Names come from logs, which an attacker writes too."""
+    rows = [["Name"], ["\x1b]0;owned\x07\x1b[31mred\u202e"]]
+    for layout in (aligned, markdown):
+        assert all(line.isprintable() for line in layout(rows))
+        assert any("]0;owned" in line for line in layout(rows))

@@ -280,7 +280,7 @@ def test_bad_lines_are_counted_by_reason_with_their_place(
 
 @pytest.mark.parametrize(
     ("records", "told"),
-    [([], "There was no record in it."), ([of_another_service()], "No rule reads any of the 1 records")],
+    [([], "There was no record in it."), ([of_another_service()], "No rule selects any of the 1 records")],
 )
 def test_an_export_that_says_nothing_is_not_taken_for_safety(
     records: list[object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
