@@ -6,6 +6,9 @@ list keys, month after month, and a newcomer is worth a look.
 Whoever was seen in the first two weeks is known. A caller who lists keys again after being known is never new. For
 each resource a thousand callers are remembered; of more, those not seen for the longest are forgotten.
 
+What defenders publish: Datadog's rule "Azure AI API keys listed from previously unseen application"
+(https://docs.datadoghq.com/security/default_rules/def-000-vdl/) looks for new applications in activity logs;
+Microsoft's lawsuit against Storm-2139 (2025) was about stolen Azure OpenAI keys that were resold.
 MITRE ATLAS AML.T0012 Valid Accounts, AML.T0055 Unsecured Credentials. Informational: new colleagues and new pipelines
 are new as well.
 What it cannot see: callers without an object id.
