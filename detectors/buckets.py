@@ -22,7 +22,7 @@ from detectors.counting import Counters, Delta, Key
 from detectors.errors import StorageError
 from detectors.events import Event, Source
 from detectors.rules import CATALOGUE
-from detectors.tables import Row, Table, Value
+from detectors.tables import Row, Table, Value, bytes_of
 from detectors.tally import MAX_CALLERS, Group, Tally
 from detectors.windows import key_of, microseconds, time_of
 
@@ -170,7 +170,7 @@ class BucketStore:
     def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Counters]]:
         """What went through, by Event Hub partition (and segment, of which there is mostly one)."""
         for row in self._table.query(key_of(bucket), key_of(bucket), columns=["Counters"]):
-            yield _source(row.key), _unpack_counters(_bytes(row.values["Counters"]))
+            yield _source(row.key), _unpack_counters(bytes_of(row.values["Counters"]))
 
     def marks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
         """How far each Event Hub partition has been counted that brought anything to the buckets between two starts."""
@@ -268,7 +268,7 @@ def _packed(tallies: Mapping[Key, Tally]) -> bytes:
 
 
 def _unpacked(value: Value) -> list[tuple[Key, Tally]]:
-    return _unpack_tallies(zlib.decompress(_bytes(value)))
+    return _unpack_tallies(zlib.decompress(bytes_of(value)))
 
 
 def _segment(source: Source, bucket: datetime, row: Row) -> Segment:
@@ -277,7 +277,7 @@ def _segment(source: Source, bucket: datetime, row: Row) -> Segment:
     )
     number, revision = int(row.key[-4:]), row.values["Revision"]
     assert isinstance(revision, int)
-    counters = _unpack_counters(_bytes(row.values["Counters"]))
+    counters = _unpack_counters(bytes_of(row.values["Counters"]))
     return Segment(source, bucket, number, row.etag, revision, _watermark(row), counters, slices)
 
 
@@ -286,11 +286,6 @@ def _watermark(row: Row) -> Watermark:
     assert isinstance(sequence, int)
     assert isinstance(enqueued, int)
     return Watermark(sequence, enqueued)
-
-
-def _bytes(value: Value) -> bytes:
-    assert isinstance(value, bytes)
-    return value
 
 
 def _column(index: int) -> str:

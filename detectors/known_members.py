@@ -11,7 +11,7 @@ from detectors.baseline import Acquainted, Sighting, learn
 from detectors.buckets import slice_of
 from detectors.counting import Key
 from detectors.errors import ConflictError
-from detectors.tables import Row, Table, Value
+from detectors.tables import Row, Table, bytes_of
 
 MAX_CONFLICTS = 5
 _pack = msgspec.msgpack.Encoder().encode
@@ -36,7 +36,9 @@ class TableBaseline:
         slices = {slice_of(sighting.group) for sighting in seen}
         for attempt in range(MAX_CONFLICTS + 1):
             rows = {key: row for index in slices for key, row in self._read(index)}
-            known = {key: _unpack_acquainted(zlib.decompress(_bytes(row.values["Seen"]))) for key, row in rows.items()}
+            known = {
+                key: _unpack_acquainted(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()
+            }
             changed, newcomers = learn(known, seen, window_end)
             try:
                 for key, acquainted in changed.items():
@@ -50,7 +52,7 @@ class TableBaseline:
 
     def _read(self, index: int) -> Iterable[tuple[Key, Row]]:
         for row in self._table.query(_partition(index), _partition(index)):
-            yield _unpack_key(_bytes(row.values["Key"])), row
+            yield _unpack_key(bytes_of(row.values["Key"])), row
 
     def _write(self, key: Key, acquainted: Acquainted, known: Row | None) -> None:
         values = {"Key": _pack(key), "Seen": zlib.compress(_pack(acquainted))}
@@ -64,8 +66,3 @@ class TableBaseline:
 
 def _partition(index: int) -> str:
     return f"{index:02d}"
-
-
-def _bytes(value: Value) -> bytes:
-    assert isinstance(value, bytes)
-    return value

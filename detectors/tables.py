@@ -31,6 +31,12 @@ class Row:
     etag: str | None = None
 
 
+def bytes_of(value: Value) -> bytes:
+    """A property that was written as bytes."""
+    assert isinstance(value, bytes)
+    return value
+
+
 class Table(Protocol):
     """The few operations the detector needs of a table. Every one raises `StorageError` if it did not happen."""
 

@@ -2,11 +2,9 @@
 
 from detectors import bedrock
 from detectors.records import Properties, Record
-from detectors.rules.groups import minute_of
+from detectors.rules.groups import MINUTE_MICROSECONDS, minute_of
 from detectors.rules.rule import Ungrouped
 from detectors.tally import Group
-
-_MINUTE = 60 * 1_000_000
 
 
 def by_user_model_and_account(record: Record, _properties: Properties, _time: int | None) -> Group | Ungrouped:
@@ -26,7 +24,7 @@ def by_user_account_and_minute(record: Record, _properties: Properties, time: in
         return Ungrouped.NO_CALLER
     if account is None:
         return Ungrouped.NO_ACCOUNT
-    return Ungrouped.NO_TIME if time is None else (user, account, minute_of(time // _MINUTE))
+    return Ungrouped.NO_TIME if time is None else (user, account, minute_of(time // MINUTE_MICROSECONDS))
 
 
 def by_user_model_account_and_violations(record: Record, properties: Properties, time: int | None) -> Group | Ungrouped:

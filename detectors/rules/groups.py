@@ -9,7 +9,7 @@ from detectors.rules.rule import Ungrouped
 from detectors.tally import Group
 from detectors.windows import from_microseconds
 
-_MINUTE = 60 * 1_000_000
+MINUTE_MICROSECONDS = 60 * 1_000_000
 
 
 def by_resource(record: Record, _properties: Properties, _time: int | None) -> Group | Ungrouped:
@@ -25,7 +25,7 @@ def by_resource_and_minute(record: Record, properties: Properties, time: int | N
     group = by_resource(record, properties, time)
     if isinstance(group, Ungrouped):
         return group
-    return Ungrouped.NO_TIME if time is None else (*group, minute_of(time // _MINUTE))
+    return Ungrouped.NO_TIME if time is None else (*group, minute_of(time // MINUTE_MICROSECONDS))
 
 
 def by_resource_and_caller(record: Record, properties: Properties, time: int | None) -> Group | Ungrouped:
@@ -43,4 +43,4 @@ def _of_resource(resource_id: str) -> Group | Ungrouped:
 @lru_cache(maxsize=4096)
 def minute_of(minutes: int) -> str:
     """The name of a minute, given in minutes since 1970: `2026-11-23T08:00Z`, which sorts as time does."""
-    return f"{from_microseconds(minutes * _MINUTE):%Y-%m-%dT%H:%MZ}"
+    return f"{from_microseconds(minutes * MINUTE_MICROSECONDS):%Y-%m-%dT%H:%MZ}"
