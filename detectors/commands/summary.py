@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Suggestion, Trial
+from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Trial
 from detectors.commands.layout import Rows, aligned
 from detectors.exemptions import Suppression
 from detectors.rules import BY_ID
 from detectors.rules.rule import Number
 
 MAX_SHOWN = 50
-"""Episodes and suggestions on a terminal; ndjson and the report have them all."""
+"""Episodes on a terminal; ndjson and the report have them all."""
 
 MAX_EXCEPTIONS = 3
 
@@ -32,17 +32,13 @@ def summary(outcome: Outcome) -> Iterator[str]:
     if outcome.episodes:
         yield ""
         yield from aligned(_episodes(outcome.episodes[:MAX_SHOWN]), text=(0, 1, 2, 3, 4, 6, 7, 8))
-        yield from _more(len(outcome.episodes), "episodes")
+        if len(outcome.episodes) > MAX_SHOWN:
+            yield f"and {len(outcome.episodes) - MAX_SHOWN:,} more episodes: --format ndjson or --report shows all."
         yield from _explained(outcome.episodes)
     if outcome.trials:
         yield ""
         yield from aligned(_trials(outcome.trials))
         yield from _overruled(outcome.trials)
-    if outcome.suggestions:
-        yield ""
-        yield "Suggestions, from what each resource does (upper quartile and three interquartile ranges):"
-        yield from aligned(_suggestions(outcome.suggestions[:MAX_SHOWN]), text=(0, 1))
-        yield from _more(len(outcome.suggestions), "suggestions")
 
 
 def warnings(outcome: Outcome) -> Iterator[str]:
@@ -54,10 +50,9 @@ def warnings(outcome: Outcome) -> Iterator[str]:
 
 
 def swept(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
-    """A line of ndjson for each value tried, and for each suggestion."""
-    for kind, rows in (("trial", outcome.trials), ("suggestion", outcome.suggestions)):
-        for row in rows:
-            yield {"kind": kind, **msgspec.to_builtins(row)}
+    """A line of ndjson for each value tried."""
+    for trial in outcome.trials:
+        yield {"kind": "trial", **msgspec.to_builtins(trial)}
 
 
 def _warnings(outcome: Outcome) -> Iterator[str]:
@@ -163,26 +158,6 @@ def _trials(trials: Iterable[Trial]) -> Rows:
         ]
         for trial in trials
     ]
-
-
-def _suggestions(suggestions: Iterable[Suggestion]) -> Rows:
-    header = ["Threshold", "Resource", "Made from", "Median", "Largest", "Suggested"]
-    return [header] + [
-        [
-            f"{one.rule_id}.{one.threshold}",
-            _short(one.resource),
-            _length(one.rule_id, one.windows),
-            _number(one.median),
-            _number(one.largest),
-            f"{one.value:,}" if one.value is not None else "too little history",
-        ]
-        for one in suggestions
-    ]
-
-
-def _more(count: int, what: str) -> Iterator[str]:
-    if count > MAX_SHOWN:
-        yield f"and {count - MAX_SHOWN:,} more {what}: --format ndjson or --report shows all."
 
 
 def _short(resource: str) -> str:

@@ -121,9 +121,9 @@ def note(text: str) -> Element:
     return element("p", text, class_="note")
 
 
-def warning(*children: Node, title: str = "Attention") -> Element:
+def warning(*children: Node) -> Element:
     """What a reader must not miss; a word says so, not the colour alone."""
-    return element("p", element("strong", f"{title}: "), *children, class_="warning")
+    return element("p", element("strong", "Attention: "), *children, class_="warning")
 
 
 def left_out(count: int, what: str, which: str) -> Node:

@@ -13,7 +13,6 @@ from detectors.backtest.report.callers import callers
 from detectors.backtest.report.episodes import episodes, numbered
 from detectors.backtest.report.markup import Column, Node, cell, document, element, own, row, table
 from detectors.backtest.report.quality import cannot_fire, dead, quality
-from detectors.backtest.report.suggestions import suggestions
 from detectors.backtest.report.sweeps import sweeps
 from detectors.backtest.report.timelines import timelines
 from detectors.backtest.report.words import (
@@ -31,7 +30,6 @@ _CONTENTS = (
     ("episodes", "Episodes"),
     ("timelines", "Timelines"),
     ("sweep", "Other thresholds"),
-    ("suggestions", "Suggestions"),
     ("callers", "Callers"),
     ("quality", "Data quality"),
 )
@@ -55,7 +53,6 @@ def render(outcome: Outcome, made: datetime) -> str:
             episodes(outcome, shown),
             timelines(outcome, shown),
             sweeps(outcome),
-            suggestions(outcome),
             callers(outcome, shown),
             quality(outcome.quality, outcome.rules),
         ),
