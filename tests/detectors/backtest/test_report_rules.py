@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Timeline
 from detectors.backtest.report import render
+from detectors.backtest.report.labels import resource_label
 from detectors.backtest.report.quality import quality as quality_section
 from detectors.backtest.report.scales import STEP
-from detectors.backtest.report.words import counted_subjects, resource_label
 from detectors.counting import Selected
 from detectors.exemptions import Suppression
+from detectors.presentation import counted_subjects
 from detectors.rules import BY_ID, CATALOGUE
 from detectors.rules.rule import Number
 from tests.builders import canonical_id
