@@ -19,6 +19,7 @@ from detectors.rules import CATALOGUE
 from detectors.rules.model_theft import MODEL_THEFT
 from detectors.rules.new_key_lister import NEW_KEY_LISTER
 from detectors.tables import MAX_PROPERTY_BYTES, MemoryTable, Row
+from detectors.windows import BUCKET
 from tests.builders import (
     NAMESPACE,
     SOURCE,
@@ -196,6 +197,17 @@ def test_such_a_message_does_not_block_a_host_that_has_not_seen_the_bucket() -> 
     _ingest(table, quarantine)(SOURCE, [event(2, *_crowd(0, 100)), event(3, list_key())])
     assert _totals(table) == {canonical_id(): 2}
     assert len(list(quarantine.query("0", "3"))) == 1
+
+
+def test_purging_keeps_the_bucket_that_begins_at_the_time() -> None:
+    """Older ones go, with the rows of every partition."""
+    table = MemoryTable()
+    ingest = _ingest(table)
+    for partition in ("0", "1"):
+        for number in range(3):
+            ingest(Source(NAMESPACE, "llm-logs", partition), [event(number, list_key(), after=BUCKET * number)])
+    assert BucketStore(table).purge(START + 2 * BUCKET) == 4
+    assert [_totals(table, START + BUCKET * number) for number in range(3)] == [{}, {}, {canonical_id(): 2}]
 
 
 def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
