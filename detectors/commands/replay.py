@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import msgspec
 from detectors.backtest.exports import Piece, find
 from detectors.backtest.outcome import Outcome
 from detectors.backtest.replay import Hooks, Question, Sweep, replay
-from detectors.backtest.report import render
 from detectors.commands.arguments import add_span, add_tuning, read_tuning, threshold_values
 from detectors.commands.layout import write
 from detectors.commands.parser import FAILED, INTERRUPTED, REFUSED, TAKEN, Commands, add_command, add_format
@@ -89,8 +88,7 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     question = _question(options)
-    if options.report and not options.report.parent.is_dir():
-        raise InputError(f"--report: there is no folder {options.report.parent}.")
+    render = _renderer(options.report) if options.report else None
     pieces = find(options.paths)
     show = _print_finding if options.format == "ndjson" and not question.sweeps else lambda _: None
     with progress(sum(piece.size for piece in pieces)) as advance:
@@ -101,8 +99,8 @@ def _run(options: argparse.Namespace) -> int:
             hooks=Hooks(on_finding=show, on_read=advance),
         )
     _show(outcome, question, options.format)
-    if options.report:
-        _write_report(options.report, outcome)
+    if render:
+        _write_report(options.report, render(outcome, datetime.now(UTC)))
     return _code(outcome, fail_on_findings=options.fail_on_findings)
 
 
@@ -150,9 +148,20 @@ def _print_finding(row: Finding) -> None:
     sys.stdout.write(f"{msgspec.json.encode(row).decode()}\n")
 
 
-def _write_report(path: Path, outcome: Outcome) -> None:
+def _renderer(path: Path) -> Callable[[Outcome, datetime], str]:
+    """What makes the report. Whatever keeps one from being written is found before the logs are read."""
+    if not path.parent.is_dir():
+        raise InputError(f"--report: there is no folder {path.parent}.")
     try:
-        path.write_text(render(outcome, datetime.now(UTC)), encoding="utf-8")
+        from detectors.backtest.report import render  # noqa: PLC0415 - its templates need a developer's tool
+    except ImportError as error:
+        raise InputError("--report needs jinja2: pip install -r requirements-dev.txt") from error
+    return render
+
+
+def _write_report(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--report {path}: {error.strerror}.") from error
 

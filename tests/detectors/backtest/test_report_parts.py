@@ -3,7 +3,6 @@
 import math
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from xml.etree.ElementTree import tostring
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +11,15 @@ from msgspec.structs import replace
 
 from detectors.backtest.outcome import Quality, Timeline
 from detectors.backtest.report import render
-from detectors.backtest.report.markup import MAX_ROWS, element
-from detectors.backtest.report.quality import quality as quality_section
+from detectors.backtest.report.episodes import MAX_ROWS
+from detectors.backtest.report.page import environment
 from detectors.backtest.report.scales import MAX_COLUMNS, STEP, Scale, Span, round_step
 from detectors.counting import Selected
 from detectors.presentation import printable
 from tests.builders import canonical_id
 from tests.detectors.backtest.outcomes import BEGIN, MADE, THRESHOLDS, month, nothing, quality, timeline
+
+PARAGRAPH = environment().from_string('<p title="{{ text }}">{{ text }}!</p>')
 
 spans = st.builds(
     Span, first=st.integers(0, 3_000_000).map(lambda index: index * STEP), windows=st.integers(1, 200_000)
@@ -103,7 +104,7 @@ def test_no_text_can_become_markup_or_break_the_file(text: str) -> None:
             seen.append(data)
 
     reader = Reader()
-    reader.feed(tostring(element("p", text, "!", title=text), encoding="unicode", method="html"))
+    reader.feed(PARAGRAPH.render(text=text))
     reader.close()
     assert seen[0] == ("p", [("title", printable(text))])
     assert "".join(f"{data}" for data in seen[1:]) == f"{printable(text)}!"
@@ -133,11 +134,10 @@ def test_a_table_of_too_many_episodes_keeps_the_longest_and_says_so() -> None:
 
 def test_a_dead_field_is_a_warning_that_says_what_cannot_fire() -> None:
     """At 0 of N no threshold on response lengths fires, whatever its number; at 1 of N it may."""
-    dead = tostring(quality_section(quality(), ["model_theft"]), encoding="unicode")
+    dead = render(month(quality=quality()), MADE)
     assert "0 of 21,804 selected records told how long the response was." in dead
     assert "the threshold response_length cannot fire, whatever the number; only count can." in dead
     alive = quality(selected={"model_theft": Selected(21_804, 1)})
-    assert "cannot fire" not in tostring(quality_section(alive, ["model_theft"]), encoding="unicode")
     assert "cannot fire" not in render(month(quality=alive), MADE)
 
 

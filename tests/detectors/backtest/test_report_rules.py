@@ -2,15 +2,14 @@
 
 from datetime import date, timedelta
 from typing import Any
-from xml.etree.ElementTree import tostring
 
 import pytest
 from msgspec.structs import replace
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Timeline
 from detectors.backtest.report import render
-from detectors.backtest.report.labels import resource_label
-from detectors.backtest.report.quality import quality as quality_section
+from detectors.backtest.report.page import environment
+from detectors.backtest.report.quality import lengths
 from detectors.backtest.report.scales import STEP
 from detectors.counting import Selected
 from detectors.exemptions import Suppression
@@ -108,7 +107,8 @@ def test_what_a_group_is_made_of_stands_below_its_name() -> None:
     """With the names of the fields, as a number alone says nothing; the name is what people know it by."""
     arn = "arn:aws:sts::111122223333:assumed-role/app-prod/dana"
     group = f"{arn} anthropic.claude-3 111122223333 3"
-    shown = tostring(resource_label(BY_ID["bedrock_guardrail_violations"], group), encoding="unicode")
+    label = environment().get_template("parts.html").make_module().resource  # type: ignore[attr-defined]
+    shown = label(BY_ID["bedrock_guardrail_violations"], group)
     for text in (
         "<strong>assumed-role/app-prod/dana</strong>",
         "<small>ModelId anthropic.claude-3</small>",
@@ -116,7 +116,7 @@ def test_what_a_group_is_made_of_stands_below_its_name() -> None:
         "<small>Violations 3</small>",
     ):
         assert text in shown
-    newcomer = tostring(resource_label(BY_ID["new_key_lister"], f"{canonical_id()} eve"), encoding="unicode")
+    newcomer = label(BY_ID["new_key_lister"], f"{canonical_id()} eve")
     assert "<strong>aoai-prod</strong>" in newcomer
     assert "<small>Caller eve</small>" in newcomer
 
@@ -145,6 +145,5 @@ def test_a_sweep_says_where_it_overrules_single_resources() -> None:
 def test_only_rules_with_a_threshold_on_lengths_are_told_about_lengths() -> None:
     """Of eight rules that would be eight lines."""
     read = quality(selected={rule.id: Selected(5, 0) for rule in CATALOGUE})
-    shown = tostring(quality_section(read, list(BY_ID)), encoding="unicode")
-    lengths = shown.partition("Response lengths")[2].partition("Duplicates")[0]
-    assert [rule.id for rule in CATALOGUE if rule.name in lengths] == ["model_theft", "large_transfer"]
+    told = [text.partition(":")[0] for text, _ in lengths(read, list(BY_ID))]
+    assert told == [BY_ID["model_theft"].name, BY_ID["large_transfer"].name]

@@ -202,6 +202,20 @@ def test_a_sweep_as_ndjson_has_a_line_for_each_value(burst: str, capsys: pytest.
     assert objects[0]["resources"] == 2
 
 
+def test_a_report_without_its_library_says_what_to_install(
+    burst: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is read; without a report nothing is missed."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    for name in [name for name in sys.modules if name.startswith("detectors.backtest.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["replay", burst, "--report", str(tmp_path / "page.html")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "requirements-dev.txt" in printed.err
+    assert main(["replay", burst]) == 0
+
+
 def test_findings_fail_a_run_only_on_request(
     burst: str, tuned: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
