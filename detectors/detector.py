@@ -44,7 +44,13 @@ class Detector:
         self._log_sink = None if settings.ingestion_endpoint else LogSink()
 
     def ingest(self, events: Sequence[FunctionsEvent]) -> None:
-        """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again."""
+        """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again.
+
+        An empty batch, as a host hands one over that drops events without a body, is taken: there is nothing to count
+        (https://github.com/Azure/azure-functions-dotnet-worker/issues/270).
+        """
+        if not events:
+            return
         with self._making:
             ingest = self._ingest
         ingest(*from_functions(events))
