@@ -4,9 +4,11 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pycep import BicepParser
 
 from detectors import tuning
@@ -23,12 +25,13 @@ from local.play import Play
 from tests.builders import START, canonical_id, chat, event
 
 README = (ROOT / "README.md").read_text()
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 
 
-def _chapter(title: str) -> str:
+def _chapter(title: str, document: str = README) -> str:
     """The text of a chapter, up to the next one of its level or a higher one."""
     level = title.count("#")
-    return re.split(rf"^#{{2,{level}}} ", README.split(f"\n{title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.split(rf"^#{{2,{level}}} ", document.split(f"\n{title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -127,14 +130,43 @@ def test_nothing_but_the_app_is_published() -> None:
     assert published == {"function_app.py", "detectors", "host.json", "requirements.txt"}
 
 
-def test_the_parameters_in_the_readme_are_those_of_the_template() -> None:
+def test_the_parameters_in_the_documents_are_those_of_the_template() -> None:
     """Names in order, defaults, and what each is."""
     parameters = BicepParser().parse(file_path=ROOT / "infra" / "main.bicep")["parameters"]
-    documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Deploy").split("### ", 1)[0])]
+    documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Parameters", DEPLOY))]
     assert documented == [
         [name, _default(parameter["default"]), _description(parameter["decorators"])]
         for name, parameter in parameters.items()
     ]
+
+
+def test_the_readme_deploys_as_the_checklist_does() -> None:
+    """Who follows the one needs nothing else from the other."""
+    (commands,) = re.findall(r"```sh\n(.*?)```", _chapter("## Deploy"), flags=re.DOTALL)
+    assert f"```sh\n{commands}```" in _chapter("## Way A: Azure CLI and Core Tools", DEPLOY)
+
+
+def test_the_least_azd_in_the_checklist_is_that_of_azure_yaml() -> None:
+    """An older one would build remotely whatever azure.yaml says."""
+    required = yaml.safe_load((ROOT / "azure.yaml").read_text())["requiredVersions"]["azd"]
+    (documented,) = [
+        row[2] for row in _rows(_chapter("## Before you begin", DEPLOY)) if "Azure Developer CLI" in row[1]
+    ]
+    assert required == f">= {documented}"
+
+
+@pytest.mark.parametrize("document", [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")], ids=str)
+def test_links_within_the_documents_lead_somewhere(document: Path) -> None:
+    """To files that exist, and to headings of the same page."""
+    text = (ROOT / document).read_text()
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [
+        link
+        for link in links
+        if not (link[1:] in anchors if link.startswith("#") else (ROOT / document.parent / link).exists())
+    ] == []
 
 
 def _default(value: object) -> str:
