@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from detectors import __version__
-from detectors.commands import buckets, completion, cost, replay, rules, settings
+from detectors.commands import buckets, replay, rules, settings
 from detectors.commands.parser import REFUSED, TAKEN, Parser
 from detectors.errors import DetectorError
 
@@ -23,10 +23,10 @@ EXAMPLES = """examples:
   python -m detectors rules model_theft
   python -m detectors settings --file local.settings.json
   python -m detectors buckets --from -2h
-  python -m detectors cost --help
+  python -m detectors replay --help
 """
 
-COMMANDS = (replay.add, rules.add, settings.add, buckets.add, cost.add, completion.add)
+COMMANDS = (replay.add, rules.add, settings.add, buckets.add)
 """Every command, in the order of the help. A new command is a module in `detectors/commands/` and a word here."""
 
 
@@ -61,7 +61,6 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.set_defaults(program=parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for add in COMMANDS:
         add(commands)

@@ -154,8 +154,7 @@ class BucketStore:
 
     def seal(self, segment: Segment) -> Segment:
         """Close a segment for good and give the one that follows. Raises `ConflictError` as `add` does."""
-        closed = replace(segment, revision=segment.revision + 1)
-        self._write(closed, {"Revision": closed.revision, "Sealed": True})
+        self._write(segment, {"Sealed": True})
         return self._remember(segment.next())
 
     def read(self, bucket: datetime, slices: Iterable[int]) -> Iterator[tuple[Source, Key, Tally]]:

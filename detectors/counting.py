@@ -24,7 +24,6 @@ from detectors.records import (
 )
 from detectors.resources import openai_accounts
 from detectors.rules.rule import Rule, Ungrouped
-from detectors.sieve import Sieve, first_resource_id, records_in
 from detectors.tally import Entry, Group, Tally
 from detectors.windows import microseconds, record_time
 
@@ -162,7 +161,6 @@ class BatchCounter:
         every = tuple(rule for rule in rules if rule.operations is None)
         named = {operation for rule in rules for operation in rule.operations or ()}
         self._otherwise = every or None
-        self._sieve = Sieve(rules)
         self._weighing = frozenset(rule.id for rule in rules if rule.weighs_callers)
         self._by_operation: dict[object, tuple[Rule, ...]] = {
             operation: tuple(rule for rule in rules if rule.operations is None or operation in rule.operations)
@@ -174,10 +172,6 @@ class BatchCounter:
         delta, entries = Delta(), self.entries()
         resource_ids: set[str | None] = set()
         for event in events:
-            if self._sieve.skips(event.body):
-                delta.counters.records += records_in(event.body)
-                resource_ids.add(first_resource_id(event.body))
-                continue
             message = decode(event.body)
             resource_ids.update([record.resource_id for record in message.records])
             self.count_message(delta, event.sequence, message, lambda _: entries)

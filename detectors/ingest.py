@@ -18,7 +18,7 @@ from detectors.records import Flaw
 from detectors.windows import bucket_start
 
 MAX_CONFLICTS = 20
-"""Lost writes in a row before giving up; the trigger's retry policy then brings the batch again."""
+"""Lost writes to one bucket before giving up; the trigger's retry policy then brings the batch again."""
 
 
 class Ingest:
@@ -34,7 +34,7 @@ class Ingest:
         self._locks: defaultdict[Source, Lock] = defaultdict(Lock)
 
     def __call__(self, source: Source, events: Sequence[Event]) -> None:
-        """Count the events of one partition, oldest bucket first.
+        """Count the events of one partition.
 
         Raises:
             StorageError: nothing is lost, but part of the batch is not counted yet; it has to come again.
@@ -43,8 +43,8 @@ class Ingest:
         for event in events:
             arrivals[bucket_start(event.enqueued)].append(event)
         with self._locks[source]:  # two invocations for one partition would only fight over the same row
-            for bucket in sorted(arrivals):
-                self._count(source, bucket, arrivals[bucket])
+            for bucket, arrived in arrivals.items():
+                self._count(source, bucket, arrived)
 
     def _count(self, source: Source, bucket: datetime, events: Sequence[Event]) -> None:
         """Count what is unseen: at once, or in smaller and smaller parts where it does not fit."""

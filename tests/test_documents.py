@@ -13,7 +13,6 @@ from pycep import BicepParser
 
 from detectors import tuning
 from detectors.__main__ import build_parser as product_parser
-from detectors.__main__ import main as product
 from detectors.counting import BatchCounter, Key
 from detectors.findings import Finding, columns
 from detectors.health import Heartbeat
@@ -105,12 +104,6 @@ def test_the_commands_in_the_readme_can_be_taken() -> None:
         build_parser().parse_args(shlex.split(command))
     for command in re.findall(r"^python -m detectors (.*)$", README, flags=re.MULTILINE):
         product_parser().parse_args(shlex.split(command, comments=True))
-
-
-def test_the_cost_in_the_readme_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table, the prices' date and what is not confirmed: word for word."""
-    assert product(["cost", "--format", "markdown"]) == 0
-    assert capsys.readouterr().out in _chapter("## Cost")
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:

@@ -1,12 +1,11 @@
-"""How every group went, window by window: what timelines are drawn from, and suggestions made from. Bounded."""
+"""How every group went, window by window: what timelines are drawn from. Bounded."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from statistics import median
 from typing import NamedTuple
 
-from detectors.backtest.outcome import Suggestion, Timeline, subject
+from detectors.backtest.outcome import Timeline, subject
 from detectors.counting import Key
 from detectors.evaluation import Total
 from detectors.policy import Policy
@@ -20,8 +19,6 @@ _RECENT = 512
 """Minutes of one series that are known again: each is in six windows, and records may come late."""
 
 MAX_TIMELINES = 40
-MIN_WINDOWS = 24
-"""Windows with records that a suggestion needs."""
 
 
 class _Place(NamedTuple):
@@ -109,15 +106,6 @@ class History:
         """How many series have no timeline."""
         return self.left_out + max(len(self._series) - MAX_TIMELINES, 0)
 
-    def suggestions(self, swept: Sequence[tuple[str, str]]) -> list[Suggestion]:
-        """For each resource, a number for each of some thresholds (rule id and name); the largest first."""
-        made = [
-            _suggestion(place, series, self._at_least(place))
-            for place, series in self._series.items()
-            if (place.key.rule_id, place.threshold) in swept
-        ]
-        return sorted(made, key=lambda one: (one.rule_id, one.threshold, -one.largest, one.resource))
-
     def _timeline(self, place: _Place) -> Timeline:
         series = self._series[place]
         threshold = next(one for one in _thresholds_of(place.key) if one.name == place.threshold)
@@ -150,32 +138,3 @@ class History:
 
 def _thresholds_of(key: Key) -> tuple[Threshold, ...]:
     return BY_ID[key.rule_id].thresholds
-
-
-def _suggestion(place: _Place, series: _Series, at_least: int) -> Suggestion:
-    values = sorted(value for _, value in series.points())
-    middle = median(values)
-    return Suggestion(
-        rule_id=place.key.rule_id,
-        threshold=place.threshold,
-        resource=subject(place.key),
-        windows=len(values),
-        median=round(middle, 1),
-        largest=_whole(values[-1]),
-        at_least=at_least,
-        value=_fence(values) if len(values) >= MIN_WINDOWS else None,
-    )
-
-
-def _fence(values: Sequence[float]) -> int:
-    """The first whole number above Tukey's outer fence: the upper quartile and three interquartile ranges.
-
-    Up to a quarter of the windows may be an attack without moving it. Where quartiles coincide, as for a pipeline
-    that does the same every hour, half as much again as the upper quartile.
-    """
-    lower, upper = values[len(values) // 4], values[-(-3 * len(values) // 4) - 1]
-    return int(max(upper + 3 * (upper - lower), upper * 1.5)) + 1
-
-
-def _whole(value: float) -> Number:
-    return int(value) if value == int(value) else value

@@ -132,30 +132,6 @@ class Trial(msgspec.Struct, kw_only=True, frozen=True):
     resources: int
 
 
-class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
-    """A number just above what one resource usually does. A suggestion: nothing uses it.
-
-    Attributes:
-        rule_id: the rule.
-        threshold: the threshold's name.
-        resource: the canonical resource id, or what else the rule groups by.
-        windows: those with any selected record, which the rest is made from; of a rule that looks at minutes, minutes.
-        median: of the measure over those windows.
-        largest: likewise.
-        at_least: the number in force for the resource.
-        value: the suggested threshold; None if there is too little history.
-    """
-
-    rule_id: str
-    threshold: str
-    resource: str
-    windows: int
-    median: Number
-    largest: Number
-    at_least: int
-    value: int | None
-
-
 class Timeline(msgspec.Struct, kw_only=True):
     """How one measure of one group went, window by window; windows without a selected record are left out (0).
 
@@ -191,7 +167,6 @@ class Outcome(msgspec.Struct, kw_only=True):
             larger.
         episodes: in the order of their first window.
         trials: by rule and threshold in the order asked for, values ascending.
-        suggestions: of the thresholds that were swept; the largest first.
         timelines: of the groups that came nearest to a threshold or above; the nearest first.
         timelines_left_out: how many groups more there were.
         interrupted: whether reading stopped before the end.
@@ -205,7 +180,6 @@ class Outcome(msgspec.Struct, kw_only=True):
     findings: int = 0
     episodes: list[EpisodeSummary] = []
     trials: list[Trial] = []
-    suggestions: list[Suggestion] = []
     timelines: list[Timeline] = []
     timelines_left_out: int = 0
     interrupted: bool = False

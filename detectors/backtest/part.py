@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
-import stringzilla
 
 from detectors.backtest.exports import Block, Captured, Document, Lines, Trouble
 from detectors.backtest.seen import Seen
@@ -137,7 +136,7 @@ class _Counting:
 
     def _add_lines(self, data: bytes) -> None:
         first = self._part.lines + 1
-        self._part.lines += stringzilla.count(data, b"\n") + (not data.endswith(b"\n"))
+        self._part.lines += data.count(b"\n") + (not data.endswith(b"\n"))
         try:
             lines = _decode_lines(data)
         except _REFUSED:

@@ -171,7 +171,6 @@ class _Course:
                 )
                 for rule_id, threshold, value, judge in self._trials
             ],
-            suggestions=self._history.suggestions([(rule_id, threshold) for rule_id, threshold, _ in question.sweeps]),
             timelines=self._history.timelines(),
             timelines_left_out=self._history.timelines_left_out,
             interrupted=interrupted,

@@ -4,6 +4,8 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from detectors.presentation import printable
+
 Rows = Sequence[Sequence[str]]
 """Cells of a table; the first row is the header."""
 
@@ -25,11 +27,6 @@ def markdown(rows: Rows, *, text: Collection[int] = (0,)) -> Iterable[str]:
     header, *body = [[printable(cell) for cell in row] for row in rows]
     for row in [header, ["---" if place in text else "---:" for place in range(len(header))], *body]:
         yield f"| {' | '.join(cell.replace('|', '\\|') for cell in row)} |"
-
-
-def printable(cell: str) -> str:
-    """The cell with a mark for each character that would do something to a terminal: names come from logs."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cell)
 
 
 def ndjson(objects: Iterable[Mapping[str, object]]) -> Iterable[str]:

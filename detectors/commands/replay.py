@@ -33,8 +33,8 @@ own `time`. Thresholds are the catalogue's defaults. --tuning changes them as th
 (detectors/tuning.toml); its exceptions suppress what they explain. --set and --sweep go over both, for every resource.
 
 The table lists episodes: consecutive windows that fire. With --format ndjson each line is a finding with the columns of
-LlmThreatFindings_CL, or with --sweep a line for each value tried, and then one for each suggestion. Rules that look at
-minutes print a minute again, under the same FindingId, if records that arrive later make it larger.
+LlmThreatFindings_CL, or with --sweep a line for each value tried. Rules that look at minutes print a minute again,
+under the same FindingId, if records that arrive later make it larger.
 """
 
 EXAMPLES = """examples:

@@ -6,43 +6,38 @@ from typing import Any
 
 import msgspec
 
-from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Suggestion, Trial
+from detectors.backtest.outcome import EpisodeSummary, Outcome, Trial
 from detectors.commands.layout import Rows, aligned
 from detectors.exemptions import Suppression
+from detectors.presentation import counted, last_part, minute, resource_short, size
 from detectors.rules import BY_ID
 from detectors.rules.rule import Number
 
 MAX_SHOWN = 50
-"""Episodes and suggestions on a terminal; ndjson and the report have them all."""
+"""Episodes on a terminal; ndjson and the report have them all."""
 
 MAX_EXCEPTIONS = 3
-
-_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
 
 def summary(outcome: Outcome) -> Iterator[str]:
     """What was read, the episodes, and what other thresholds would have come to."""
     quality = outcome.quality
     span = _between(quality.first_time, quality.last_time)
-    yield f"Read {_files(quality)}: {_counted(quality.records, 'record')}{span}."
+    yield f"Read {counted(quality.files, 'file')}, {size(quality.bytes)}: {counted(quality.records, 'record')}{span}."
     yield (
-        f"{_counted(outcome.findings, 'finding')} in {_counted(len(outcome.episodes), 'episode')};"
-        f" {_counted(outcome.windows, 'window')} judged."
+        f"{counted(outcome.findings, 'finding')} in {counted(len(outcome.episodes), 'episode')};"
+        f" {counted(outcome.windows, 'window')} judged."
     )
     if outcome.episodes:
         yield ""
         yield from aligned(_episodes(outcome.episodes[:MAX_SHOWN]), text=(0, 1, 2, 3, 4, 6, 7, 8))
-        yield from _more(len(outcome.episodes), "episodes")
+        if len(outcome.episodes) > MAX_SHOWN:
+            yield f"and {len(outcome.episodes) - MAX_SHOWN:,} more episodes: --format ndjson or --report shows all."
         yield from _explained(outcome.episodes)
     if outcome.trials:
         yield ""
         yield from aligned(_trials(outcome.trials))
         yield from _overruled(outcome.trials)
-    if outcome.suggestions:
-        yield ""
-        yield "Suggestions, from what each resource does (upper quartile and three interquartile ranges):"
-        yield from aligned(_suggestions(outcome.suggestions[:MAX_SHOWN]), text=(0, 1))
-        yield from _more(len(outcome.suggestions), "suggestions")
 
 
 def warnings(outcome: Outcome) -> Iterator[str]:
@@ -54,10 +49,9 @@ def warnings(outcome: Outcome) -> Iterator[str]:
 
 
 def swept(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
-    """A line of ndjson for each value tried, and for each suggestion."""
-    for kind, rows in (("trial", outcome.trials), ("suggestion", outcome.suggestions)):
-        for row in rows:
-            yield {"kind": kind, **msgspec.to_builtins(row)}
+    """A line of ndjson for each value tried."""
+    for trial in outcome.trials:
+        yield {"kind": "trial", **msgspec.to_builtins(trial)}
 
 
 def _warnings(outcome: Outcome) -> Iterator[str]:
@@ -81,17 +75,8 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
                 yield f"  {place.file}{f':{place.line}' if place.line else ''}: {place.detail}"
 
 
-def _files(quality: Quality) -> str:
-    unit, name = next(((size, name) for size, name in _UNITS if quality.bytes >= size), _UNITS[-1])
-    return f"{_counted(quality.files, 'file')}, {quality.bytes / unit:,.1f} {name}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _between(first: datetime | None, last: datetime | None) -> str:
-    return f", {_time(first)} to {_time(last)} UTC" if first and last else ""
+    return f", {minute(first)} to {minute(last)} UTC" if first and last else ""
 
 
 def _episodes(episodes: Iterable[EpisodeSummary]) -> Rows:
@@ -100,9 +85,9 @@ def _episodes(episodes: Iterable[EpisodeSummary]) -> Rows:
         [
             episode.rule_id,
             episode.severity,
-            _short(episode.resource),
-            _time(episode.first_window),
-            _time(episode.last_window),
+            resource_short(episode.resource),
+            minute(episode.first_window),
+            minute(episode.last_window),
             _length(episode.rule_id, episode.windows),
             _state(episode),
             ", ".join(f"{name} {_number(value)}" for name, value in sorted(episode.peaks.items())),
@@ -131,7 +116,7 @@ def _explained(episodes: Sequence[EpisodeSummary]) -> Iterator[str]:
         found = dict.fromkeys(episode.suppression for episode in suppressed if episode.suppression)
         which = "; ".join(map(_exception, list(found)[:MAX_EXCEPTIONS]))
         more = f"; and {len(found) - MAX_EXCEPTIONS:,} more" if len(found) > MAX_EXCEPTIONS else ""
-        yield f"Exceptions explain {len(suppressed):,} of {_counted(len(episodes), 'episode')}: {which}{more}."
+        yield f"Exceptions explain {len(suppressed):,} of {counted(len(episodes), 'episode')}: {which}{more}."
 
 
 def _exception(suppression: Suppression) -> str:
@@ -148,7 +133,7 @@ def _caller(episode: EpisodeSummary) -> str:
     if not episode.callers:
         return "not known"
     first = episode.callers[0]
-    return f"{_last_of(first['ObjectId']) or first['IpAddress'] or 'not known'} ({first['Count']:,})"
+    return f"{last_part(first['ObjectId']) or first['IpAddress'] or 'not known'} ({first['Count']:,})"
 
 
 def _trials(trials: Iterable[Trial]) -> Rows:
@@ -165,43 +150,5 @@ def _trials(trials: Iterable[Trial]) -> Rows:
     ]
 
 
-def _suggestions(suggestions: Iterable[Suggestion]) -> Rows:
-    header = ["Threshold", "Resource", "Made from", "Median", "Largest", "Suggested"]
-    return [header] + [
-        [
-            f"{one.rule_id}.{one.threshold}",
-            _short(one.resource),
-            _length(one.rule_id, one.windows),
-            _number(one.median),
-            _number(one.largest),
-            f"{one.value:,}" if one.value is not None else "too little history",
-        ]
-        for one in suggestions
-    ]
-
-
-def _more(count: int, what: str) -> Iterator[str]:
-    if count > MAX_SHOWN:
-        yield f"and {count - MAX_SHOWN:,} more {what}: --format ndjson or --report shows all."
-
-
-def _short(resource: str) -> str:
-    """The last part of a resource id with its group, or of an ARN: what tells them apart on most screens."""
-    first, *others = resource.split(" ")
-    parts = first.split("/")
-    if first.startswith("/subscriptions/") and len(parts) > 4:  # noqa: PLR2004 - the place of the group in an id
-        first = f"{parts[4]}/{parts[-1]}"
-    return " ".join([_last_of(first), *others])
-
-
-def _last_of(identity: str) -> str:
-    """An ARN without what is the same for most; another identity as it is."""
-    return identity.rpartition(":")[2] if identity.startswith("arn:") else identity
-
-
 def _number(value: Number) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
-
-
-def _time(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M}" if at else ""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors import buckets
 from detectors.buckets import MAX_MEMBERS, MAX_SLICE_BYTES, OTHERS, SLICES, BucketStore, Watermark, slice_of
 from detectors.counting import BatchCounter
 from detectors.errors import ConflictError, StorageError
@@ -18,6 +19,7 @@ from detectors.rules import CATALOGUE
 from detectors.rules.model_theft import MODEL_THEFT
 from detectors.rules.new_key_lister import NEW_KEY_LISTER
 from detectors.tables import MAX_PROPERTY_BYTES, MemoryTable, Row
+from detectors.windows import BUCKET
 from tests.builders import (
     NAMESPACE,
     SOURCE,
@@ -171,22 +173,41 @@ def test_a_sealed_segment_refuses_an_owner_that_has_not_noticed() -> None:
     assert len(list(table.query("0", "3"))) == 2
 
 
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that a hundred resources outgrow; in production it takes thousands with long and random names."""
+    monkeypatch.setattr(buckets, "MAX_SLICE_BYTES", 300)
+
+
+@pytest.mark.usefixtures("small_segments")
 def test_one_message_with_more_groups_than_a_segment_holds_does_not_block_its_partition() -> None:
     """It is quarantined as a whole; what comes after it is counted."""
     table, quarantine = MemoryTable(), MemoryTable()
     ingest = _ingest(table, quarantine)
-    ingest(SOURCE, [event(1, list_key()), event(2, *_crowd(0, 40_000)), event(3, list_key())])
+    ingest(SOURCE, [event(1, list_key()), event(2, *_crowd(0, 100)), event(3, list_key())])
     assert _totals(table) == {canonical_id(): 2}
     assert [row.values["Reason"] for row in quarantine.query("0", "3")] == ["too_many_groups"]
 
 
+@pytest.mark.usefixtures("small_segments")
 def test_such_a_message_does_not_block_a_host_that_has_not_seen_the_bucket() -> None:
     """Its empty picture of the bucket is refused, and it has to look again rather than try for ever."""
     table, quarantine = MemoryTable(), MemoryTable()
     _ingest(table)(SOURCE, [event(1, list_key())])
-    _ingest(table, quarantine)(SOURCE, [event(2, *_crowd(0, 40_000)), event(3, list_key())])
+    _ingest(table, quarantine)(SOURCE, [event(2, *_crowd(0, 100)), event(3, list_key())])
     assert _totals(table) == {canonical_id(): 2}
     assert len(list(quarantine.query("0", "3"))) == 1
+
+
+def test_purging_keeps_the_bucket_that_begins_at_the_time() -> None:
+    """Older ones go, with the rows of every partition."""
+    table = MemoryTable()
+    ingest = _ingest(table)
+    for partition in ("0", "1"):
+        for number in range(3):
+            ingest(Source(NAMESPACE, "llm-logs", partition), [event(number, list_key(), after=BUCKET * number)])
+    assert BucketStore(table).purge(START + 2 * BUCKET) == 4
+    assert [_totals(table, START + BUCKET * number) for number in range(3)] == [{}, {}, {canonical_id(): 2}]
 
 
 def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:

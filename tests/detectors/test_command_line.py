@@ -13,7 +13,7 @@ from detectors import __version__
 from detectors.__main__ import COMMANDS, build_parser, main
 from local.host import ROOT
 
-USUAL = ("rules", "settings", "buckets", "cost", "completion")
+USUAL = ("rules", "settings", "buckets")
 
 
 def _helps() -> Iterator[tuple[str, str]]:
@@ -33,19 +33,18 @@ def _helps() -> Iterator[tuple[str, str]]:
         ([], "the following arguments are required: command"),
         (["replay-it-all"], "invalid choice: 'replay-it-all'"),
         (["setings"], "did you mean settings?"),
-        (["cost", "--colour"], "unrecognized arguments: --colour"),
-        (["cost", "--fromat", "ndjson"], "unrecognized arguments: --fromat ndjson; did you mean --format?"),
-        (["cost", "--fromat=ndjson"], "did you mean --format?"),
-        (["cost", "--format", "markdwon"], "did you mean markdown?"),
-        (["cost", "--format", "'table"], "did you mean table?"),
-        (["cost", "--format", "xml"], "(choose from 'table', 'ndjson', 'markdown')"),
+        (["rules", "--colour"], "unrecognized arguments: --colour"),
+        (["settings", "--fromat", "ndjson"], "unrecognized arguments: --fromat ndjson; did you mean --format?"),
+        (["rules", "--fromat=ndjson"], "did you mean --format?"),
+        (["rules", "--format", "markdwon"], "did you mean markdown?"),
+        (["rules", "--format", "'table"], "did you mean table?"),
+        (["rules", "--format", "xml"], "(choose from 'table', 'ndjson', 'markdown')"),
         (["rules", "model_thief"], "did you mean model_theft?"),
         (["buckets", "--rule", "model-theft"], "did you mean model_theft?"),
         (["buckets", "--from", "yesterday"], "'yesterday' is no time: give"),
         (["buckets", "--from"], "expected one argument"),
         (["buckets", "--from", "now", "--to", "-1h"], "--from must be before --to"),
         (["settings", "--format", "markdown"], "invalid choice"),
-        (["completion", "basch"], "did you mean bash?"),
     ],
 )
 def test_a_call_that_cannot_be_taken_is_answered_with_the_help(
@@ -94,19 +93,18 @@ def test_a_span_before_now_is_no_option() -> None:
 def test_the_commands_run_where_only_the_product_is_installed() -> None:
     """As a process, from the folder of the code, with the version; neither developers' nor Azure's parts are loaded."""
     assert _run("--version").stdout == f"python -m detectors {__version__}\n"
-    for command in ("cost", "rules"):
-        program = f"import sys, detectors.__main__ as m; m.main(['{command}']); print(*sorted(sys.modules))"
-        modules = subprocess.run(  # noqa: S603 - this interpreter
-            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.splitlines()[-1]
-        assert {"rich", "azure", "local", "shtab"}.isdisjoint(modules.split()), command
-        assert "msgspec" in modules.split()
+    program = "import sys, detectors.__main__ as m; m.main(['rules']); print(*sorted(sys.modules))"
+    modules = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()[-1]
+    assert {"rich", "azure", "local"}.isdisjoint(modules.split())
+    assert "msgspec" in modules.split()
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    """`python -m detectors cost | head -1`."""
+    """`python -m detectors rules | head -1`."""
     with subprocess.Popen(
-        [sys.executable, "-m", "detectors", "cost"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "detectors", "rules"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -69,6 +69,27 @@ def test_a_doubled_peak_escalates_once_for_each_doubling() -> None:
     ]
 
 
+firing = st.builds(
+    _verdict,
+    st.sampled_from([100, 150, 200, 300, 400]),
+    st.sampled_from([0, 1_000_000, 1_500_000, 2_000_000, 4_000_000]),
+)
+
+
+@given(st.lists(firing, min_size=2, max_size=8))
+def test_a_peak_never_falls(verdicts: list[Verdict]) -> None:
+    """Whatever escalates, the values alerted on stay: a burst that goes on is not news again for another's sake."""
+    episodes: list[Episode] = []
+    peaks: dict[str, float] = {}
+    for place, verdict in enumerate(verdicts):
+        episodes, ((status, episode, _),) = advance(episodes, [verdict], START + place * BUCKET, {})
+        assert all(episode.peaks[name] >= peak for name, peak in peaks.items())
+        values = {trigger.threshold: trigger.value for trigger in verdict.triggers}
+        is_news = any(name not in peaks or value >= 2 * peaks[name] for name, value in values.items())
+        assert (status is not Status.ONGOING) == is_news
+        peaks = episode.peaks
+
+
 def test_a_second_trigger_that_joins_escalates() -> None:
     """Keys listed in bursts are news; a large response on top is news again, once."""
     episodes, _ = advance([], [_verdict(100)], START, {})

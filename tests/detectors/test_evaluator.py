@@ -296,6 +296,19 @@ def test_purging_keeps_what_evaluations_need_and_drops_the_rest() -> None:
     assert len(list(deployment.journal.query("w", "x"))) <= 26 * 6 + 2
 
 
+def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_whole() -> None:
+    """The oldest window that is due may take an hour, and its oldest bucket is kept for so long."""
+    deployment = Deployment()
+    deployment.receive(_at(-45), 150)
+    until = _at(10) + timedelta(hours=24)
+    plan = deployment.evaluator.plan(until, None)
+    assert plan is not None
+    assert plan.window_end == key_of(_at(10))
+    deployment.evaluator.purge(until + timedelta(minutes=50))
+    results = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
+    assert [verdict.tally.count for result in results for verdict in result.verdicts if verdict.triggers] == [150]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     bursts=st.lists(st.tuples(st.integers(0, 179), st.integers(1, 120), st.integers(0, 240)), min_size=1, max_size=6),

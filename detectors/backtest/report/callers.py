@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from detectors.backtest.outcome import Outcome
 from detectors.backtest.report.markup import Cell, Column, Node, cell, element, empty, note, row, section, table
 from detectors.backtest.report.timelines import Numbered
-from detectors.backtest.report.words import DASH, clipped, counted, number
+from detectors.presentation import DASH, clipped, counted, number
 
 _MAX_CALLERS = 50
 _MAX_LINKS = 10

@@ -3,6 +3,7 @@
 from xml.etree.ElementTree import Element
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome
+from detectors.backtest.report.labels import RANKS, moment, resource_label, rule_label, severity
 from detectors.backtest.report.markup import (
     MAX_ROWS,
     Cell,
@@ -17,19 +18,7 @@ from detectors.backtest.report.markup import (
     table,
 )
 from detectors.backtest.report.timelines import Numbered
-from detectors.backtest.report.words import (
-    RANKS,
-    amount,
-    clipped,
-    counted,
-    moment,
-    number,
-    resource_label,
-    resource_name,
-    rule_label,
-    severity,
-    threshold_of,
-)
+from detectors.presentation import amount, clipped, counted, number, resource_name, threshold_of
 from detectors.rules import BY_ID
 
 

@@ -4,22 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, tostring
 
+from detectors.presentation import printable
+
 MAX_ROWS = 500
 """Rows a table shows: a threshold set far too low must not make a page that no browser opens."""
 
 Node = Element | str | None
 """A child: None adds nothing."""
-
-
-def printable(text: str) -> str:
-    r"""Control, format and private characters, odd spaces and lone surrogates as escapes such as `\u202e`.
-
-    Whoever names a resource could otherwise turn the direction of a line, hide a part of it, or write what no file
-    can hold.
-    """
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def element(tag: str, *children: Node, **attributes: str | float | None) -> Element:
@@ -121,9 +112,9 @@ def note(text: str) -> Element:
     return element("p", text, class_="note")
 
 
-def warning(*children: Node, title: str = "Attention") -> Element:
+def warning(*children: Node) -> Element:
     """What a reader must not miss; a word says so, not the colour alone."""
-    return element("p", element("strong", f"{title}: "), *children, class_="warning")
+    return element("p", element("strong", "Attention: "), *children, class_="warning")
 
 
 def left_out(count: int, what: str, which: str) -> Node:

@@ -11,27 +11,18 @@ from detectors import __version__
 from detectors.backtest.outcome import Outcome
 from detectors.backtest.report.callers import callers
 from detectors.backtest.report.episodes import episodes, numbered
+from detectors.backtest.report.labels import moment, rule_label, severity
 from detectors.backtest.report.markup import Column, Node, cell, document, element, own, row, table
 from detectors.backtest.report.quality import cannot_fire, dead, quality
-from detectors.backtest.report.suggestions import suggestions
 from detectors.backtest.report.sweeps import sweeps
 from detectors.backtest.report.timelines import timelines
-from detectors.backtest.report.words import (
-    counted,
-    counted_subjects,
-    fires_at,
-    moment,
-    number,
-    rule_label,
-    severity,
-)
+from detectors.presentation import counted, counted_subjects, fires_at, number, size
 from detectors.rules import BY_ID
 
 _CONTENTS = (
     ("episodes", "Episodes"),
     ("timelines", "Timelines"),
     ("sweep", "Other thresholds"),
-    ("suggestions", "Suggestions"),
     ("callers", "Callers"),
     ("quality", "Data quality"),
 )
@@ -55,7 +46,6 @@ def render(outcome: Outcome, made: datetime) -> str:
             episodes(outcome, shown),
             timelines(outcome, shown),
             sweeps(outcome),
-            suggestions(outcome),
             callers(outcome, shown),
             quality(outcome.quality, outcome.rules),
         ),
@@ -132,17 +122,8 @@ def _sentence(outcome: Outcome) -> Element:
     span: list[Node] = []
     if read.first_time is not None and read.last_time is not None:
         span = [" that arrived from ", moment(read.first_time), " to ", moment(read.last_time), " UTC"]
-    what = f"On {counted(read.records, 'record')} in {counted(read.files, 'file')} ({_size(read.bytes)})"
+    what = f"On {counted(read.records, 'record')} in {counted(read.files, 'file')} ({size(read.bytes)})"
     return element("p", what, *span, ", the detector would have posted ", element("strong", found), ".", class_="lead")
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004 - the step of binary units
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:,.1f} TiB"
 
 
 def _tiles(outcome: Outcome) -> Element:

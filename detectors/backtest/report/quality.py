@@ -4,8 +4,8 @@ from xml.etree.ElementTree import Element
 
 from detectors.backtest.outcome import Place, Quality
 from detectors.backtest.report.markup import Column, cell, element, empty, note, row, section, table, warning
-from detectors.backtest.report.words import clipped, counted, duration, number
 from detectors.counting import Selected
+from detectors.presentation import clipped, counted, duration, number
 from detectors.rules import BY_ID
 from detectors.rules.rule import Rule
 

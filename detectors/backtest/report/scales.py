@@ -21,6 +21,11 @@ _TIME_STEPS = (
 )
 
 
+def percent(fraction: float) -> str:
+    """A place on a chart that is stretched to its page."""
+    return f"{100 * fraction:.2f}%"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The window ends that a chart shows, put together into columns.

@@ -7,7 +7,8 @@ from xml.etree.ElementTree import Element
 
 from detectors.backtest.outcome import Outcome, Trial
 from detectors.backtest.report.markup import Column, cell, element, empty, note, row, section, table
-from detectors.backtest.report.words import UNITS, number, short, threshold_of
+from detectors.backtest.report.scales import percent
+from detectors.presentation import UNITS, number, short, threshold_of
 from detectors.rules import BY_ID
 
 _TOP, _HEIGHT, _BOTTOM = 24, 84, 22
@@ -107,7 +108,7 @@ def _places(tried: Sequence[int]) -> list[float]:
 
 
 def _mark(x: float) -> Element:
-    return element("line", x1=_percent(x), x2=_percent(x), y1=_TOP - 6, y2=_TOP + _HEIGHT, class_="in-force-line")
+    return element("line", x1=percent(x), x2=percent(x), y1=_TOP - 6, y2=_TOP + _HEIGHT, class_="in-force-line")
 
 
 def _dots(
@@ -119,9 +120,9 @@ def _dots(
     for index, (trial, value, x, height) in enumerate(zip(trials, values, places, heights, strict=True)):
         y = round(_TOP + _HEIGHT * (1 - height), 1)
         kind = "dot in-force" if trial.in_force else "dot"
-        dots.append(element("circle", cx=_percent(x), cy=y, r=5 if trial.in_force else 3.5, class_=kind))
+        dots.append(element("circle", cx=percent(x), cy=y, r=5 if trial.in_force else 3.5, class_=kind))
         if trial.in_force or last < _ALL_NAMED or index in {0, last}:
-            dots.append(element("text", number(value), x=_percent(x), y=y - 9, class_="dot-name"))
+            dots.append(element("text", number(value), x=percent(x), y=y - 9, class_="dot-name"))
     return dots
 
 
@@ -133,9 +134,5 @@ def _names(trials: Sequence[Trial], places: Sequence[float]) -> list[Element]:
         if all(abs(x - other) >= _NAME_GAP for other in named):
             named.append(x)
             kind = "time in-force" if trial.in_force else "time"
-            texts.append(element("text", short(trial.value), x=_percent(x), y=_TOP + _HEIGHT + 18, class_=kind))
+            texts.append(element("text", short(trial.value), x=percent(x), y=_TOP + _HEIGHT + 18, class_=kind))
     return texts
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}%"

@@ -6,19 +6,10 @@ from itertools import pairwise
 from xml.etree.ElementTree import Element
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Timeline
+from detectors.backtest.report.labels import resource_label
 from detectors.backtest.report.markup import element, empty, note, section
-from detectors.backtest.report.scales import STEP, Scale, Span
-from detectors.backtest.report.words import (
-    UNITS,
-    amount,
-    counted,
-    measured,
-    minute,
-    number,
-    resource_label,
-    resource_name,
-    short,
-)
+from detectors.backtest.report.scales import STEP, Scale, Span, percent
+from detectors.presentation import UNITS, amount, counted, measured, minute, number, resource_name, short
 from detectors.rules import BY_ID
 from detectors.rules.rule import Number, Rule
 from detectors.windows import BUCKET, bucket_start
@@ -203,7 +194,7 @@ def _numbers(span: Span, episodes: Numbered) -> list[Element]:
     for index, episode in sorted(episodes, key=lambda numbered: numbered[1].first_window):
         middle = sum(_edges(span, episode)) / 2 / span.columns
         if middle >= free:
-            name = element("text", f"{index}", x=_percent(min(max(middle, 0.01), 0.99)), y=12, class_="episode-name")
+            name = element("text", f"{index}", x=percent(min(max(middle, 0.01), 0.99)), y=12, class_="episode-name")
             links.append(element("a", name, href=f"#episode-{index}", aria_label=f"Episode {index}"))
             free = middle + _LABEL_GAP
     return links
@@ -213,13 +204,9 @@ def _times(span: Span) -> list[Element]:
     base = _TOP + _HEIGHT
     made = []
     for index, (fraction, name) in enumerate(span.ticks()):
-        x = _percent(fraction)
+        x = percent(fraction)
         made.append(element("line", x1=x, x2=x, y1=base, y2=base + 5, class_="tick"))
         anchor = "start" if fraction < 0.03 else "end" if fraction > 0.95 else "middle"  # noqa: PLR2004 - inside the plot
         kind = "time minor" if index % 2 else "time"
         made.append(element("text", name, x=x, y=base + 18, text_anchor=anchor, class_=kind))
     return made
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}%"

@@ -11,7 +11,6 @@ from detectors.backtest.outcome import (
     Outcome,
     Place,
     Quality,
-    Suggestion,
     Timeline,
     Trial,
 )
@@ -46,7 +45,7 @@ ACCOUNTS = (
 
 
 def month(**changes: object) -> Outcome:
-    """31 days of twelve accounts with five episodes, a sweep, suggestions and some broken lines."""
+    """31 days of twelve accounts with five episodes, a sweep and some broken lines."""
     episodes = [_episode(index, attack) for index, attack in enumerate(sorted(ATTACKS, key=lambda each: each[1]))]
     values: dict[str, Any] = {
         "quality": quality(),
@@ -57,7 +56,6 @@ def month(**changes: object) -> Outcome:
         "findings": sum(episode.windows for episode in episodes) + 4,
         "episodes": episodes,
         "trials": _trials(),
-        "suggestions": [_suggestion(index, account) for index, account in enumerate(ACCOUNTS)],
         "timelines": [timeline(account) for account in ACCOUNTS],
         "timelines_left_out": 3,
         **changes,
@@ -178,16 +176,3 @@ def _trials() -> list[Trial]:
         )
         for value, findings, episodes, resources in results
     ]
-
-
-def _suggestion(index: int, account: str) -> Suggestion:
-    return Suggestion(
-        rule_id="model_theft",
-        threshold="count",
-        resource=canonical_id(account),
-        windows=2_900 - 260 * index,
-        median=7.5 if index % 2 else 12,
-        largest=max([45, *(peak for name, _, _, peak, _ in ATTACKS if name == account)]),
-        at_least=100,
-        value=None if index == len(ACCOUNTS) - 1 else 140 - 10 * index,
-    )

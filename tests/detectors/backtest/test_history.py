@@ -1,17 +1,14 @@
-"""Histories: timelines of what came nearest to firing, and suggestions that an attack does not move."""
+"""Histories: timelines of what came nearest to firing."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from detectors.backtest import history as history_module
-from detectors.backtest.history import MAX_TIMELINES, MIN_WINDOWS, History
-from detectors.backtest.outcome import Suggestion, Timeline
+from detectors.backtest.history import MAX_TIMELINES, History
+from detectors.backtest.outcome import Timeline
 from detectors.counting import Key
 from detectors.evaluation import Total
 from detectors.exemptions import Scope
@@ -21,7 +18,6 @@ from detectors.windows import BUCKET
 from tests.builders import START, canonical_id
 
 THRESHOLDS = {"model_theft": {"count": 100, "response_length": 1_000}}
-COUNT, LENGTH = ("model_theft", "count"), ("model_theft", "response_length")
 
 
 def _key(name: str = "aoai-prod") -> Key:
@@ -46,81 +42,6 @@ def _history(counts: Sequence[int]) -> History:
     for number, count in enumerate(counts):
         history.add(_end(number), {_key(): _total(count)} if count else {})
     return history
-
-
-def _suggested(counts: Sequence[int]) -> int | None:
-    (suggestion,) = _history(counts).suggestions([COUNT])
-    return suggestion.value
-
-
-@pytest.mark.parametrize(
-    ("counts", "value"),
-    [
-        ([10] * 24, 16),  # the same every hour: half as much again
-        ([1] * 24, 2),
-        ([11] * 24, 17),  # above 16.5
-        (list(range(1, 25)), 52),  # quartiles 7 and 18: above 18 + 3 * 11 = 51
-        ([4] * 12 + [8] * 12, 21),  # above 8 + 3 * 4
-        ([10] * 18 + [5_000] * 6, 16),  # a quarter under attack
-        ([10] * 17 + [5_000] * 7, 19_971),  # more than that is what it usually does
-        ([90] * 6 + [100] * 18, 151),  # above 100 + 3 * 0, and 150
-        ([90] * 7 + [100] * 17, 151),  # above 100 + 3 * 10 = 130, and 150
-        ([20] * 7 + [100] * 17, 341),  # above 100 + 3 * 80
-    ],
-)
-def test_a_suggestion_is_the_first_whole_number_above_the_fence(counts: Sequence[int], value: int) -> None:
-    """The upper quartile and three interquartile ranges, or half as much again if that is more."""
-    assert _suggested(counts) == value
-
-
-@settings(deadline=None)
-@given(usual=st.lists(st.integers(1, 60), min_size=MIN_WINDOWS, max_size=60), attacks=st.lists(st.integers(61, 10**6)))
-def test_up_to_a_quarter_of_attacked_windows_does_not_move_a_suggestion(usual: list[int], attacks: list[int]) -> None:
-    """Whatever their height: an attack that was there all along is not suggested as normal."""
-    attacked = attacks[: len(usual) // 4]
-    quiet = sorted(usual)[: len(usual) - len(attacked)]
-    suggestions = {_suggested([*quiet, *(height + more for height in attacked)]) for more in (0, 10**9)}
-    assert len(suggestions) == 1
-    (value,) = suggestions
-    assert value is not None
-    assert value <= 60 + 3 * 59 + 1
-
-
-@settings(deadline=None)
-@given(counts=st.lists(st.integers(1, 500), min_size=MIN_WINDOWS, max_size=40), random=st.randoms())
-def test_a_suggestion_does_not_depend_on_the_order_of_windows(counts: list[int], random: Random) -> None:
-    """And windows without records take no part."""
-    shuffled = random.sample(counts, len(counts))
-    assert _suggested(counts) == _suggested([each for count in shuffled for each in (count, 0)])
-
-
-def test_too_little_history_is_told_without_a_number() -> None:
-    """Median and maximum are facts all the same."""
-    (suggestion,) = _history([1, 2, 0, 4, 9] + [2] * (MIN_WINDOWS - 5)).suggestions([COUNT])
-    assert suggestion == Suggestion(
-        rule_id="model_theft",
-        threshold="count",
-        resource=canonical_id(),
-        windows=MIN_WINDOWS - 1,
-        median=2,
-        largest=9,
-        at_least=100,
-        value=None,
-    )
-    assert MIN_WINDOWS == 24
-
-
-def test_suggestions_are_for_what_was_swept_and_the_largest_first() -> None:
-    """By rule and threshold; equal ones by name."""
-    history = History(Policy(THRESHOLDS))
-    names = {"b": 7, "a": 7, "c": 9}
-    history.add(_end(0), {_key(name): _total(count, 50 if name == "a" else None) for name, count in names.items()})
-    assert [each.resource for each in history.suggestions([COUNT])] == [canonical_id(name) for name in "cab"]
-    both = history.suggestions([LENGTH, COUNT])
-    assert [(each.threshold, each.largest) for each in both] == [
-        ("count", 9), ("count", 7), ("count", 7), ("response_length", 50),
-    ]  # fmt: skip
-    assert history.suggestions([]) == []
 
 
 def test_a_timeline_has_a_point_for_every_window_with_a_record() -> None:
@@ -164,7 +85,6 @@ def test_a_rule_that_is_not_in_force_has_no_history() -> None:
     history = History(Policy({}))
     history.add(_end(0), {_key(): _total(5)})
     assert history.timelines() == []
-    assert history.suggestions([COUNT]) == []
 
 
 def _minute(window: int, minute: int, requests: Lengths, name: str = "aoai-prod") -> tuple[datetime, dict[Key, Total]]:
@@ -187,8 +107,6 @@ def test_a_rule_that_looks_at_minutes_has_a_point_for_each_minute() -> None:
     assert count.resource == length.resource == canonical_id()
     assert count.points == [(at + 180, 6), (at + 420, 2), (at + 1200, 1)]
     assert length.points == [(at + 180, 100), (at + 420, 100), (at + 1200, 100)]
-    (suggestion,) = history.suggestions([("denial_of_service", "count")])
-    assert (suggestion.windows, suggestion.largest, suggestion.median) == (3, 6, 2)
 
 
 def test_a_minute_takes_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,12 +130,11 @@ def test_a_measure_alone_does_not_bring_a_rule_near_to_firing_that_needs_all() -
 
 
 def test_numbers_of_single_resources_count() -> None:
-    """Near is what is near to the resource's own number, which the suggestion names."""
+    """Near is what is near to the resource's own number."""
     policy = Policy(THRESHOLDS, [Change("x", Scope("model_theft", "*/accounts/a"), at_least={"count": 1_000})])
     history = History(policy)
     history.add(_end(0), {_key("a"): _total(300), _key("b"): _total(90)})
     assert [(one.resource[-1], one.at_least) for one in history.timelines()] == [("b", 100), ("a", 1_000)]
-    assert [(one.resource[-1], one.at_least) for one in history.suggestions([COUNT])] == [("a", 1_000), ("b", 100)]
 
 
 def test_newcomers_have_no_history() -> None:

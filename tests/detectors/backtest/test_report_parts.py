@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from detectors.backtest.outcome import Quality, Timeline
 from detectors.backtest.report import render
-from detectors.backtest.report.markup import MAX_ROWS, element, printable
+from detectors.backtest.report.markup import MAX_ROWS, element
 from detectors.backtest.report.quality import quality as quality_section
 from detectors.backtest.report.scales import MAX_COLUMNS, STEP, Scale, Span, round_step
-from detectors.backtest.report.words import duration, number, short
 from detectors.counting import Selected
+from detectors.presentation import printable
 from tests.builders import canonical_id
 from tests.detectors.backtest.outcomes import BEGIN, MADE, THRESHOLDS, month, nothing, quality, timeline
 
@@ -87,30 +87,6 @@ def test_a_peak_far_above_the_threshold_makes_the_scale_logarithmic(peak: int, *
 def test_steps_are_round(least: float, step: float) -> None:
     """1, 2, 5, 10: what people count in."""
     assert round_step(least) == step
-
-
-def test_numbers_are_written_exactly_and_on_axes_shortly() -> None:
-    """A table is for reading off, an axis for a glance."""
-    assert [number(value) for value in (1_000, 12.0, 12.25, None)] == ["1,000", "12", "12.2", "\u2013"]
-    assert [short(value) for value in (0, 950, 1_000, 2_500, 1e6, 3e9)] == ["0", "950", "1k", "2.5k", "1M", "3G"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (3.21, "3.21 s"),
-        (59.99, "60 s"),
-        (60, "1 min"),
-        (3_599.8, "1 h"),
-        (10_991, "3 h 3 min"),
-        (-75, "-1 min 15 s"),
-        (172_800, "2 days"),
-    ],
-)
-def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
-    """A delay of three hours is not told to the second."""
-    assert duration(seconds) == text
 
 
 @settings(deadline=None)

@@ -1,13 +1,11 @@
-"""How the page writes numbers, times, units, rules and resources."""
+"""How people read numbers, times, units, rules and resources: the same words on a terminal and on a page."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from xml.etree.ElementTree import Element
 
 from detectors import resources
-from detectors.backtest.report.markup import element
 from detectors.rules import BY_ID
-from detectors.rules.rule import Measure, Number, Rule, Severity, Threshold
+from detectors.rules.rule import Measure, Number, Rule, Threshold
 
 DASH = "\u2013"
 """What stands for a value that is not there."""
@@ -26,10 +24,20 @@ _MEASURES: dict[Measure, str] = {
     "max_caller_bytes": "bytes to one caller in the {}",
     "days_watched": "days for which others were seen",
 }
-RANKS: dict[Severity, int] = {"Informational": 0, "Low": 1, "Medium": 2, "High": 3}
-_SHAPES: dict[Severity, str] = {"Informational": "○", "Low": "●", "Medium": "◆", "High": "▲"}
 _MAX_CHARACTERS = 160
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
+
+
+def printable(text: str) -> str:
+    r"""Control, format and private characters, odd spaces and lone surrogates as escapes such as `\u202e`.
+
+    Whoever names a resource could otherwise turn the direction of a line, hide a part of it, command a terminal, or
+    write what no file can hold.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def number(value: Number | None) -> str:
@@ -53,6 +61,12 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def size(count: int) -> str:
+    """Bytes of files: `0.3 KB`, `1,204.7 GB`."""
+    unit, name = next(((unit, name) for unit, name in _SIZES if count >= unit), _SIZES[-1])
+    return f"{count / unit:,.1f} {name}"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 file`, `2,000 files`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
@@ -61,11 +75,6 @@ def counted(count: int, one: str, many: str = "") -> str:
 def minute(at: datetime) -> str:
     """A time in UTC, which the words around it say: `2026-10-05 08:10`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def moment(at: datetime) -> Element:
-    """The same for programs too."""
-    return element("time", minute(at), datetime=at.astimezone(UTC).isoformat(timespec="seconds"))
 
 
 def duration(seconds: float) -> str:
@@ -91,17 +100,6 @@ def threshold_of(rule_id: str, name: str) -> Threshold:
     return next(threshold for threshold in BY_ID[rule_id].thresholds if threshold.name == name)
 
 
-def rule_label(rule: Rule) -> Element:
-    """Its name."""
-    return element("span", rule.name, class_="rule")
-
-
-def severity(level: Severity) -> Element:
-    """A word and a shape; the colour only repeats them."""
-    shape = element("span", _SHAPES[level], aria_hidden="true")
-    return element("span", shape, f" {level}", class_=f"severity {level.lower()}")
-
-
 def measured(rule: Rule, what: Measure) -> str:
     """What a threshold looks at, in how long a time."""
     return _MEASURES[what].format("minute" if rule.per_minute else "hour")
@@ -117,42 +115,38 @@ def fires_at(rule: Rule, at_least: Mapping[str, int]) -> str:
 def resource_name(resource: str) -> str:
     """The part of a resource's or user's id that people know it by; another group as it is."""
     first = resource.partition(" ")[0]
-    if _is_azure(first):
+    if is_azure(first):
         return clipped(resources.parts(first).name)
-    return clipped(first.rpartition(":")[2] if _is_user(first) else resource)
+    return clipped(last_part(first) if is_user(first) else resource)
 
 
-def resource_label(rule: Rule, resource: str, *, in_full: bool = False) -> Element:
-    """A name, and below it in small what tells it from its namesakes; the whole id is the title."""
-    label = element("span", element("strong", resource_name(resource)), class_="resource", title=resource)
+def resource_short(resource: str) -> str:
+    """What tells a resource from its namesakes on most screens: its group and name, or the last part of an ARN."""
     first, *others = resource.split(" ")
-    if _is_azure(first):
+    if is_azure(first):
         parts = resources.parts(first)
-        subscription = parts.subscription_id if in_full else _first(parts.subscription_id)
-        label.append(element("small", clipped(parts.resource_group), " in ", clipped(subscription)))
-    if _is_azure(first) or _is_user(first):
-        fields = rule.group_fields[1:]
-        for name, value in zip(fields, others, strict=False):
-            label.append(element("small", f"{name} ", clipped(value)))
-    return label
+        first = f"{parts.resource_group}/{parts.name}"
+    return " ".join([last_part(first), *others])
+
+
+def last_part(identity: str) -> str:
+    """An ARN without what is the same for most; another identity as it is."""
+    return identity.rpartition(":")[2] if is_user(identity) else identity
 
 
 def counted_subjects(subjects: Iterable[str]) -> str:
     """How many resources, and how many users of AWS: `4 resources and 1 user`."""
     firsts = {subject.partition(" ")[0] if subject.startswith(("/", "arn:")) else subject for subject in subjects}
-    users = sum(map(_is_user, firsts))
+    users = sum(map(is_user, firsts))
     parts = [counted(len(firsts) - users, "resource")] if users < len(firsts) or not users else []
     return " and ".join([*parts, *([counted(users, "user")] if users else [])])
 
 
-def _first(subscription_id: str) -> str:
-    """The first group of a subscription's id, which is how people tell theirs apart."""
-    return f"{subscription_id[:8]}…" if len(subscription_id) > 8 else subscription_id  # noqa: PLR2004 - as in a GUID
-
-
-def _is_azure(resource: str) -> bool:
+def is_azure(resource: str) -> bool:
+    """Tell the canonical id of an Azure resource."""
     return resources.canonical(resource) == resource
 
 
-def _is_user(first: str) -> bool:
+def is_user(first: str) -> bool:
+    """Tell the ARN of an identity."""
     return first.startswith("arn:") and not first.endswith(":")
