@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from detectors.records import storable
+
 MAX_CHARACTERS = 1024
 MAX_ACCOUNT_CHARACTERS = 400
 _ACCOUNT = "/providers/microsoft.cognitiveservices/accounts/"
@@ -32,7 +34,7 @@ def canonical(resource_id: str) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _canonical(resource_id: str) -> str | None:
-    match = _PATTERN.fullmatch(resource_id.strip().lower())
+    match = _PATTERN.fullmatch(storable(resource_id.strip().lower()))
     return "/subscriptions/{}/resourcegroups/{}/providers/{}/{}/{}".format(*match.groups()) if match else None
 
 
