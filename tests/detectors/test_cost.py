@@ -21,6 +21,7 @@ from detectors.counting import BatchCounter
 from detectors.detector import BASELINE_TABLE, BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE
 from detectors.evaluator import Evaluator
 from detectors.events import Event
+from detectors.handover import Handover
 from detectors.health import Course
 from detectors.ingest import Ingest
 from detectors.journal import Journal
@@ -248,6 +249,7 @@ class Deployment:
         self._evaluator = Evaluator(
             store=BucketStore(store),
             journal=Journal(journal),
+            handover=Handover(journal),
             quarantine=kept,
             sink=self.posted,
             baseline=TableBaseline(baseline),
