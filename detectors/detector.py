@@ -12,6 +12,7 @@ from detectors.buckets import BucketStore
 from detectors.counting import BatchCounter
 from detectors.evaluator import Evaluator
 from detectors.events import FunctionsEvent, from_functions
+from detectors.handover import Handover
 from detectors.ingest import Ingest
 from detectors.journal import Journal
 from detectors.known_members import TableBaseline
@@ -71,9 +72,11 @@ class Detector:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
+        evaluations = self._settings.storage.open(JOURNAL_TABLE)
         return Evaluator(
             store=self._store,
-            journal=Journal(self._settings.storage.open(JOURNAL_TABLE)),
+            journal=Journal(evaluations),
+            handover=Handover(evaluations),
             quarantine=self._quarantine,
             sink=self._sink(),
             baseline=TableBaseline(self._settings.storage.open(BASELINE_TABLE)),

@@ -72,6 +72,7 @@ def test_the_host_settings_in_the_readme_are_those_of_host_json() -> None:
     """Every setting of an extension is explained, with its value."""
     extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
     values = {**extensions["eventHubs"], **extensions["durableTask"]}
+    values |= values.pop("storageProvider")
     values["initialOffsetOptions"] = values["initialOffsetOptions"]["type"]
     documented = {name.strip("` "): row[1] for row in _rows(_chapter("### host.json")) for name in row[0].split(",")}
     assert documented == {name: str(value) for name, value in values.items()}
