@@ -131,7 +131,7 @@ def test_nothing_but_the_app_is_published() -> None:
 
 def test_the_parameters_in_the_documents_are_those_of_the_template(compiler: Compiler) -> None:
     """Names in order, defaults, and what each is."""
-    parameters = json.loads(compiler.template().output)["parameters"]
+    parameters = compiler.template()["parameters"]
     documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Parameters", DEPLOY))]
     assert documented == [
         [name, _default(parameter.get("defaultValue")), parameter["metadata"]["description"]]

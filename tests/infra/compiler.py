@@ -51,17 +51,22 @@ class Compiler:
             if file.is_file() and not set(bicep.NOT_OURS) & set(file.relative_to(INFRA).parts):
                 self._state.update(f"{file}\0".encode() + file.read_bytes())
 
-    def template(self) -> Said:
-        """main.bicep as an ARM template."""
-        return self._ask("template", "build", str(INFRA / "main.bicep"), "--stdout")
+    def built(self, file: Path, **environment: str) -> tuple[dict[str, Any], str]:
+        """A parameter file as parameters, and what the compiler says of it and of the template."""
+        said = self._ask(file.stem, "build-params", str(file), "--stdout", **environment)
+        parameters = json.loads(json.loads(said.output)["parametersJson"])["parameters"] if said.output else {}
+        return {name: given["value"] for name, given in parameters.items()}, said.diagnostics
 
-    def parameters(self, file: Path, **environment: str) -> Said:
-        """A parameter file as JSON, and what the compiler says of it and of the template."""
-        return self._ask(file.stem, "build-params", str(file), "--stdout", **environment)
+    def template(self) -> dict[str, Any]:
+        """main.bicep as an ARM template, with its modules in it."""
+        sample = INFRA / "sample.bicepparam"
+        said = self._ask(sample.stem, "build-params", str(sample), "--stdout")
+        template: dict[str, Any] = json.loads(json.loads(said.output)["templateJson"])
+        return template
 
-    def given(self, name: str, parameters: dict[str, Any]) -> Said:
-        """As `parameters`, of a file made from these values."""
-        return self._ask(name, "build-params", str(self._file(name, parameters)), "--stdout")
+    def refused(self, name: str, parameters: dict[str, Any]) -> list[str]:
+        """What the compiler has against parameters, a line for each fault."""
+        return self.built(self._file(name, parameters))[1].splitlines()
 
     def deployed(self, name: str) -> tuple[Evaluated, str]:
         """One of `DEPLOYMENTS`, and what the compiler says of it."""

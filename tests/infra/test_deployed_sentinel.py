@@ -1,6 +1,5 @@
 """Sentinel is given what its files say, in properties that Azure knows."""
 
-import json
 import re
 from copy import deepcopy
 
@@ -73,7 +72,7 @@ def test_every_rule_is_deployed_as_its_file_says(name: str, compiler: Compiler) 
 
 def test_a_rule_is_deployed_switched_off_if_its_file_says_so(compiler: Compiler) -> None:
     """No file does today: how Bicep reads it is all that can be seen."""
-    modules = json.loads(compiler.template().output)["resources"]
+    modules = compiler.template()["resources"]
     rule = modules["sentinelContent"]["properties"]["template"]["resources"]["alertRules"]
     assert re.fullmatch(r"\[coalesce\(tryGet\(.*, 'enabled'\), true\(\)\)\]", rule["properties"]["enabled"])
 
