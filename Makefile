@@ -27,6 +27,7 @@ bench: setup
 lint: $(PYTHON_READY)
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m infra.bicep
 
 format: $(PYTHON_READY)
 	@$(PYTHON) -m ruff check --fix

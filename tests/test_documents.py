@@ -3,13 +3,11 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pycep import BicepParser
 
 from detectors import tuning
 from detectors.__main__ import build_parser as product_parser
@@ -22,6 +20,7 @@ from local.__main__ import build_parser
 from local.host import ROOT, SAMPLE
 from local.play import Play
 from tests.builders import START, canonical_id, chat, event
+from tests.infra.compiler import Compiler
 
 README = (ROOT / "README.md").read_text()
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
@@ -124,12 +123,12 @@ def test_nothing_but_the_app_is_published() -> None:
     assert published == {"function_app.py", "detectors", "host.json", "requirements.txt"}
 
 
-def test_the_parameters_in_the_documents_are_those_of_the_template() -> None:
+def test_the_parameters_in_the_documents_are_those_of_the_template(compiler: Compiler) -> None:
     """Names in order, defaults, and what each is."""
-    parameters = BicepParser().parse(file_path=ROOT / "infra" / "main.bicep")["parameters"]
+    parameters = compiler.template()["parameters"]
     documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Parameters", DEPLOY))]
     assert documented == [
-        [name, _default(parameter["default"]), _description(parameter["decorators"])]
+        [name, _default(parameter.get("defaultValue")), parameter["metadata"]["description"]]
         for name, parameter in parameters.items()
     ]
 
@@ -167,15 +166,11 @@ def _default(value: object) -> str:
     """A default as the README shows it."""
     if value is None:
         return "required"
-    if isinstance(value, str | dict) and not value:
+    if value in ("", {}):
         return "none"
-    if isinstance(value, dict):
-        return "that of the resource group"  # the one expression among the defaults
+    if value == "[resourceGroup().location]":
+        return "that of the resource group"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _description(decorators: Iterable[Any]) -> str:
-    return next(str(mark["argument"]) for mark in decorators if mark["type"] == "description")
 
 
 def test_the_rule_that_the_readme_writes_works() -> None:
