@@ -1,13 +1,18 @@
 # make demo: see it work. make test: lint, types, tests. make bench: measure. Each sets up what it needs.
+# make lock: lock what pyproject.toml asks for. make upgrade: the same, with the newest versions that fit.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint format clean setup chromium
+.PHONY: demo test bench lint format clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PYTHON_READY := $(VENV)/.ready
 AZURITE_READY := local/node_modules/.ready
 CHECKOV_READY := infra/.venv/.ready
+LOCKER := $(VENV)/locker
+# For every platform, with the hashes of every file of a version, and with no address of a package index.
+COMPILE = UV_PYTHON_DOWNLOADS=never $(LOCKER)/bin/uv pip compile --quiet --universal --generate-hashes \
+	--no-emit-index-url --python $(LOCKER)/bin/python --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
 
 demo: setup
 	@$(PYTHON) -m local demo
@@ -22,6 +27,7 @@ bench: setup
 lint: $(PYTHON_READY)
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m infra.bicep
 
 format: $(PYTHON_READY)
 	@$(PYTHON) -m ruff check --fix
@@ -29,11 +35,22 @@ format: $(PYTHON_READY)
 
 setup: $(PYTHON_READY) $(AZURITE_READY)
 
-$(PYTHON_READY): requirements.txt requirements-dev.txt .python-version
+$(PYTHON_READY): requirements-dev.txt .python-version
 	@python="$$(sh local/find-python)" && echo "Setting up $(VENV) with $$python" \
 		&& "$$python" -m venv --clear $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $@
+
+# What runs in Azure is locked first, and what a developer has besides follows it.
+lock:
+	@python="$$(sh local/find-python)" && "$$python" -m venv --clear $(LOCKER)
+	@$(LOCKER)/bin/python -m pip install --quiet --disable-pip-version-check 'uv ~= 0.13.9'
+	@$(COMPILE) --output-file requirements.txt
+	@$(COMPILE) --output-file requirements-dev.txt --all-extras --constraint requirements.txt
+	@rm -rf $(LOCKER)
+
+upgrade: UPGRADE := --upgrade
+upgrade: lock
 
 $(AZURITE_READY): local/package.json local/package-lock.json
 	@sh local/check-node

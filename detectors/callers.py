@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from detectors import bedrock
-from detectors.records import Properties, Record
+from detectors.records import Properties, Record, storable
 
 _ADDRESS = "ip "
 _MAX_CHARACTERS = 128
@@ -30,9 +30,9 @@ def caller_of(record: Record, properties: Properties) -> str:
 def azure_caller(record: Record, properties: Properties) -> str:
     """The caller of an Azure record: its object id; with key authentication, which has none, its masked address."""
     if properties.object_id:
-        return properties.object_id[:_MAX_CHARACTERS]
+        return storable(properties.object_id[:_MAX_CHARACTERS])
     address = record.caller_ip_address
-    return f"{_ADDRESS}{address[:_MAX_CHARACTERS]}" if address else ""
+    return f"{_ADDRESS}{storable(address[:_MAX_CHARACTERS])}" if address else ""
 
 
 def bedrock_caller(record: Record, _: Properties) -> str:

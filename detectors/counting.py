@@ -20,6 +20,7 @@ from detectors.records import (
     Record,
     decode,
     properties_of,
+    storable,
     without_content,
 )
 from detectors.resources import openai_accounts
@@ -261,4 +262,4 @@ def _could_select(rules: Iterable[Rule], record: Record, properties: Properties)
 
 
 def _excerpt(record: Record) -> str:
-    return msgspec.json.encode(without_content(record)).decode()[:EXCERPT_CHARACTERS]
+    return storable(msgspec.json.encode(without_content(record)).decode()[:EXCERPT_CHARACTERS])

@@ -12,6 +12,7 @@ from detectors.buckets import BucketStore
 from detectors.counting import BatchCounter
 from detectors.evaluator import Evaluator
 from detectors.events import FunctionsEvent, from_functions
+from detectors.handover import Handover
 from detectors.ingest import Ingest
 from detectors.journal import Journal
 from detectors.known_members import TableBaseline
@@ -44,7 +45,13 @@ class Detector:
         self._log_sink = None if settings.ingestion_endpoint else LogSink()
 
     def ingest(self, events: Sequence[FunctionsEvent]) -> None:
-        """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again."""
+        """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again.
+
+        An empty batch, as a host hands one over that drops events without a body, is taken: there is nothing to count
+        (https://github.com/Azure/azure-functions-dotnet-worker/issues/270).
+        """
+        if not events:
+            return
         with self._making:
             ingest = self._ingest
         ingest(*from_functions(events))
@@ -65,9 +72,11 @@ class Detector:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
+        evaluations = self._settings.storage.open(JOURNAL_TABLE)
         return Evaluator(
             store=self._store,
-            journal=Journal(self._settings.storage.open(JOURNAL_TABLE)),
+            journal=Journal(evaluations),
+            handover=Handover(evaluations),
             quarantine=self._quarantine,
             sink=self._sink(),
             baseline=TableBaseline(self._settings.storage.open(BASELINE_TABLE)),

@@ -15,6 +15,9 @@ from detectors.rules.rule import Severity, Trigger
 from detectors.tally import Tally
 from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
 
+MAX_LISTED = 50
+"""Callers, and ranges of evidence, that one finding lists: keeps a row far below the 64 KB of a column."""
+
 
 class Range(msgspec.Struct, frozen=True):
     """Where the raw events of a finding lie: one Event Hub partition, and sequence numbers, both included."""
@@ -32,9 +35,9 @@ class Verdict(msgspec.Struct):
     Attributes:
         rule_id: the rule.
         group: the values of its group fields.
-        tally: the sum of the six buckets; all callers that were stored.
+        tally: the sum of the six buckets, with the callers that a finding lists.
         bucket_counts: the six counts, oldest first.
-        evidence: by partition, where the raw events lie.
+        evidence: by partition, where the raw events lie; at most `MAX_LISTED`.
         triggers: what fired; empty if nothing did.
         severity: of what fired.
         suppression: the exception that explains all of it, None if there is none.
@@ -140,9 +143,16 @@ def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
 def _verdict(
     key: Key, total: Total, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
 ) -> Verdict:
-    evidence = [Range(*source, first, last) for source, (first, last) in sorted(total.evidence.items())]
+    places = sorted(total.evidence.items())[:MAX_LISTED]
     return Verdict(
-        key.rule_id, key.group, total.tally, total.bucket_counts, evidence, list(triggers), severity, suppression
+        key.rule_id,
+        key.group,
+        total.tally.shortened(MAX_LISTED),
+        total.bucket_counts,
+        [Range(*source, first, last) for source, (first, last) in places],
+        list(triggers),
+        severity,
+        suppression,
     )
 
 

@@ -17,6 +17,7 @@ from detectors.episodes import Episode, advance
 from detectors.errors import ConflictError
 from detectors.evaluation import Verdict, add_up, in_order, judge, shares, sightings
 from detectors.findings import as_json, finding
+from detectors.handover import Handover, Parcel
 from detectors.health import Course, WindowHealth, heartbeat, measure
 from detectors.journal import Journal, Plan, next_window
 from detectors.log_analytics import Sink
@@ -53,6 +54,7 @@ class Evaluator:
         *,
         store: BucketStore,
         journal: Journal,
+        handover: Handover,
         quarantine: Quarantine,
         sink: Sink,
         baseline: Baseline,
@@ -63,6 +65,7 @@ class Evaluator:
     ) -> None:
         self._store = store
         self._journal = journal
+        self._handover = handover
         self._quarantine = quarantine
         self._sink = sink
         self._baseline = baseline
@@ -84,8 +87,8 @@ class Evaluator:
         reach = self._retention - WINDOW
         return next_window(versions, entries, newest, reach, after=after, purged=self._journal.purged())
 
-    def evaluate_shard(self, plan: Plan, shard: int) -> ShardResult:
-        """The verdicts for one share of the groups, among them one for every open episode of the share."""
+    def evaluate_shard(self, plan: Plan, shard: int) -> Parcel:
+        """The `ShardResult` of one share of the groups; among its verdicts is one for every open episode of it."""
         window_end, slices = time_of(plan.window_end), self._shares[shard]
         watched = {
             episode.key
@@ -95,7 +98,7 @@ class Evaluator:
         totals = add_up(window_end, lambda bucket: self._store.read(bucket, slices))
         newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
         verdicts = judge(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
-        return ShardResult(verdicts, len({key.group[0] for key in totals}))
+        return self._handover.send(plan.window_end, ShardResult(verdicts, len({key.group[0] for key in totals})))
 
     def measure_health(self, plan: Plan) -> WindowHealth:
         """What went through in the window, and how far each partition is."""
@@ -104,7 +107,7 @@ class Evaluator:
         return measure(window_end, self._store.read_counters, marks)
 
     def conclude(
-        self, plan: Plan, shards: Sequence[ShardResult], health: WindowHealth, course: Course, now: datetime
+        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, course: Course, now: datetime
     ) -> Conclusion:
         """Advance the episodes, post findings and heartbeat, record the window.
 
@@ -116,6 +119,7 @@ class Evaluator:
         if (current.etag if current else None) != plan.etag:
             return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)
+        shards = [self._handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
         verdicts = in_order(verdict for shard in shards for verdict in shard.verdicts)
         known = self._known(plan)
         episodes, steps = advance(self._journal.episodes(plan.base_window), verdicts, window_end, known)

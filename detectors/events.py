@@ -43,7 +43,7 @@ class FunctionsEvent(Protocol):
 
 
 def from_functions(events: Sequence[FunctionsEvent]) -> tuple[Source, list[Event]]:
-    """The source and the events of one invocation, which the host always cuts from one partition.
+    """The source and the events of one invocation, at least one, which the host always cuts from one partition.
 
     Raises:
         DetectorError: the host gave no partition, sequence number or time, without which nothing can be

@@ -11,12 +11,10 @@ import msgspec
 
 from detectors import __version__, callers, resources
 from detectors.episodes import Step, finding_id
+from detectors.evaluation import MAX_LISTED
 from detectors.rules import BY_ID
 from detectors.tally import Tally
 from detectors.windows import WINDOW, from_microseconds
-
-MAX_LISTED = 50
-"""Callers, and ranges of evidence, that one finding lists: keeps a row far below the 64 KB of a column."""
 
 Dynamic = list[dict[str, Any]]
 
@@ -129,16 +127,14 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
 
 
 def _callers(tally: Tally) -> Dynamic:
-    """The callers with most bytes first, where they are known, then those with most records."""
-    weights = tally.caller_bytes
-    ranked = sorted(
-        ((caller, tally.callers.get(caller, 0)) for caller in tally.callers.keys() | weights.keys()),
-        key=lambda item: (-weights.get(item[0], 0), -item[1], item[0]),
-    )[:MAX_LISTED]
     rows: Dynamic = []
-    for text, count in ranked:
+    for text in tally.ranked_callers()[:MAX_LISTED]:
         caller = callers.parse(text)
-        row = {"ObjectId": caller.object_id, "IpAddress": caller.ip_address, "Count": count}
+        row = {
+            "ObjectId": caller.object_id,
+            "IpAddress": caller.ip_address,
+            "Count": tally.callers.get(text, 0),
+        }
         rows.append(row | ({"Bytes": tally.caller_bytes[text]} if text in tally.caller_bytes else {}))
     return rows
 

@@ -180,10 +180,17 @@ class Journal:
         self._table.upsert([Row(_PURGED, _PURGED, {"Before": key_of(before)})])
 
     def purge(self, before: datetime) -> int:
-        """Delete the windows that ended before a time, but for the newest of them: the next one is based on it."""
-        old = [row.key for row in self._table.query(_WINDOWS, _WINDOWS, columns=["State"]) if row.key < key_of(before)]
-        self._table.delete(_WINDOWS, old[:-1])
-        return len(old[:-1])
+        """Delete the windows that ended before a time, and what was handed over for them, in partitions of their own.
+
+        The newest of these windows stays: the next one is based on it.
+        """
+        rows = list(self._table.query("0", _WINDOWS, columns=["State"]))
+        old = [row.key for row in rows if row.partition == _WINDOWS and row.key < key_of(before)][:-1]
+        self._table.delete(_WINDOWS, old)
+        handed_over = [row for row in rows if row.partition < key_of(before)]
+        for row in handed_over:
+            self._table.delete(row.partition, [row.key])
+        return len(old) + len(handed_over)
 
 
 def _entry(row: Row) -> Entry:

@@ -13,7 +13,8 @@ from typing import Any
 import azure.durable_functions as df
 import msgspec
 
-from detectors.evaluator import Evaluator, ShardResult
+from detectors.evaluator import Evaluator
+from detectors.handover import Parcel
 from detectors.health import Course, WindowHealth
 from detectors.journal import Plan
 from detectors.windows import bucket_start, key_of, time_of
@@ -135,7 +136,7 @@ def conclude_window(evaluator: Evaluator, work: Json) -> Json:
     course = Course(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
     conclusion = evaluator.conclude(
         plan,
-        msgspec.convert(work["shards"], list[ShardResult]),
+        msgspec.convert(work["shards"], list[Parcel]),
         msgspec.convert(work["health"], WindowHealth),
         course,
         datetime.fromisoformat(work["now"]),

@@ -121,6 +121,7 @@ EXCERPT_CHARACTERS = 4096
 LEFT_OUT = "(left out: the message holds prompts or answers)"
 """The excerpt of what cannot be told apart from prompts."""
 
+_UNSTORABLE = re.compile("[\ud800-\udfff\ufffe\uffff]")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _NO_RECORD = Record()
 _NO_PROPERTIES = Properties()
@@ -286,7 +287,7 @@ def _properties(value: object, unreadable: list[str]) -> Properties | str | None
             response_length=_whole(value, "responseLength", unreadable),
         )
     if value is None or isinstance(value, str):
-        return value and _storable(value)
+        return value and storable(value)
     unreadable.append("properties")
     return None
 
@@ -294,7 +295,7 @@ def _properties(value: object, unreadable: list[str]) -> Properties | str | None
 def _text(value: Mapping[str, object], name: str, unreadable: list[str]) -> str | None:
     text = value.get(name)
     if isinstance(text, str):
-        return _storable(text)
+        return storable(text)
     if text is not None:
         unreadable.append(name)
     return None
@@ -317,10 +318,13 @@ def _whole(value: Mapping[str, object], name: str, unreadable: list[str]) -> int
     return None
 
 
-def _storable(text: str) -> str:
-    """The text with `?` for any half of a surrogate pair, which no encoding can store."""
-    return text.encode(errors="replace").decode()
+def storable(text: str) -> str:
+    """The text with `?` for halves of surrogate pairs, which no encoding has, and for U+FFFE and U+FFFF.
+
+    Azure's queues refuse these two as text (https://www.w3.org/TR/xml/#charsets); no name of a service holds any.
+    """
+    return text if text.isascii() else _UNSTORABLE.sub("?", text)
 
 
 def _excerpt(text: str) -> str:
-    return _storable(text[:EXCERPT_CHARACTERS])
+    return storable(text[:EXCERPT_CHARACTERS])

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from detectors.records import storable
+
 MAX_CHARACTERS = 1024
-MAX_ACCOUNT_CHARACTERS = 400
+MAX_ACCOUNT_BYTES = 400
 _ACCOUNT = "/providers/microsoft.cognitiveservices/accounts/"
 
 _PATTERN = re.compile(
@@ -32,7 +34,7 @@ def canonical(resource_id: str) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _canonical(resource_id: str) -> str | None:
-    match = _PATTERN.fullmatch(resource_id.strip().lower())
+    match = _PATTERN.fullmatch(storable(resource_id.strip().lower()))
     return "/subscriptions/{}/resourcegroups/{}/providers/{}/{}/{}".format(*match.groups()) if match else None
 
 
@@ -45,4 +47,5 @@ def parts(canonical_id: str) -> Resource:
 def openai_accounts(resource_ids: Iterable[str | None]) -> set[str]:
     """The canonical ids of the Azure AI accounts among ids of any spelling and any service."""
     found = {canonical(resource_id) for resource_id in resource_ids if resource_id}
-    return {account for account in found if account and _ACCOUNT in account and len(account) <= MAX_ACCOUNT_CHARACTERS}
+    accounts = {account for account in found if account and _ACCOUNT in account}
+    return {account for account in accounts if len(account.encode()) <= MAX_ACCOUNT_BYTES}

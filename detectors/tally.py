@@ -123,6 +123,30 @@ class Tally(msgspec.Struct, array_like=True):
             other_bytes=min(self.other_bytes + later.other_bytes + other_bytes, MAX_WHOLE),
         )
 
+    def ranked_callers(self) -> list[str]:
+        """The callers with most bytes first, where they are known, then those with most records."""
+        bytes_of, records_of = self.caller_bytes.get, self.callers.get
+        return sorted(
+            self.callers.keys() | self.caller_bytes.keys(),
+            key=lambda caller: (-bytes_of(caller, 0), -records_of(caller, 0), caller),
+        )
+
+    def shortened(self, most: int) -> "Tally":
+        """With its first callers by rank only; what the others have is counted together."""
+        kept = set(self.ranked_callers()[:most])
+        if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()):
+            return self
+        callers = {caller: count for caller, count in self.callers.items() if caller in kept}
+        caller_bytes = {caller: count for caller, count in self.caller_bytes.items() if caller in kept}
+        other_bytes = self.other_bytes + sum(self.caller_bytes.values()) - sum(caller_bytes.values())
+        return msgspec.structs.replace(
+            self,
+            callers=callers,
+            other_callers=self.other_callers + sum(self.callers.values()) - sum(callers.values()),
+            caller_bytes=caller_bytes,
+            other_bytes=min(other_bytes, MAX_WHOLE),
+        )
+
 
 def _least(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:

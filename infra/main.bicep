@@ -7,6 +7,8 @@
 
 targetScope = 'resourceGroup'
 
+import { textMap } from 'types.bicep'
+
 @description('Azure region of the accounts to watch.')
 param location string = resourceGroup().location
 
@@ -17,7 +19,7 @@ param namePrefix string
 
 @description('Resource ids of the Azure OpenAI accounts to watch: of this region, in any resource group and subscription of the tenant.')
 @minLength(1)
-param watchedAccountIds array
+param watchedAccountIds string[]
 
 @description('Resource id of a Log Analytics workspace to use; empty makes one.')
 param existingWorkspaceId string = ''
@@ -67,16 +69,37 @@ param alwaysReadyInstances int = 0
 @maxValue(730)
 param workspaceRetentionDays int = 90
 
+// Log Analytics takes every number up to two years, then whole years only, counted in days:
+// https://learn.microsoft.com/azure/azure-monitor/logs/data-retention-configure
 @description('Days for which findings and heartbeats are kept; beyond 730 as an archive.')
-@minValue(30)
-@maxValue(4383)
+@allowed([
+  30
+  60
+  90
+  120
+  180
+  270
+  365
+  550
+  730
+  1095
+  1460
+  1826
+  2191
+  2556
+  2922
+  3288
+  3653
+  4018
+  4383
+])
 param findingsRetentionDays int = 365
 
 @description('App settings over the defaults, such as MODEL_THEFT__COUNT.')
-param settings object = {}
+param settings textMap = {}
 
 @description('Tags of all resources.')
-param tags object = {}
+param tags textMap = {}
 
 var suffix = uniqueString(resourceGroup().id, namePrefix)
 var baseName = '${namePrefix}-${suffix}'
@@ -84,9 +107,11 @@ var storageName = '${namePrefix}${suffix}'
 var hubName = 'llm-logs'
 var consumerGroup = 'detector'
 
-var workspaceId = empty(existingWorkspaceId) ? resourceId('Microsoft.OperationalInsights/workspaces', baseName) : existingWorkspaceId
+var ownWorkspaceId = resourceId('Microsoft.OperationalInsights/workspaces', baseName)
+var workspaceId = empty(existingWorkspaceId) ? ownWorkspaceId : existingWorkspaceId
 var workspaceParts = split(workspaceId, '/')
-var namespaceId = empty(existingEventHubNamespaceId) ? resourceId('Microsoft.EventHub/namespaces', baseName) : existingEventHubNamespaceId
+var ownNamespaceId = resourceId('Microsoft.EventHub/namespaces', baseName)
+var namespaceId = empty(existingEventHubNamespaceId) ? ownNamespaceId : existingEventHubNamespaceId
 var namespaceParts = split(namespaceId, '/')
 
 var privateServices = [
@@ -114,7 +139,6 @@ var privateServices = [
 var isolatedServices = networkIsolation ? privateServices : []
 
 module identity 'modules/identity.bicep' = {
-  name: 'identity-${suffix}'
   params: {
     name: baseName
     location: location
@@ -123,7 +147,6 @@ module identity 'modules/identity.bicep' = {
 }
 
 module storage 'modules/storage.bicep' = {
-  name: 'storage-${suffix}'
   params: {
     name: storageName
     location: location
@@ -135,7 +158,6 @@ module storage 'modules/storage.bicep' = {
 }
 
 module eventHubNamespace 'modules/event-hub-namespace.bicep' = if (empty(existingEventHubNamespaceId)) {
-  name: 'event-hub-namespace-${suffix}'
   params: {
     name: baseName
     location: location
@@ -145,7 +167,6 @@ module eventHubNamespace 'modules/event-hub-namespace.bicep' = if (empty(existin
 }
 
 module eventHub 'modules/event-hub.bicep' = {
-  name: 'event-hub-${suffix}'
   scope: resourceGroup(namespaceParts[2], namespaceParts[4])
   params: {
     namespaceName: namespaceParts[8]
@@ -161,7 +182,6 @@ module eventHub 'modules/event-hub.bicep' = {
 }
 
 module workspace 'modules/workspace.bicep' = if (empty(existingWorkspaceId)) {
-  name: 'workspace-${suffix}'
   params: {
     name: baseName
     location: location
@@ -171,7 +191,6 @@ module workspace 'modules/workspace.bicep' = if (empty(existingWorkspaceId)) {
 }
 
 module tables 'modules/tables.bicep' = {
-  name: 'tables-${suffix}'
   scope: resourceGroup(workspaceParts[2], workspaceParts[4])
   params: {
     workspaceName: workspaceParts[8]
@@ -183,7 +202,6 @@ module tables 'modules/tables.bicep' = {
 }
 
 module dataCollection 'modules/data-collection.bicep' = {
-  name: 'data-collection-${suffix}'
   params: {
     name: baseName
     location: tables.outputs.location
@@ -194,7 +212,6 @@ module dataCollection 'modules/data-collection.bicep' = {
 }
 
 module applicationInsights 'modules/application-insights.bicep' = {
-  name: 'application-insights-${suffix}'
   params: {
     name: baseName
     location: location
@@ -208,7 +225,6 @@ module applicationInsights 'modules/application-insights.bicep' = {
 }
 
 module network 'modules/network.bicep' = if (networkIsolation) {
-  name: 'network-${suffix}'
   params: {
     name: baseName
     location: location
@@ -216,26 +232,26 @@ module network 'modules/network.bicep' = if (networkIsolation) {
   }
 }
 
-module privateEndpoints 'modules/private-endpoint.bicep' = [for service in isolatedServices: {
-  name: 'private-endpoint-${service.group}-${suffix}'
-  params: {
-    name: '${baseName}-${service.group}'
-    location: location
-    tags: tags
-    targetId: service.target
-    groupId: service.group
-    zoneName: service.zone
-    networkId: network!.outputs.id
-    subnetId: network!.outputs.endpointsSubnetId
+module privateEndpoints 'modules/private-endpoint.bicep' = [
+  for service in isolatedServices: {
+    params: {
+      name: '${baseName}-${service.group}'
+      location: location
+      tags: tags
+      targetId: service.target
+      groupId: service.group
+      zoneName: service.zone
+      networkId: network!.outputs.id
+      subnetId: network!.outputs.endpointsSubnetId
+    }
+    dependsOn: [
+      storage
+      eventHub
+    ]
   }
-  dependsOn: [
-    storage
-    eventHub
-  ]
-}]
+]
 
 module functionApp 'modules/function-app.bicep' = {
-  name: 'function-app-${suffix}'
   params: {
     name: baseName
     planName: baseName
@@ -262,27 +278,29 @@ module functionApp 'modules/function-app.bicep' = {
   ]
 }
 
-module diagnostics 'modules/diagnostics.bicep' = [for accountId in watchedAccountIds: {
-  name: 'diagnostics-${uniqueString(suffix, accountId)}'
-  scope: resourceGroup(split(accountId, '/')[2], split(accountId, '/')[4])
-  params: {
-    accountName: last(split(accountId, '/'))
-    settingName: 'llm-abuse-detector'
-    senderRuleId: eventHub.outputs.senderRuleId
-    hubName: eventHub.outputs.hubName
-    includeRequestResponse: includeRequestResponse
+module diagnostics 'modules/diagnostics.bicep' = [
+  for accountId in watchedAccountIds: {
+    scope: resourceGroup(split(accountId, '/')[2], split(accountId, '/')[4])
+    params: {
+      accountName: last(split(accountId, '/'))
+      settingName: 'llm-abuse-detector'
+      senderRuleId: eventHub.outputs.senderRuleId
+      hubName: eventHub.outputs.hubName
+      includeRequestResponse: includeRequestResponse
+    }
   }
-}]
+]
 
 module sentinelContent 'modules/sentinel.bicep' = if (sentinel) {
-  name: 'sentinel-${suffix}'
   scope: resourceGroup(workspaceParts[2], workspaceParts[4])
   params: {
     workspaceName: workspaceParts[8]
+    location: tables.outputs.location
     tags: tags
   }
+  // Last of all: Sentinel runs the query of each rule, and a table that has just been made may not be there for it yet.
   dependsOn: [
-    tables
+    functionApp
   ]
 }
 

@@ -1,15 +1,18 @@
-"""Writes tables.json, from which Bicep takes the columns: `python -m infra.tables` after a change of columns."""  # noqa: INP001
+"""Writes tables.json and storage-tables.json for Bicep: `python -m infra.tables` after a change of columns, tables."""  # noqa: INP001
 
 import json
 from pathlib import Path
 
 import msgspec
 
+from detectors import detector
 from detectors.findings import Finding, columns
 from detectors.health import Heartbeat
 
 TABLES: dict[str, type[msgspec.Struct]] = {"LlmThreatFindings_CL": Finding, "LlmDetectorHealth_CL": Heartbeat}
+STORAGE_TABLES = sorted(name for constant, name in vars(detector).items() if constant.endswith("_TABLE"))
 FILE = Path(__file__).with_name("tables.json")
+STORAGE_FILE = Path(__file__).with_name("storage-tables.json")
 
 
 def render() -> str:
@@ -23,5 +26,11 @@ def render() -> str:
     return "{\n" + ",\n".join(tables) + "\n}\n"
 
 
+def render_storage() -> str:
+    """The names of the storage account's tables as JSON."""
+    return json.dumps(STORAGE_TABLES, indent=2) + "\n"
+
+
 if __name__ == "__main__":
     FILE.write_text(render())
+    STORAGE_FILE.write_text(render_storage())

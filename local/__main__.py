@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from detectors.__main__ import Parser
@@ -28,10 +29,13 @@ EXAMPLES = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 1 if counts or functions were wrong, 2 for a call that cannot be taken."""
+    """Run a command and give its exit code.
+
+    0 done, 1 if counts or functions were wrong, 2 for a call that cannot be taken, 130 if it was stopped by Ctrl-C.
+    """
     options = build_parser().parse_args(arguments)
-    _quiet_logs()
     console = Console(stderr=options.format == "ndjson")
+    _quiet_logs(console)
     try:
         return _demo(options, console) if options.command == "demo" else _run(options, console)
     except (OSError, ValueError) as error:
@@ -40,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AzuriteError, WorkerStartError) as error:
         console.print(f"[red]error:[/] {error}", highlight=False)
         return 1
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 130
 
 
 def _demo(options: argparse.Namespace, console: Console) -> int:
@@ -137,10 +144,11 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _quiet_logs() -> None:
-    """Only warnings, and not the one that every app without an HTTP function gets."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger().handlers[0].addFilter(lambda record: "Auth level is not applied" not in record.getMessage())
+def _quiet_logs(console: Console) -> None:
+    """Only warnings, above the progress bar, and not the one that every app without an HTTP function gets."""
+    handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
+    handler.addFilter(lambda record: "Auth level is not applied" not in record.getMessage())
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ clock stands where it is put. Storage and the ingestion endpoint are whatever th
 
 import asyncio
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,8 @@ from local.worker import FunctionError, Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "local.settings.sample.json"
-RETRIES = 20
+
+_log = logging.getLogger(__name__)
 
 
 class OrchestrationError(Exception):
@@ -44,10 +47,18 @@ class LocalHost:
         settings: over those of the sample.
         now: where the clock stands at first.
         shuffle: makes the task hub take steps in random order.
+        sleep: waits some seconds, before a batch is handed over again.
     """
 
-    def __init__(self, settings: Mapping[str, str], now: datetime, shuffle: Random | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        now: datetime,
+        shuffle: Random | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.now = now
+        self._sleep = sleep
         self._settings = {**sample_settings(), **settings}
         self._shuffle = shuffle
         self._undo = ExitStack()
@@ -93,16 +104,28 @@ class LocalHost:
         self._runner.run(self._worker.invoke("ingest", {"events": data}, metadata, retry_count=retry_count))
 
     def ingest(self, partition: int, events: Sequence[Event]) -> int:
-        """Hand over a batch until it is taken, as the retry policy does; how many calls that took."""
-        for attempt in range(RETRIES):
+        """Hand over a batch until it is taken, without end, as the retry policy does; how many calls that took."""
+        failed = 0
+        while True:
             try:
-                self.invoke_ingest(partition, events, retry_count=attempt)
-            except FunctionError:
-                if attempt == RETRIES - 1:
-                    raise
+                self.invoke_ingest(partition, events, retry_count=failed)
+            except FunctionError as error:
+                failed += 1
+                self._hold_back(partition, events, failed, error)
             else:
-                return attempt + 1
-        raise AssertionError("unreachable")
+                return failed + 1
+
+    def _hold_back(self, partition: int, events: Sequence[Event], failed: int, error: FunctionError) -> None:
+        """Say that a partition is stuck, and wait as long as the function's retry policy says."""
+        policy = self._worker.functions["ingest"].retry
+        assert policy is not None
+        seconds = policy.backoff(failed).total_seconds()
+        _log.warning(
+            "Partition %d is stuck at events %d to %d: %s\n"
+            "Call %d failed. Azure too would try without end, and count nothing behind them: next call in %d s.",
+            *(partition, events[0].sequence, events[-1].sequence, error, failed, seconds),
+        )
+        self._sleep(seconds)
 
     def fire_timer(self) -> None:
         """Call the timer function: it creates a run, which has not begun yet."""

@@ -58,6 +58,12 @@ class RetryOptions:
     minimum_interval: timedelta | None = None
     maximum_interval: timedelta | None = None
 
+    def backoff(self, failed: int) -> timedelta:
+        """Give the wait after so many failed calls in a row: the least at first, then doubled up to the most."""
+        assert self.minimum_interval is not None
+        assert self.maximum_interval is not None
+        return min(self.minimum_interval * (1 << min(failed - 1, 20)), self.maximum_interval)  # more would overflow
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionInfo:

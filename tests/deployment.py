@@ -12,6 +12,7 @@ from detectors.episodes import Episode
 from detectors.errors import PostingError
 from detectors.evaluator import Evaluator, ShardResult
 from detectors.events import Event
+from detectors.handover import Handover, Parcel
 from detectors.health import Course, WindowHealth
 from detectors.ingest import Ingest
 from detectors.journal import Journal, Plan
@@ -78,6 +79,7 @@ class Deployment:
         self.evaluator = Evaluator(
             store=BucketStore(self.buckets),
             journal=Journal(self.journal),
+            handover=Handover(self.journal),
             quarantine=Quarantine(self.quarantine, excerpt_characters=100),
             sink=self.posted,
             baseline=self.baseline,
@@ -128,12 +130,17 @@ class Deployment:
         assert entry is not None
         self.journal.merge(Row("windows", key_of(window_end), {"Inputs": "something else"}, entry.etag))
 
-    def half_way(self, until: datetime) -> tuple[Plan, list[ShardResult], WindowHealth]:
+    def half_way(self, until: datetime) -> tuple[Plan, list[Parcel], WindowHealth]:
         """A run that has evaluated its first window and not concluded it."""
         plan = self.evaluator.plan(until, None)
         assert plan is not None
         shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
         return plan, shards, self.evaluator.measure_health(plan)
+
+    def evaluated(self, plan: Plan) -> list[ShardResult]:
+        """What the shards of a window come to."""
+        parcels = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
+        return [Handover(self.journal).receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
 
     def tick(self, now: datetime) -> list[str]:
         """Run all that is due; the windows it evaluated."""

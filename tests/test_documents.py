@@ -3,11 +3,11 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pycep import BicepParser
+import yaml
 
 from detectors import tuning
 from detectors.__main__ import build_parser as product_parser
@@ -20,14 +20,16 @@ from local.__main__ import build_parser
 from local.host import ROOT, SAMPLE
 from local.play import Play
 from tests.builders import START, canonical_id, chat, event
+from tests.infra.compiler import Compiler
 
 README = (ROOT / "README.md").read_text()
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 
 
-def _chapter(title: str) -> str:
+def _chapter(title: str, document: str = README) -> str:
     """The text of a chapter, up to the next one of its level or a higher one."""
     level = title.count("#")
-    return re.split(rf"^#{{2,{level}}} ", README.split(f"\n{title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.split(rf"^#{{2,{level}}} ", document.split(f"\n{title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -69,6 +71,7 @@ def test_the_host_settings_in_the_readme_are_those_of_host_json() -> None:
     """Every setting of an extension is explained, with its value."""
     extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
     values = {**extensions["eventHubs"], **extensions["durableTask"]}
+    values |= values.pop("storageProvider")
     values["initialOffsetOptions"] = values["initialOffsetOptions"]["type"]
     documented = {name.strip("` "): row[1] for row in _rows(_chapter("### host.json")) for name in row[0].split(",")}
     assert documented == {name: str(value) for name, value in values.items()}
@@ -120,29 +123,54 @@ def test_nothing_but_the_app_is_published() -> None:
     assert published == {"function_app.py", "detectors", "host.json", "requirements.txt"}
 
 
-def test_the_parameters_in_the_readme_are_those_of_the_template() -> None:
+def test_the_parameters_in_the_documents_are_those_of_the_template(compiler: Compiler) -> None:
     """Names in order, defaults, and what each is."""
-    parameters = BicepParser().parse(file_path=ROOT / "infra" / "main.bicep")["parameters"]
-    documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Deploy").split("### ", 1)[0])]
+    parameters = compiler.template()["parameters"]
+    documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Parameters", DEPLOY))]
     assert documented == [
-        [name, _default(parameter["default"]), _description(parameter["decorators"])]
+        [name, _default(parameter.get("defaultValue")), parameter["metadata"]["description"]]
         for name, parameter in parameters.items()
     ]
+
+
+def test_the_readme_deploys_as_the_checklist_does() -> None:
+    """Who follows the one needs nothing else from the other."""
+    (commands,) = re.findall(r"```sh\n(.*?)```", _chapter("## Deploy"), flags=re.DOTALL)
+    assert f"```sh\n{commands}```" in _chapter("## Way A: Azure CLI and Core Tools", DEPLOY)
+
+
+def test_the_least_azd_in_the_checklist_is_that_of_azure_yaml() -> None:
+    """An older one would build remotely whatever azure.yaml says."""
+    required = yaml.safe_load((ROOT / "azure.yaml").read_text())["requiredVersions"]["azd"]
+    (documented,) = [
+        row[2] for row in _rows(_chapter("## Before you begin", DEPLOY)) if "Azure Developer CLI" in row[1]
+    ]
+    assert required == f">= {documented}"
+
+
+@pytest.mark.parametrize("document", [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")], ids=str)
+def test_links_within_the_documents_lead_somewhere(document: Path) -> None:
+    """To files that exist, and to headings of the same page."""
+    text = (ROOT / document).read_text()
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [
+        link
+        for link in links
+        if not (link[1:] in anchors if link.startswith("#") else (ROOT / document.parent / link).exists())
+    ] == []
 
 
 def _default(value: object) -> str:
     """A default as the README shows it."""
     if value is None:
         return "required"
-    if isinstance(value, str | dict) and not value:
+    if value in ("", {}):
         return "none"
-    if isinstance(value, dict):
-        return "that of the resource group"  # the one expression among the defaults
+    if value == "[resourceGroup().location]":
+        return "that of the resource group"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _description(decorators: Iterable[Any]) -> str:
-    return next(str(mark["argument"]) for mark in decorators if mark["type"] == "description")
 
 
 def test_the_rule_that_the_readme_writes_works() -> None:

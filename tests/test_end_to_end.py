@@ -333,6 +333,14 @@ def test_storage_that_is_busy_is_tried_again(cloud: Cloud, faulty: FaultyStorage
     assert cloud.counted() == {canonical_id(): 3}
 
 
+def test_an_empty_batch_is_taken(cloud: Cloud) -> None:
+    """There is nothing to count, and a failure would bring it again without end."""
+    with cloud.host() as host:
+        host.invoke_ingest(0, [])
+        host.invoke_ingest(0, [event(1, list_key())])
+    assert cloud.counted() == {canonical_id(): 1}
+
+
 def test_a_lost_response_of_an_applied_write_counts_once(cloud: Cloud, faulty: FaultyStorage) -> None:
     """Nobody knows whether it was applied, so the retry has to find out."""
     with cloud.host() as host:

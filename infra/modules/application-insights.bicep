@@ -1,5 +1,7 @@
 // The app's own log, in the same workspace.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the component.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 @description('Resource id of the workspace.')
 param workspaceId string

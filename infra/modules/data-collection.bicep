@@ -1,5 +1,7 @@
 // The data collection rule that takes findings and heartbeats. Of kind Direct: it has an endpoint of its own.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the rule.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 @description('Resource id of the workspace.')
 param workspaceId string

@@ -34,6 +34,7 @@ resource account 'Microsoft.CognitiveServices/accounts@2026-03-01' existing = {
 }
 
 // The one generally available version, 2016-09-01, is of the time of one setting for each resource; Azure documents this one.
+#disable-next-line use-recent-api-versions
 resource setting 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: settingName
   scope: account

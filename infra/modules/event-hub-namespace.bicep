@@ -1,5 +1,7 @@
 // The Event Hub namespace, unless there is one already.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the namespace: letters, digits and hyphens, a letter first.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 @description('Only private endpoints, and Azure Monitor as a trusted service, reach the namespace.')
 param networkIsolation bool

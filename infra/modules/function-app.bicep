@@ -1,5 +1,7 @@
 // The function app on its Flex Consumption plan, and every setting that it reads.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the app.')
 param name string
 
@@ -10,7 +12,7 @@ param planName string
 param location string
 
 @description('Tags of the resources.')
-param tags object
+param tags textMap
 
 @description('Resource id of the app\'s identity.')
 param identityId string
@@ -55,7 +57,7 @@ param alwaysReadyInstances int
 param subnetId string
 
 @description('App settings over the defaults.')
-param settings object
+param settings textMap
 
 // With the values of local.settings.sample.json; the host reads the first ones. Flex Consumption takes no FUNCTIONS_* and
 // WEBSITE_* settings: functionAppConfig says what they would.
@@ -89,7 +91,7 @@ var ingestReady = [
   }
 ]
 
-resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   // checkov:skip=CKV_AZURE_225:zones would double what always-ready instances cost; findings are caught up after an outage
   name: planName
   location: location
@@ -104,7 +106,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
   }
 }
 
-resource app 'Microsoft.Web/sites@2025-05-01' = {
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   // checkov:skip=CKV_AZURE_17:no function listens to HTTP, so there is no client to present a certificate
   // checkov:skip=CKV_AZURE_78:Flex Consumption has no FTP, and no such property
   // checkov:skip=CKV_AZURE_212:Flex Consumption scales to what the events need
@@ -146,10 +148,12 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
       }
     }
     siteConfig: {
-      appSettings: [for setting in items(union(defaults, settings)): {
-        name: setting.key
-        value: setting.value
-      }]
+      appSettings: [
+        for setting in items(union(defaults, settings)): {
+          name: setting.key
+          value: setting.value
+        }
+      ]
       http20Enabled: true
       minTlsVersion: '1.2'
     }
@@ -157,17 +161,24 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
 }
 
 // Publishing asks for Entra ID, never for a password.
-@batchSize(1) // a site refuses two changes at once
-resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-05-01' = [for way in [
-  'ftp'
-  'scm'
-]: {
+resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
-  name: way
+  name: 'ftp'
   properties: {
     allow: false
   }
-}]
+}
+
+resource scm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+  dependsOn: [
+    ftp // a site refuses two changes at once
+  ]
+}
 
 @description('Name of the app, once it is there.')
 output name string = app.name

@@ -1,5 +1,7 @@
 // The app's identity. It is user-assigned, so that its roles are there before the app starts.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the identity.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name

@@ -1,5 +1,7 @@
 // The virtual network of an isolated deployment: a subnet for the app, one for private endpoints.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the network.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 resource network 'Microsoft.Network/virtualNetworks@2026-01-01' = {
   name: name

@@ -1,5 +1,7 @@
 // A private endpoint of one service, and the DNS zone through which the app finds it.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the endpoint.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 @description('Resource id of what the endpoint leads to.')
 param targetId string

@@ -1,5 +1,7 @@
 // The app's storage account: buckets, journal and quarantine, the state of the host, the published package.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the account: 3 to 24 lower-case letters and digits.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 @description('Object id of the identity that uses the account.')
 param principalId string
@@ -29,14 +31,11 @@ var granted = [
 ]
 
 // The app makes them too if they are missing. Here they say what is in the account.
-var tables = [
-  'LlmBuckets'
-  'LlmEvaluations'
-  'LlmQuarantine'
-]
+var tables = loadJsonContent('../storage-tables.json')
 
 resource account 'Microsoft.Storage/storageAccounts@2026-09-01' = {
   // checkov:skip=CKV_AZURE_35:closed by the switch networkIsolation; without it the app reaches the account from shared addresses
+  // checkov:skip=CKV_AZURE_36:with networkIsolation only the app reaches the account, and through private endpoints
   // checkov:skip=CKV_AZURE_59:closed by the switch networkIsolation; without it Entra ID alone guards the account, keys are off
   // checkov:skip=CKV_AZURE_206:a copy elsewhere would serve nobody: the app runs here, and buckets are needed for a day
   name: name
@@ -79,20 +78,24 @@ resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2026-09-0
   name: 'default'
 }
 
-resource appTables 'Microsoft.Storage/storageAccounts/tableServices/tables@2026-09-01' = [for table in tables: {
-  parent: tableService
-  name: table
-}]
-
-resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role in granted: {
-  name: guid(account.id, principalId, roles[role])
-  scope: account
-  properties: {
-    principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles[role])
+resource appTables 'Microsoft.Storage/storageAccounts/tableServices/tables@2026-09-01' = [
+  for table in tables: {
+    parent: tableService
+    name: table
   }
-}]
+]
+
+resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for role in granted: {
+    name: guid(account.id, principalId, roles[role])
+    scope: account
+    properties: {
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles[role])
+    }
+  }
+]
 
 @description('Name of the account, once it is there and may be used.')
 output name string = account.name

@@ -13,22 +13,26 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existin
 }
 
 @batchSize(1) // a workspace refuses two changes at once
-resource customTables 'Microsoft.OperationalInsights/workspaces/tables@2025-07-01' = [for table in items(tables): {
-  parent: workspace
-  name: table.key
-  properties: {
-    plan: 'Analytics'
-    retentionInDays: min(retentionDays, 730)
-    totalRetentionInDays: retentionDays
-    schema: {
-      name: table.key
-      columns: [for column in table.value: {
-        name: column.name
-        type: column.type == 'datetime' ? 'dateTime' : column.type // the one type that tables and rules spell differently
-      }]
+resource customTables 'Microsoft.OperationalInsights/workspaces/tables@2025-07-01' = [
+  for table in items(tables): {
+    parent: workspace
+    name: table.key
+    properties: {
+      plan: 'Analytics'
+      retentionInDays: min(retentionDays, 730)
+      totalRetentionInDays: retentionDays
+      schema: {
+        name: table.key
+        columns: [
+          for column in table.value: {
+            name: column.name
+            type: column.type == 'datetime' ? 'dateTime' : column.type // the one type that tables and rules spell differently
+          }
+        ]
+      }
     }
   }
-}]
+]
 
 @description('Region of the workspace, which a data collection rule must share.')
 output location string = workspace.location

@@ -1,5 +1,7 @@
 // The Log Analytics workspace, unless there is one already.
 
+import { textMap } from '../types.bicep'
+
 @description('Name of the workspace.')
 param name string
 
@@ -7,7 +9,7 @@ param name string
 param location string
 
 @description('Tags of the resource.')
-param tags object
+param tags textMap
 
 @description('Days for which tables without a retention of their own are kept.')
 param retentionDays int

@@ -17,6 +17,7 @@ import msgspec
 
 from detectors.rules import BY_ID
 from detectors.rules.rule import Rule
+from infra.sentinel import content
 
 HERE = Path(__file__).parent
 DETAILS = (
@@ -182,3 +183,4 @@ if __name__ == "__main__":
         sys.exit(f"detections.toml says nothing of {', '.join(sorted(silent))}.")
     for rule_id, one in told.items():
         path(rule_id).write_text(render(BY_ID[rule_id], one))
+    content.FILE.write_text(content.render())

@@ -1,22 +1,29 @@
 """Many resources and many callers: what is stored and held stays bounded, counts stay exact, and cuts are marked."""
 
+import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
+from detectors import orchestration
 from detectors.buckets import MAX_MEMBERS, OTHERS, SLICES, BucketStore
-from detectors.counting import BatchCounter, Key
-from detectors.events import Event
+from detectors.counting import MAX_ACCOUNTS, BatchCounter, Key
+from detectors.evaluation import MAX_LISTED
+from detectors.events import Event, Source
+from detectors.handover import MAX_INLINE_BYTES
 from detectors.ingest import Ingest
 from detectors.quarantine import Quarantine
 from detectors.rules import CATALOGUE
 from detectors.tables import MAX_ENTITY_BYTES, MemoryTable, check_limits
 from detectors.tally import MAX_CALLERS, Tally
-from detectors.windows import key_of
+from detectors.windows import BUCKET, key_of
 from tests.builders import SOURCE, START, canonical_id, chat, list_key, message
+from tests.deployment import Deployment
 
 RESOURCES, CALLERS = 4, 1_000
+MAX_MESSAGE_BYTES = 4_000_000
 NAMES = [f"aoai-{number}" for number in range(RESOURCES)]
 
 
@@ -84,3 +91,67 @@ def test_every_row_fits_into_the_service(table: MemoryTable) -> None:
         check_limits(row)
     assert len(rows) == 1
     assert sizes[0] < MAX_ENTITY_BYTES / 10
+
+
+LETTERS = {byte: 0x100 + byte for byte in range(256)}
+"""Each takes two bytes in storage, and six in the JSON of a message."""
+
+
+def _name(number: int, characters: int) -> str:
+    """The name of an account whose id has that many characters."""
+    return f"{number:03d}{'ü' * characters}"[: characters - len(canonical_id(""))]
+
+
+@pytest.mark.parametrize("characters", [260, 400])
+def test_accounts_with_the_longest_names_are_counted(characters: int) -> None:
+    """Whatever alphabet they use, their list fits into a property: else a partition would stand still for good."""
+    deployment = Deployment()
+    records = [list_key(_name(number, characters)) for number in range(MAX_ACCOUNTS)]
+    deployment.ingest(SOURCE, [Event(1, START, message(*records))])
+
+
+def _outbreak() -> Iterator[Event]:
+    """Accounts with long names, whose keys are listed by more callers than a finding lists.
+
+    The callers are random, so that their names do not pack well.
+    """
+    chance = random.Random(1)
+    for number in range(300):
+        callers = [chance.randbytes(128).decode("latin-1").translate(LETTERS) for _ in range(3 * MAX_LISTED)]
+        yield Event(number, START, message(*[list_key(_name(number, 260), caller=caller) for caller in callers]))
+
+
+def test_the_messages_of_the_heaviest_window_are_small() -> None:
+    """However much fires: they pass through the memory of the host, which holds each several times over."""
+    deployment = Deployment(shards=SLICES)
+    for event in _outbreak():
+        deployment.ingest(SOURCE, [event])
+    for partition in range(1_024):
+        source = Source(f"{'n' * 50}.servicebus.windows.net", "h" * 256, str(partition))
+        deployment.ingest(source, [Event(1, START, message(chat()))])
+    until = START + BUCKET
+    planned = orchestration.plan_window(deployment.evaluator, {"run": {"until": key_of(until)}})
+    assert planned is not None
+    work = {"plan": planned["plan"]}
+    shards = [orchestration.evaluate_shard(deployment.evaluator, {**work, "shard": shard}) for shard in range(SLICES)]
+    health = orchestration.measure_health(deployment.evaluator, work)
+    conclusion = {**work, "shards": shards, "health": health, "windows_caught_up": 0, "now": until.isoformat()}
+    inline = SLICES * 1.4 * MAX_INLINE_BYTES  # had each shard come to what just fits into a message
+    assert len(json.dumps(conclusion)) + inline < MAX_MESSAGE_BYTES
+    orchestration.conclude_window(deployment.evaluator, conclusion)
+    rows = deployment.posted.of("model_theft")
+    assert {(row["EventCount"], len(row["Callers"]), row["CallersTruncated"]) for row in rows} == {(150, 50, True)}
+    assert len(rows) == 300
+
+
+def test_a_verdict_carries_no_more_than_a_finding_lists() -> None:
+    """A window adds up the callers and partitions of all that was stored."""
+    deployment = Deployment(shards=1)
+    for partition in range(60):
+        records = [list_key(caller=f"{partition}-{number}") for number in range(3)]
+        deployment.ingest(SOURCE._replace(partition=str(partition)), [Event(1, START, message(*records))])
+    plan = deployment.evaluator.plan(START + BUCKET, None)
+    assert plan is not None
+    ((verdict,),) = (result.verdicts for result in deployment.evaluated(plan))
+    assert (verdict.tally.count, verdict.tally.other_callers) == (180, 130)
+    assert (len(verdict.tally.callers), len(verdict.evidence)) == (MAX_LISTED, MAX_LISTED)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from detectors import journal
 from detectors.errors import PostingError, StorageError
+from detectors.evaluator import ShardResult
+from detectors.handover import Handover
 from detectors.health import Course
 from detectors.windows import key_of
 from tests.builders import NAMESPACE, START, canonical_id
@@ -305,7 +307,9 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     assert plan is not None
     assert plan.window_end == key_of(_at(10))
     deployment.evaluator.purge(until + timedelta(minutes=50))
-    results = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
+    parcels = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
+    handover = Handover(deployment.journal)
+    results = [handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
     assert [verdict.tally.count for result in results for verdict in result.verdicts if verdict.triggers] == [150]
 
 

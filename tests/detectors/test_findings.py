@@ -14,9 +14,9 @@ from detectors import __version__
 from detectors.buckets import Watermark
 from detectors.counting import Counters, Key, Selected
 from detectors.episodes import Episode, Status, Step, finding_id
-from detectors.evaluation import Range, Verdict
+from detectors.evaluation import MAX_LISTED, Range, Verdict
 from detectors.events import Source
-from detectors.findings import MAX_LISTED, Finding, as_json, columns, finding
+from detectors.findings import Finding, as_json, columns, finding
 from detectors.health import Course, Heartbeat, heartbeat, measure
 from detectors.policy import Suppression
 from detectors.records import MAX_WHOLE
@@ -258,6 +258,19 @@ def test_callers_are_bounded_and_marked(callers: int, other: int, listed: int, t
     counts = [caller["Count"] for caller in found["Callers"]]
     assert counts == sorted(counts, reverse=True)
     assert not counts or counts[0] == callers
+
+
+@pytest.mark.parametrize("callers", [0, 49, 50, 51, 200])
+@pytest.mark.parametrize("weighed", [0, 30, 200])
+def test_a_shortened_tally_gives_the_same_finding(callers: int, weighed: int) -> None:
+    """A verdict carries no more callers than its finding lists, and nobody can tell from the row."""
+    tally = Tally(
+        count=400,
+        callers={f"id-{n:03d}": n % 7 + 1 for n in range(callers)},
+        other_callers=max(0, weighed - callers),
+        caller_bytes={f"id-{n:03d}": n % 11 for n in range(weighed)},
+    )
+    assert _finding(tally.shortened(MAX_LISTED)) == _finding(tally)
 
 
 def test_callers_of_equal_count_have_an_order() -> None:

@@ -216,3 +216,18 @@ def test_rows_stored_before_bytes_were_added_up_can_still_be_read() -> None:
     fields = list(msgspec.structs.astuple(tally))
     assert Tally.__struct_fields__[9:] == ("caller_bytes", "other_bytes")
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:9]), type=Tally) == tally
+
+
+@given(records, st.integers(0, 9))
+def test_a_shortened_tally_counts_the_same(of: list[Seen], most: int) -> None:
+    """Its callers are the first by rank, and what the others have is told in one sum; every other field stays."""
+    whole = _tally(of)
+    short = whole.shortened(most)
+    assert short.ranked_callers() == whole.ranked_callers()[:most]
+    assert sum(short.callers.values()) + short.other_callers == whole.count
+    assert min(sum(short.caller_bytes.values()) + short.other_bytes, MAX_WHOLE) == min(
+        sum(whole.caller_bytes.values()), MAX_WHOLE
+    )
+    assert msgspec.structs.replace(short, callers={}, other_callers=0, caller_bytes={}, other_bytes=0) == (
+        msgspec.structs.replace(whole, callers={}, other_callers=0, caller_bytes={}, other_bytes=0)
+    )

@@ -26,6 +26,7 @@ from detectors.errors import PostingError
 from detectors.evaluator import Evaluator
 from detectors.events import Event
 from detectors.findings import Finding, columns
+from detectors.handover import Handover
 from detectors.health import Course, Heartbeat
 from detectors.ingest import Ingest
 from detectors.journal import Journal
@@ -270,6 +271,7 @@ class Deployment:
         self.evaluator = Evaluator(
             store=store,
             journal=Journal(MemoryTable()),
+            handover=Handover(MemoryTable()),
             quarantine=quarantine,
             sink=self.posting,
             baseline=MemoryBaseline(),

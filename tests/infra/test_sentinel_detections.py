@@ -8,7 +8,7 @@ from detectors.rules import BY_ID, CATALOGUE
 from infra.sentinel import analytic_rules
 from tests.builders import AWS_ACCOUNT, MODEL, PIPELINE, USER_ARN, canonical_id, list_key, message
 from tests.infra.attacks import ATTACKS, STRANGER, TICK, at, statuses, tick_until
-from tests.infra.kql import ROOT, Deployment, Row, ScheduledRule, Workspace
+from tests.infra.kql import Deployment, Row, ScheduledRule, Workspace
 
 DETECTIONS = analytic_rules.detections()
 each_rule = pytest.mark.parametrize("rule_id", [rule.id for rule in CATALOGUE])
@@ -45,11 +45,6 @@ def test_each_detection_can_be_made_quiet_or_switched_off_alone(raises: str, *, 
     loaded = yaml.safe_load(analytic_rules.render(BY_ID["model_theft"], detection))
     assert loaded.get("enabled", True) is enabled
     assert loaded["incidentConfiguration"]["createIncident"] is incident
-
-
-def test_bicep_deploys_a_rule_switched_off_if_its_file_says_so() -> None:
-    """Every other file leaves it out."""
-    assert "    enabled: rule.?enabled ?? true\n" in (ROOT / "infra" / "modules" / "sentinel.bicep").read_text()
 
 
 def test_what_is_informational_opens_no_incident() -> None:

@@ -174,7 +174,7 @@ def streams(draw: st.DrawFn) -> list[Arrival]:
 def _new(deployment: Deployment, end: datetime) -> set[Place]:
     """Whom an evaluation of a window finds new, through the real steps."""
     plan = Plan(key_of(end), inputs="", base_window=None, base="", etag=None)
-    shards = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
+    shards = deployment.evaluated(plan)
     return {(one.rule_id, one.group) for shard in shards for one in shard.verdicts if one.triggers}
 
 

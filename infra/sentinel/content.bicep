@@ -1,0 +1,27 @@
+// The analytics rules and hunting queries. Written by `python -m infra.sentinel.analytic_rules`.
+
+import { analyticsRule, huntingQuery } from '../types.bicep'
+
+@export()
+var rules analyticsRule[] = [
+  loadYamlContent('analytic-rules/account-silent.yaml')
+  loadYamlContent('analytic-rules/bedrock-denied-models.yaml')
+  loadYamlContent('analytic-rules/bedrock-guardrail-violations.yaml')
+  loadYamlContent('analytic-rules/bedrock-validation-exceptions.yaml')
+  loadYamlContent('analytic-rules/denial-of-service.yaml')
+  loadYamlContent('analytic-rules/detector-silent.yaml')
+  loadYamlContent('analytic-rules/insecure-output.yaml')
+  loadYamlContent('analytic-rules/large-transfer.yaml')
+  loadYamlContent('analytic-rules/model-theft.yaml')
+  loadYamlContent('analytic-rules/new-key-lister.yaml')
+]
+
+@export()
+var huntingQueries huntingQuery[] = [
+  loadYamlContent('hunting-queries/denial-of-service-in-raw-logs.yaml')
+  loadYamlContent('hunting-queries/first-time-key-listers.yaml')
+  loadYamlContent('hunting-queries/insecure-output-in-raw-logs.yaml')
+  loadYamlContent('hunting-queries/keys-listed-then-volume.yaml')
+  loadYamlContent('hunting-queries/large-transfer-in-raw-logs.yaml')
+  loadYamlContent('hunting-queries/model-theft-in-raw-logs.yaml')
+]
