@@ -61,6 +61,7 @@ class Compiler:
         """main.bicep as an ARM template, with its modules in it."""
         sample = INFRA / "sample.bicepparam"
         said = self._ask(sample.stem, "build-params", str(sample), "--stdout")
+        assert said.output, said.diagnostics
         template: dict[str, Any] = json.loads(json.loads(said.output)["templateJson"])
         return template
 
@@ -73,9 +74,10 @@ class Compiler:
         file = self._file(name, DEPLOYMENTS[name])
         place = ("--subscription-id", OWN, "--resource-group", GROUP, "--location", REGION, "--tenant-id", SOC)
         said = self._ask(name, "snapshot", str(file), "--mode", "overwrite", *place, "--deployment-name", "detector")
-        snapshot = json.loads(said.output or "{}")
-        diagnostics = [said.diagnostics, *map(str, snapshot.get("diagnostics", []))]
-        return Evaluated(snapshot.get("predictedResources", [])), "\n".join(filter(None, diagnostics))
+        assert said.output, said.diagnostics
+        snapshot = json.loads(said.output)
+        diagnostics = [said.diagnostics, *map(str, snapshot["diagnostics"])]
+        return Evaluated(snapshot["predictedResources"]), "\n".join(filter(None, diagnostics))
 
     def checked(self, name: str, text: str) -> Said:
         """What the compiler says of other Bicep: of its types alone."""
