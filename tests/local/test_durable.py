@@ -490,6 +490,25 @@ def test_activities_nobody_waits_for_any_more_still_run() -> None:
     assert called.count("double") == 4
 
 
+def test_shuffle_delivers_some_outcomes_together() -> None:
+    """The orchestrator runs once for several of them, as it does in Azure when they come while it is busy."""
+
+    def runs(seed: int | None) -> int:
+        kinds: list[Kind] = []
+
+        async def note_kind(_host: Host, _name: str, kind: Kind) -> None:
+            kinds.append(kind)
+
+        async def use(host: Host) -> object:
+            return (await host.run("fan_out", [1, 2, 3, 4])).output
+
+        assert with_host(use, seed=seed, spy=note_kind) == {"doubled": [2, 4, 6, 8], "at": TEN.isoformat()}
+        return kinds.count("orchestration")
+
+    assert runs(None) == 5
+    assert min(runs(seed) for seed in range(6)) < 5
+
+
 def test_results_of_a_shuffled_fan_out_are_in_the_order_of_the_calls() -> None:
     """task_all puts them back, whatever the order of completion."""
 
