@@ -10,16 +10,17 @@ to the task that awaits it: one id an action, one id for the timer of a retry, o
 
 import itertools
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from azure.durable_functions.models.actions.ActionType import ActionType
 from azure.durable_functions.models.history.HistoryEventType import HistoryEventType
 
-type Action = dict[str, Any]
+from local.durable_history import TIME_FORMAT, ActivityCall, Done, Timer, attempt_done, event, timer_fired
 
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+type Action = dict[str, Any]
 
 
 class NonDeterministicError(Exception):
@@ -30,36 +31,6 @@ class UnsupportedActionError(Exception):
     """The orchestrator asked for something this stand-in does not play, such as an entity."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActivityCall:
-    """One attempt to run an activity; `retry_after` is None without a retry policy."""
-
-    task_id: int
-    name: str
-    input: str
-    retry_after: timedelta | None = None
-    max_attempts: int = 1
-    attempt: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """A durable timer; `failed` is the attempt whose retry it delays."""
-
-    task_id: int
-    fire_at: datetime
-    failed: ActivityCall | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ActivityOutcome:
-    """What an attempt came to: JSON, or the reason of its failure with the stack."""
-
-    result: str | None = None
-    failure: str | None = None
-    stack: str = ""
-
-
 class Execution:
     """The history of one execution, from its start or continue-as-new to its end.
 
@@ -68,6 +39,8 @@ class Execution:
         number: Tells the executions of one instance apart.
         name: The orchestrator's name.
         cancelled: The task ids of timers the orchestrator has cancelled.
+        outstanding: The task ids of calls and timers that have not come back; until then no execution ends, though
+            its orchestrator has returned or failed.
     """
 
     def __init__(self, instance_id: str, number: int, name: str, input_json: str | None) -> None:
@@ -75,6 +48,7 @@ class Execution:
         self.number = number
         self.name = name
         self.cancelled: set[int] = set()
+        self.outstanding: set[int] = set()
         self._input = input_json
         self._history: list[dict[str, Any]] = []
         self._task_ids = itertools.count()
@@ -83,13 +57,13 @@ class Execution:
     def start(self, now: datetime) -> None:
         """Begin the history."""
         self._history = [
-            _event(HistoryEventType.ORCHESTRATOR_STARTED, now),
-            _event(
+            event(HistoryEventType.ORCHESTRATOR_STARTED, now),
+            event(
                 HistoryEventType.EXECUTION_STARTED,
                 now,
+                OrchestrationInstance={"InstanceId": self.instance_id, "ExecutionId": str(self.number)},
                 Name=self.name,
                 Input=json.dumps(self._input),
-                Version=None,
             ),
         ]
 
@@ -101,11 +75,13 @@ class Execution:
             "instanceId": self.instance_id,
             "isReplaying": bool(self._scheduled),
             "parentInstanceId": None,
+            "sourceInstanceId": None,
             "upperSchemaVersion": 1,
-            "upperSchemaVersionNew": 2,
+            "upperSchemaVersionNew": 3,
             # What the extension sends over Azure Storage, whose queues hide a message 7 days at most.
             "maximumShortTimerDuration": "6.00:00:00",
             "longRunningTimerIntervalDuration": "3.00:00:00",
+            "defaultHttpAsyncRequestSleepTimeMillseconds": 30_000,
         }
         return json.dumps(body)
 
@@ -126,48 +102,38 @@ class Execution:
             if _identity(leaf) != before:
                 raise NonDeterministicError(_difference(before, _identity(leaf)))
             if leaf.get("isCanceled"):
-                self.cancelled.add(task_id)
+                self._cancel(task_id)
         new = [self._schedule(leaf, now) for leaf in leaves[len(self._scheduled) :]]
         return [work for work in new if work is not None]
 
-    def complete(self, call: ActivityCall, outcome: ActivityOutcome, now: datetime) -> Timer | None:
-        """Enter the outcome of an attempt; give the timer that precedes its retry, if any."""
-        if outcome.failure is None:
-            done = _event(HistoryEventType.TASK_COMPLETED, now, TaskScheduledId=call.task_id, Result=outcome.result)
-            self._deliver(done, now)
-            return None
-        reason = f"Activity function '{call.name}' failed: {outcome.failure}"
-        self._deliver(
-            _event(
-                HistoryEventType.TASK_FAILED,
-                now,
-                TaskScheduledId=call.task_id,
-                Reason=reason,
-                Details=outcome.stack,
-            ),
-            now,
-        )
-        if call.retry_after is None:
-            return None
-        # The framework sets a timer after the last attempt too, and only then gives up.
-        return self._start_timer(now + call.retry_after, now, failed=call)
+    def deliver(self, arrived: Sequence[Done | Timer], now: datetime) -> list[ActivityCall | Timer]:
+        """Close the episode so far and open the next one with what has arrived; give the retries that follow.
 
-    def fire(self, timer: Timer, now: datetime) -> ActivityCall | None:
-        """Enter that a timer has fired; give the attempt it delayed, if one is left."""
-        fire_at = timer.fire_at.strftime(TIME_FORMAT)
-        self._deliver(_event(HistoryEventType.TIMER_FIRED, now, TimerId=timer.task_id, FireAt=fire_at), now)
-        failed = timer.failed
-        if failed is None or failed.attempt >= failed.max_attempts:
-            return None
-        retried = replace(failed, task_id=next(self._task_ids), attempt=failed.attempt + 1)
-        return self._call(retried, now)
-
-    def _deliver(self, event: dict[str, Any], now: datetime) -> None:
-        """Close the episode so far and open the next one with an event."""
-        self._history.append(_event(HistoryEventType.ORCHESTRATOR_COMPLETED, now))
+        A failed attempt is followed by a timer, after the last attempt too, and that one by the next attempt.
+        """
+        self._history.append(event(HistoryEventType.ORCHESTRATOR_COMPLETED, now))
         for played in self._history:
             played["IsPlayed"] = True
-        self._history += [_event(HistoryEventType.ORCHESTRATOR_STARTED, now), event]
+        self._history.append(event(HistoryEventType.ORCHESTRATOR_STARTED, now))
+        for one in arrived:
+            self._history.append(timer_fired(one, now) if isinstance(one, Timer) else attempt_done(one, now))
+            self.outstanding.discard(one.task_id if isinstance(one, Timer) else one.call.task_id)
+        followers = [self._follower(one, now) for one in arrived]
+        return [work for work in followers if work is not None]
+
+    def _follower(self, arrived: Done | Timer, now: datetime) -> ActivityCall | Timer | None:
+        """Schedule what the framework does by itself about a failed attempt."""
+        match arrived:
+            case Done(call, outcome) if outcome.failure is not None and call.retry_after is not None:
+                return self._start_timer(now + call.retry_after, now, failed=call)
+            case Timer(failed=ActivityCall() as failed) if failed.attempt < failed.max_attempts:
+                return self._call(replace(failed, task_id=next(self._task_ids), attempt=failed.attempt + 1), now)
+            case _:
+                return None
+
+    def _cancel(self, task_id: int) -> None:
+        self.cancelled.add(task_id)
+        self.outstanding.discard(task_id)
 
     def _schedule(self, leaf: Action, now: datetime) -> ActivityCall | Timer | None:
         """Note a new action and turn it into work; None when it asks for none."""
@@ -182,9 +148,10 @@ class Execution:
                 most = policy["maxNumberOfAttempts"]
                 return self._call(ActivityCall(task_id, leaf["functionName"], leaf["input"], wait, most), now)
             case ActionType.CREATE_TIMER:
+                timer = self._start_timer(datetime.fromisoformat(leaf["fireAt"]), now, task_id=task_id)
                 if leaf["isCanceled"]:
-                    self.cancelled.add(task_id)
-                return self._start_timer(datetime.fromisoformat(leaf["fireAt"]), now, task_id=task_id)
+                    self._cancel(task_id)
+                return timer
             case ActionType.CONTINUE_AS_NEW:
                 return None
             case other:
@@ -193,8 +160,8 @@ class Execution:
 
     def _call(self, call: ActivityCall, now: datetime) -> ActivityCall:
         """Note that an attempt is scheduled."""
-        event = _event(HistoryEventType.TASK_SCHEDULED, now, call.task_id, Name=call.name, Input=call.input)
-        self._history.append(event)
+        self._history.append(event(HistoryEventType.TASK_SCHEDULED, now, call.task_id, Name=call.name))
+        self.outstanding.add(call.task_id)
         return call
 
     def _start_timer(
@@ -208,14 +175,9 @@ class Execution:
         """Note that a timer is set, under an id of its own unless an action has one."""
         timer = Timer(next(self._task_ids) if task_id is None else task_id, fire_at, failed)
         due = fire_at.strftime(TIME_FORMAT)
-        self._history.append(_event(HistoryEventType.TIMER_CREATED, now, timer.task_id, FireAt=due))
+        self._history.append(event(HistoryEventType.TIMER_CREATED, now, timer.task_id, FireAt=due))
+        self.outstanding.add(timer.task_id)
         return timer
-
-
-def _event(kind: HistoryEventType, now: datetime, event_id: int = -1, **fields: object) -> dict[str, Any]:
-    """Make a history event of this moment."""
-    timestamp = now.strftime(TIME_FORMAT)
-    return {"EventType": kind, "EventId": event_id, "IsPlayed": False, "Timestamp": timestamp, **fields}
 
 
 def _leaves(action: Action) -> list[Action]:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from detectors.events import Event
-from local.durable import InstanceResult, Status, TaskHub, through
+from local.durable import Encoding, InstanceResult, Status, TaskHub, through
 from local.event_hub import trigger_input
 from local.protos import TypedData
 from local.worker import FunctionError, Worker
@@ -38,6 +38,13 @@ def sample_settings() -> dict[str, str]:
     """The values of local.settings.sample.json: the settings of a local run unless others are given."""
     values: dict[str, str] = json.loads(SAMPLE.read_text())["Values"]
     return values
+
+
+def queue_encoding() -> Encoding:
+    """How host.json has the messages of the orchestration encoded."""
+    storage = json.loads((ROOT / "host.json").read_text())["extensions"]["durableTask"]["storageProvider"]
+    encoding: Encoding = storage["queueClientMessageEncoding"]
+    return encoding
 
 
 class LocalHost:
@@ -70,7 +77,9 @@ class LocalHost:
             self._worker = Worker(ROOT)
             self._runner.run(self._worker.start())
             undo.callback(lambda: self._runner.run(self._worker.stop()))
-            self._hub = TaskHub(through(self._worker), shuffle=self._shuffle, on_advance=self._set_clock)
+            self._hub = TaskHub(
+                through(self._worker, queue_encoding()), shuffle=self._shuffle, on_advance=self._set_clock
+            )
             self._runner.run(self._hub.start())
             undo.callback(lambda: self._runner.run(self._hub.stop()))
             self.app.detector.clock = lambda: self.now

@@ -72,7 +72,7 @@ class TaskHubEndpoint:
         try:
             instance_id = self._instances.create(name, wanted_id, input_json, self._clock())
         except InstanceExistsError as error:
-            return web.json_response(_server_error(error), status=500)
+            return web.json_response({"Message": str(error)}, status=409)
         return web.json_response({"id": instance_id}, status=202)
 
     async def _status(self, request: web.Request) -> web.Response:
@@ -83,6 +83,13 @@ class TaskHubEndpoint:
         return web.json_response(_status_payload(instance), status=status)
 
     async def _purge_one(self, request: web.Request) -> web.Response:
+        instance = self._instances.view.get(request.match_info["id"])
+        if instance is not None and instance.status in UNFINISHED:
+            refusal = (
+                "Only orchestrations in a terminal state can be purged, but the orchestration with instance ID"
+                f" {instance.instance_id} has status {instance.status}"
+            )
+            return web.json_response(refusal, status=412)
         return _purged(self._instances.purge([request.match_info["id"]]))
 
     async def _purge_by_time(self, request: web.Request) -> web.Response:
@@ -117,14 +124,4 @@ def _status_payload(instance: InstanceResult) -> dict[str, object]:
         "output": instance.output,
         "createdTime": instance.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "lastUpdatedTime": instance.updated_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-
-
-def _server_error(error: InstanceExistsError) -> dict[str, str]:
-    """Make the body of the extension's catch-all error, which the client raises as it is."""
-    return {
-        "Message": "Something went wrong while processing your request",
-        "ExceptionMessage": str(error),
-        "ExceptionType": "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException",
-        "StackTrace": "",
     }

@@ -6,6 +6,9 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+_TOGETHER = 0.5
+"""How likely it is that an item is taken together with another."""
+
 
 class VirtualQueue[Item]:
     """Items by the time they are due, and the clock that follows them.
@@ -50,4 +53,14 @@ class VirtualQueue[Item]:
         taken: list[Item] = []
         while self._heap and not self._shuffle and self._heap[0][0] <= self.now and alike(self._heap[0][-1]):
             taken.append(heapq.heappop(self._heap)[-1])
+        return taken
+
+    def take_some(self, alike: Callable[[Item], bool]) -> list[Item]:
+        """Take some of what is due now and alike, chance says which; nothing unless shuffled."""
+        shuffle, taken = self._shuffle, []
+        for entry in sorted(self._heap):
+            if shuffle and entry[0] <= self.now and alike(entry[-1]) and shuffle.random() < _TOGETHER:
+                self._heap.remove(entry)
+                taken.append(entry[-1])
+        heapq.heapify(self._heap)
         return taken

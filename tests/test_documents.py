@@ -106,6 +106,15 @@ def test_the_commands_in_the_readme_can_be_taken() -> None:
         product_parser().parse_args(shlex.split(command, comments=True))
 
 
+def test_the_runbook_says_how_long_messages_of_a_dead_host_are_hidden() -> None:
+    """As host.json has it."""
+    storage = json.loads((ROOT / "host.json").read_text())["extensions"]["durableTask"]["storageProvider"]
+    timeouts = {storage["controlQueueVisibilityTimeout"], storage["workItemQueueVisibilityTimeout"]}
+    row = next(row for row in _rows((ROOT / "docs/runbook.md").read_text()) if row[0].startswith("a step"))
+    assert timeouts == {"00:01:00"}
+    assert row[1].startswith("a minute:")
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     """What users are told to run is what guards every change."""
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from local.durable import InstanceResult, Kind, Status, TaskHub, UnsupportedActionError, through
-from local.durable_execution import Execution, Timer
+from local.durable_execution import Execution
+from local.durable_history import Timer
 from local.protos import TypedData
 from local.virtual_queue import VirtualQueue
 from local.worker import FunctionError, Worker
@@ -159,7 +160,7 @@ def test_orchestration_fails_when_the_attempts_run_out() -> None:
 
     result = with_host(use)
     assert result.status is Status.FAILED
-    assert "Activity function 'flaky' failed: ConnectionError: attempt 3 refused" in str(result.output)
+    assert "Activity function 'flaky' failed:  ConnectionError: attempt 3 refused" in str(result.output)
     assert result.updated_at == TEN + 3 * MINUTE
 
 
@@ -197,16 +198,31 @@ def test_first_of_any_wins_and_a_cancelled_timer_moves_no_clock() -> None:
     assert with_host(use) == "attempt 1"
 
 
-def test_timer_wins_against_a_longer_retry_delay() -> None:
-    """The retry of a finished orchestration is dropped and moves no clock."""
+def test_end_waits_for_what_has_been_called() -> None:
+    """The timer wins against a retry, which is made all the same; only then has the orchestration ended."""
 
-    async def use(host: Host) -> object:
-        output = (await host.run("racing", {"key": "a", "failures": 1, "minutes": 5})).output
-        assert host.clock == [TEN + 5 * MINUTE]
-        assert host.worker.module.ATTEMPTS == {"a": 1}
-        return output
+    async def use(host: Host) -> InstanceResult:
+        result = await host.run("racing", {"key": "a", "failures": 1, "minutes": 5})
+        assert host.clock == [TEN + 5 * MINUTE, TEN + 10 * MINUTE]
+        assert host.worker.module.ATTEMPTS == {"a": 2}
+        return result
 
-    assert with_host(use) == "late"
+    result = with_host(use)
+    assert (result.output, result.updated_at) == ("late", TEN + 10 * MINUTE)
+
+
+def test_failure_waits_for_what_has_been_called() -> None:
+    """A call of a fan-out fails, and the others run to their end before the orchestration fails."""
+
+    async def use(host: Host) -> InstanceResult:
+        result = await host.run("several", {"wait": "all", "calls": [[1, 0], [2, 3]]})
+        assert host.worker.module.ATTEMPTS == {"0": 1, "1": 3}
+        return result
+
+    result = with_host(use)
+    assert result.status is Status.FAILED
+    assert "attempt 1 refused" in str(result.output)
+    assert result.updated_at == TEN + 2 * MINUTE
 
 
 def test_continue_as_new_begins_a_fresh_history_under_the_same_id() -> None:
@@ -232,17 +248,16 @@ def test_non_deterministic_orchestrator_fails(name: str) -> None:
 
     result = with_host(use)
     assert result.status is Status.FAILED
-    assert str(result.output).startswith(f"Orchestrator function '{name}' failed: Non-Deterministic workflow detected")
+    assert str(result.output).startswith("Non-Deterministic workflow detected: ")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("failing", 1, "Activity function 'flaky' failed: ConnectionError: attempt 1 refused"),
+        ("failing", 1, "Activity function 'flaky' failed:  ConnectionError: attempt 1 refused"),
         ("failing", 0, "Orchestrator function 'failing' failed: nothing else to do"),
-        ("mistaken", None, "The function 'no_such_activity' doesn't exist, is disabled, or is not an activity"),
         ("no_such_orchestrator", None, "The function 'no_such_orchestrator' doesn't exist, is disabled"),
-        ("double", None, "The function 'double' doesn't exist, is disabled, or is not an orchestration"),
+        ("double", None, "The function 'double' doesn't exist, is disabled, or is not an orchestrator"),
     ],
 )
 def test_failing_orchestration_is_a_result_with_its_message(name: str, value: object, message: str) -> None:
@@ -257,12 +272,19 @@ def test_failing_orchestration_is_a_result_with_its_message(name: str, value: ob
     assert "OutOfProcData" not in str(result.output)
 
 
-def test_unplayed_feature_is_refused_by_name() -> None:
-    """A sub-orchestration is not quietly left waiting."""
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("parent", "'parent' uses call_sub_orchestrator"),
+        ("mistaken", "no activity 'no_such_activity': the extension waits without end"),
+    ],
+)
+def test_unplayed_feature_is_refused_by_name(name: str, message: str) -> None:
+    """A sub-orchestration, or an activity that a release has renamed, is not quietly left waiting."""
 
     async def use(host: Host) -> None:
-        with pytest.raises(UnsupportedActionError, match="'parent' uses call_sub_orchestrator"):
-            await host.run("parent")
+        with pytest.raises(UnsupportedActionError, match=message):
+            await host.run(name)
 
     with_host(use)
 
@@ -468,6 +490,25 @@ def test_activities_nobody_waits_for_any_more_still_run() -> None:
     assert called.count("double") == 4
 
 
+def test_shuffle_delivers_some_outcomes_together() -> None:
+    """The orchestrator runs once for several of them, as it does in Azure when they come while it is busy."""
+
+    def runs(seed: int | None) -> int:
+        kinds: list[Kind] = []
+
+        async def note_kind(_host: Host, _name: str, kind: Kind) -> None:
+            kinds.append(kind)
+
+        async def use(host: Host) -> object:
+            return (await host.run("fan_out", [1, 2, 3, 4])).output
+
+        assert with_host(use, seed=seed, spy=note_kind) == {"doubled": [2, 4, 6, 8], "at": TEN.isoformat()}
+        return kinds.count("orchestration")
+
+    assert runs(None) == 5
+    assert min(runs(seed) for seed in range(6)) < 5
+
+
 def test_results_of_a_shuffled_fan_out_are_in_the_order_of_the_calls() -> None:
     """task_all puts them back, whatever the order of completion."""
 
@@ -495,7 +536,7 @@ def test_history_tells_what_has_been_played() -> None:
     action = {"actionType": 5, "fireAt": "2026-11-23T11:00:00.000000Z", "isCanceled": False}
     (timer,) = execution.accept([action], TEN)
     assert isinstance(timer, Timer)
-    execution.fire(timer, TEN + HOUR)
+    assert execution.deliver([timer], TEN + HOUR) == []
     history = json.loads(execution.request())["history"]
     assert [(event["EventType"], event["IsPlayed"]) for event in history] == [
         (12, True),
@@ -529,3 +570,26 @@ def test_shuffled_queue_gives_one_at_a_time() -> None:
     queue.push("a1")
     queue.push("a2")
     assert queue.take_beside(bool) == []
+
+
+def test_shuffled_queue_gives_some_of_what_is_due_and_alike_together() -> None:
+    """Sometimes none, sometimes all; what is due later, of another kind or left over stays in its place."""
+    sizes = set()
+    for seed in range(20):
+        queue = VirtualQueue[str](random.Random(seed), None)
+        queue.advance(TEN)
+        for item, due in [("a1", TEN), ("a2", TEN), ("b1", TEN), ("a3", TEN + HOUR)]:
+            queue.push(item, due)
+        together = queue.take_some(lambda item: item.startswith("a"))
+        assert set(together) <= {"a1", "a2"}
+        left = [queue.take(bool) for _ in range(4 - len(together))]
+        assert sorted([*together, *map(str, left)]) == ["a1", "a2", "a3", "b1"]
+        sizes.add(len(together))
+    assert sizes == {0, 1, 2}
+
+
+def test_queue_that_is_not_shuffled_gives_nothing_together() -> None:
+    """Tests that look at single episodes get them."""
+    queue = VirtualQueue[str](None, None)
+    queue.push("a1")
+    assert queue.take_some(bool) == []

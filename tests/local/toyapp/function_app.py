@@ -4,6 +4,7 @@
 
 import asyncio
 import itertools
+import json
 import os
 import threading
 import typing
@@ -221,6 +222,26 @@ def failing(context: df.DurableOrchestrationContext) -> Orchestration:
 
 
 @app.orchestration_trigger(context_name="context")
+def several(context: df.DurableOrchestrationContext) -> Orchestration:
+    """Wait for all or any of some calls: each fails so many times; one with attempts is retried after a minute."""
+    calls = []
+    for place, (failures, attempts) in enumerate(context.get_input()["calls"]):
+        work = {"key": str(place), "failures": failures}
+        if attempts:
+            policy = df.RetryOptions(first_retry_interval_in_milliseconds=60_000, max_number_of_attempts=attempts)
+            calls.append(context.call_activity_with_retry("flaky", policy, work))
+        else:
+            calls.append(context.call_activity("flaky", work))
+    yield context.task_all(calls) if context.get_input()["wait"] == "all" else context.task_any(calls)
+
+
+@app.orchestration_trigger(context_name="context")
+def relay(context: df.DurableOrchestrationContext) -> Orchestration:
+    """Pass on, as JSON in ASCII, what an activity gives."""
+    return json.dumps((yield context.call_activity("parrot", context.get_input())))
+
+
+@app.orchestration_trigger(context_name="context")
 def mistaken(context: df.DurableOrchestrationContext) -> Orchestration:
     """Call an activity that does not exist."""
     yield context.call_activity("no_such_activity", None)
@@ -253,6 +274,12 @@ async def flaky(order: Trouble) -> str:
     if ATTEMPTS[order["key"]] <= order["failures"]:
         raise ConnectionError(f"attempt {ATTEMPTS[order['key']]} refused")
     return f"attempt {ATTEMPTS[order['key']]}"
+
+
+@app.activity_trigger(input_name="text")
+async def parrot(text: str) -> typing.Any:  # noqa: ANN401 - whatever JSON holds
+    """Give the value of a JSON text."""
+    return json.loads(text)
 
 
 @app.activity_trigger(input_name="text")
