@@ -159,16 +159,20 @@ def test_the_least_azd_in_the_checklist_is_that_of_azure_yaml() -> None:
 
 @pytest.mark.parametrize("document", [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")], ids=str)
 def test_links_within_the_documents_lead_somewhere(document: Path) -> None:
-    """To files that exist, and to headings of the same page."""
-    text = (ROOT / document).read_text()
+    """To files that exist, and to headings of theirs."""
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", (ROOT / document).read_text())
+    broken = []
+    for page, anchor in links:
+        target = ROOT / document.parent / page if page else ROOT / document
+        if not target.exists() or (anchor and anchor not in _anchors(target.read_text())):
+            broken.append((page, anchor))
+    assert broken == []
+
+
+def _anchors(text: str) -> set[str]:
+    """What links may name of a page: its headings as GitHub writes them."""
     titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    assert [
-        link
-        for link in links
-        if not (link[1:] in anchors if link.startswith("#") else (ROOT / document.parent / link).exists())
-    ] == []
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def _default(value: object) -> str:
