@@ -9,8 +9,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from detectors import orchestration
+from detectors.configuration.settings import Settings
 from detectors.detector import Detector
-from detectors.settings import Settings
 
 logging.getLogger("azure").setLevel(logging.WARNING)  # the clients log every request otherwise
 

@@ -7,9 +7,9 @@ from time import thread_time
 
 from benchmarks.corpus import START, Corpus
 from benchmarks.report import Column, Section
-from detectors.counting import BatchCounter
 from detectors.events import Event
-from detectors.rules import CATALOGUE
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import CATALOGUE
 from local.samples import ODD_LENGTHS, Kind, fleet, guid, list_key, malformed
 
 MESSAGES = 100

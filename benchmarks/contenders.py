@@ -15,9 +15,11 @@ import duckdb
 import polars as pl
 
 from detectors.backtest.exports import find
-from detectors.backtest.replay import Question, replay
-from detectors.policy import Policy
-from detectors.rules.model_theft import MODEL_THEFT
+from detectors.backtest.replay import BacktestRequest, replay
+from detectors.evaluation.policy import Policy
+from detectors.rules.catalogue import BY_ID
+
+MODEL_THEFT = BY_ID["model_theft"]
 
 type Readings = dict[str, int]
 
@@ -27,7 +29,7 @@ _KILOBYTE = 1024
 
 def ours(folder: str) -> Readings:
     """The backtest of `python -m detectors replay`, with the rule's default numbers."""
-    outcome = replay(find([folder]), Question(Policy().alone(MODEL_THEFT.id)), processes=PROCESSES)
+    outcome = replay(find([folder]), BacktestRequest(Policy().alone(MODEL_THEFT.id)), processes=PROCESSES)
     assert not outcome.quality.problems
     # Every record is in six windows; each file begins a new hour.
     return {

@@ -14,7 +14,7 @@ from random import Random
 import msgspec
 
 from detectors.events import Event
-from detectors.records import Record
+from detectors.sources.decoding import Record
 from local.samples import Account, fleet, guid, list_key, shapes
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

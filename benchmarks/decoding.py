@@ -9,9 +9,11 @@ import msgspec
 
 from benchmarks.corpus import START, Corpus
 from benchmarks.report import Column, Section
-from detectors.counting import BatchCounter
-from detectors.records import Envelope
-from detectors.rules.model_theft import MODEL_THEFT
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID
+from detectors.sources.decoding import Envelope
+
+MODEL_THEFT = BY_ID["model_theft"]
 
 type Readings = dict[str, int]
 """ListKey records by canonical resource id."""

@@ -7,13 +7,13 @@ from random import Random
 from benchmarks.corpus import START, event
 from benchmarks.report import Cell, Column, Section
 from benchmarks.stopwatch import measured
-from detectors.buckets import BucketStore
-from detectors.counting import BatchCounter
 from detectors.events import Event, Source
 from detectors.ingest import Ingest
-from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
-from detectors.tables import MemoryTable
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import CATALOGUE
+from detectors.storage.buckets import BucketStore
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.tables import MemoryTable
 from detectors.windows import key_of
 from local.samples import Account, guid, list_key
 

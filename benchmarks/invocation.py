@@ -16,11 +16,11 @@ from azure.functions.eventhub import EventHubTriggerConverter
 from benchmarks.corpus import Corpus
 from benchmarks.report import Cell, Column, Section
 from benchmarks.stopwatch import Spent, measured
-from detectors.buckets import BucketStore
-from detectors.counting import BatchCounter
 from detectors.detector import Detector
 from detectors.events import Event
-from detectors.table_storage import AzureTable
+from detectors.ingestion.counting import BatchCounter
+from detectors.storage.azure_tables import AzureTable
+from detectors.storage.buckets import BucketStore
 from local.azurite import Azurite
 from local.event_hub import trigger_input
 from local.faults import READS

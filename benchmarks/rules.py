@@ -5,8 +5,8 @@ from time import thread_time
 
 from benchmarks.corpus import START, Corpus
 from benchmarks.report import Column, Section
-from detectors.counting import BatchCounter
-from detectors.rules import BY_ID, CATALOGUE
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Rule
 
 ROUNDS = 3

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from detectors import __version__
-from detectors.commands import buckets, replay, rules, settings
-from detectors.commands.parser import REFUSED, TAKEN, Parser
+from detectors.cli import buckets, replay, rules, settings
+from detectors.cli.parser import REFUSED, TAKEN, Parser
 from detectors.errors import DetectorError
 
 __all__ = ["COMMANDS", "Parser", "build_parser", "main"]

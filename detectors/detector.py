@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 from functools import cached_property
 from threading import RLock
 
-from detectors.buckets import BucketStore
-from detectors.counting import BatchCounter
+from detectors.configuration.settings import Settings
 from detectors.evaluator import Evaluator
 from detectors.events import FunctionsEvent, from_functions
-from detectors.handover import Handover
 from detectors.ingest import Ingest
-from detectors.journal import Journal
-from detectors.known_members import TableBaseline
-from detectors.log_analytics import LogAnalyticsSink, LogSink, Sink
-from detectors.quarantine import Quarantine
-from detectors.settings import Settings
+from detectors.ingestion.counting import BatchCounter
+from detectors.reporting.sinks import LogAnalyticsSink, LogSink, Sink
+from detectors.storage.azure_tables import open_table
+from detectors.storage.baseline_table import TableBaseline
+from detectors.storage.buckets import BucketStore
+from detectors.storage.handover import Handover
+from detectors.storage.journal import Journal
+from detectors.storage.quarantine import Quarantine
 
 BUCKETS_TABLE = "LlmBuckets"
 JOURNAL_TABLE = "LlmEvaluations"
@@ -72,14 +73,14 @@ class Detector:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
-        evaluations = self._settings.storage.open(JOURNAL_TABLE)
+        evaluations = open_table(self._settings.storage, JOURNAL_TABLE)
         return Evaluator(
             store=self._store,
             journal=Journal(evaluations),
             handover=Handover(evaluations),
             quarantine=self._quarantine,
             sink=self._sink(),
-            baseline=TableBaseline(self._settings.storage.open(BASELINE_TABLE)),
+            baseline=TableBaseline(open_table(self._settings.storage, BASELINE_TABLE)),
             policy=self._settings.policy,
             streams=(self._settings.findings_stream, self._settings.health_stream),
             retention=self._settings.retention,
@@ -88,12 +89,12 @@ class Detector:
 
     @cached_property
     def _store(self) -> BucketStore:
-        return BucketStore(self._settings.storage.open(BUCKETS_TABLE))
+        return BucketStore(open_table(self._settings.storage, BUCKETS_TABLE))
 
     @cached_property
     def _quarantine(self) -> Quarantine:
         return Quarantine(
-            self._settings.storage.open(QUARANTINE_TABLE),
+            open_table(self._settings.storage, QUARANTINE_TABLE),
             excerpt_characters=self._settings.quarantine_characters,
         )
 

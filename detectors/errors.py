@@ -7,7 +7,7 @@
     │   └── TooLargeError  an entity is beyond what the service takes
     ├── PostingError       the Logs Ingestion API did not take the rows
     └── InputError         an exported log is not there, or cannot be opened
-        └── UnreadableError  the rest of an opened one cannot be read; becomes a `Trouble` of the backtest
+        └── UnreadableError  the rest of an opened one cannot be read; becomes a `ReadError` of the backtest
 
 A bad record raises nothing: it is counted and quarantined with its place.
 """

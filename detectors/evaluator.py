@@ -10,21 +10,22 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from detectors.baseline import Baseline
-from detectors.buckets import SLICES, BucketStore, slice_of
-from detectors.counting import Key
-from detectors.episodes import Episode, advance
 from detectors.errors import ConflictError
-from detectors.evaluation import Verdict, add_up, in_order, judge, shares, sightings
-from detectors.findings import as_json, finding
-from detectors.handover import Handover, Parcel
-from detectors.health import Course, WindowHealth, heartbeat, measure
-from detectors.journal import Journal, Plan, next_window
-from detectors.log_analytics import Sink
-from detectors.policy import Policy
-from detectors.quarantine import RETENTION as QUARANTINE_RETENTION
-from detectors.quarantine import Quarantine
-from detectors.rules import BY_ID
+from detectors.evaluation.baseline import Baseline
+from detectors.evaluation.episodes import Episode, advance
+from detectors.evaluation.policy import Policy
+from detectors.evaluation.window import GroupResult, add_up, in_order, judge, sightings
+from detectors.reporting.finding import as_json, finding
+from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure
+from detectors.reporting.sinks import Sink
+from detectors.rules.catalogue import BY_ID
+from detectors.rules.tally import Key
+from detectors.storage.buckets import BucketStore
+from detectors.storage.handover import Handover, Parcel
+from detectors.storage.journal import Journal, Plan, next_window
+from detectors.storage.quarantine import RETENTION as QUARANTINE_RETENTION
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES, shares, slice_of
 from detectors.windows import BUCKET, WINDOW, bucket_start, time_of
 
 PURGE_MARGIN = timedelta(hours=1)
@@ -34,7 +35,7 @@ PURGE_MARGIN = timedelta(hours=1)
 class ShardResult(msgspec.Struct):
     """What one shard of a window's resources came to."""
 
-    verdicts: list[Verdict]
+    verdicts: list[GroupResult]
     resources_seen: int
 
 
@@ -107,7 +108,7 @@ class Evaluator:
         return measure(window_end, self._store.read_counters, marks)
 
     def conclude(
-        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, course: Course, now: datetime
+        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, course: RunProgress, now: datetime
     ) -> Conclusion:
         """Advance the episodes, post findings and heartbeat, record the window.
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Lock
 
-from detectors.buckets import BucketStore, Segment, SegmentFullError
-from detectors.counting import BatchCounter, Counters, Delta, PlacedFlaw
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
-from detectors.quarantine import Quarantine
-from detectors.records import Flaw
+from detectors.ingestion.counting import BatchCounter
+from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.rules.counters import Counters
+from detectors.sources.decoding import Flaw
+from detectors.storage.buckets import BucketStore, Segment, SegmentFullError
+from detectors.storage.quarantine import Quarantine
 from detectors.windows import bucket_start
 
 MAX_CONFLICTS = 20

@@ -14,9 +14,9 @@ import azure.durable_functions as df
 import msgspec
 
 from detectors.evaluator import Evaluator
-from detectors.handover import Parcel
-from detectors.health import Course, WindowHealth
-from detectors.journal import Plan
+from detectors.reporting.heartbeat import RunProgress, WindowHealth
+from detectors.storage.handover import Parcel
+from detectors.storage.journal import Plan
 from detectors.windows import bucket_start, key_of, time_of
 
 _LOG = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def measure_health(evaluator: Evaluator, work: Json) -> Json:
 def conclude_window(evaluator: Evaluator, work: Json) -> Json:
     """Activity: post the findings and the heartbeat, record the window."""
     plan = msgspec.convert(work["plan"], Plan)
-    course = Course(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
+    course = RunProgress(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
     conclusion = evaluator.conclude(
         plan,
         msgspec.convert(work["shards"], list[Parcel]),

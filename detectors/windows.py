@@ -4,8 +4,10 @@ A bucket holds what arrived in [start, start + 10 min). A window is named by its
 buckets before it, so every bucket is seen by six windows. All times are aware UTC.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 BUCKET = timedelta(minutes=10)
 BUCKETS_PER_WINDOW = 6
@@ -66,3 +68,36 @@ def record_time(text: str | None) -> int | None:
         return None
     since = at - _EPOCH
     return (since.days * _DAY_SECONDS + since.seconds) * 1_000_000 + since.microseconds
+
+
+MINUTE_MICROSECONDS = 60 * 1_000_000
+
+
+@lru_cache(maxsize=4096)
+def minute_of(minutes: int) -> str:
+    """The name of a minute, given in minutes since 1970: `2026-11-23T08:00Z`, which sorts as time does."""
+    return f"{from_microseconds(minutes * MINUTE_MICROSECONDS):%Y-%m-%dT%H:%MZ}"
+
+
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z")
+"""How Azure writes times: texts of this form sort as the times do."""
+
+
+def time_span(times: Sequence[str | int | None]) -> tuple[int | None, int | None]:
+    """The earliest and the latest of some times, as text or as microseconds since 1970; None if there is none.
+
+    Of thousands of texts in the usual form only two are parsed.
+    """
+    known = [time for time in times if time.__class__ is int]
+    if len(known) < len(times):
+        known += filter(None, map(record_time, _first_and_last({time for time in times if time.__class__ is str})))
+    return min(known, default=None), max(known, default=None)
+
+
+def _first_and_last(texts: set[str]) -> Collection[str]:
+    """Texts of which one is the earliest time and one the latest: two, where all have the usual form."""
+    if len(texts) > 2 and len(set(map(len, texts))) == 1:  # noqa: PLR2004 - two would be parsed anyway
+        ends = min(texts), max(texts)
+        if all(map(_ISO_TIME.fullmatch, ends)):
+            return ends
+    return texts

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from detectors import detector
-from detectors.findings import Finding, columns
-from detectors.health import Heartbeat
+from detectors.reporting.finding import Finding, columns
+from detectors.reporting.heartbeat import Heartbeat
 
 TABLES: dict[str, type[msgspec.Struct]] = {"LlmThreatFindings_CL": Finding, "LlmDetectorHealth_CL": Heartbeat}
 STORAGE_TABLES = sorted(name for constant, name in vars(detector).items() if constant.endswith("_TABLE"))

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from detectors.__main__ import Parser
 from local.azurite import AzuriteError
-from local.play import Faults, Outcome, Play, messages_of
+from local.comparison import check
 from local.report import newest, show
+from local.simulation import Faults, Outcome, Play, messages_of
 from local.traffic import Scenario, Traffic
-from local.verdict import check
 from local.worker import WorkerStartError
 
 TUNING = "local/tuning.toml"

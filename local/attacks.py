@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from random import Random
 
 from local.bedrock import CLAUDE, TITAN, session
+from local.ground_truth import CHAT, DENIED, INVALID
+from local.record_writer import PlannedRecord, Scribe
 from local.samples import Account, Attack, Call, guid
-from local.scribe import Act, Scribe
-from local.truth import CHAT, DENIED, INVALID
 
 MINUTE_MS = 60_000
 EMBEDDINGS = "Embeddings_Create"
@@ -54,7 +54,7 @@ class Stage:
         return next(account for account in self.accounts if account.attack is attack)
 
 
-def attacks(stage: Stage) -> Iterator[Act]:
+def attacks(stage: Stage) -> Iterator[PlannedRecord]:
     """All of them."""
     yield from _key_listings(stage)
     yield from _newcomer(stage)
@@ -64,7 +64,7 @@ def attacks(stage: Stage) -> Iterator[Act]:
     yield from _bedrock(stage)
 
 
-def _key_listings(stage: Stage) -> Iterator[Act]:
+def _key_listings(stage: Stage) -> Iterator[PlannedRecord]:
     """One account in a hurry, one slowly by two callers, one with large answers; and one by a job that may."""
     harvest, slow, exfiltration, rotation = map(
         stage.attacked, (Attack.HARVEST, Attack.SLOW, Attack.EXFILTRATION, Attack.ROTATION)
@@ -78,13 +78,13 @@ def _key_listings(stage: Stage) -> Iterator[Act]:
         yield listing(at, exfiltration, taker, 3_400_000 - index * 400_000)
 
 
-def _newcomer(stage: Stage) -> Iterator[Act]:
+def _newcomer(stage: Stage) -> Iterator[PlannedRecord]:
     """In the last hour of the day, when everybody else has been known for as long as there are logs."""
     account = stage.attacked(Attack.NEWCOMER)
     yield stage.scribe.listing(stage.duration_ms - 30 * MINUTE_MS, account, guid(stage.rng))
 
 
-def _flood(stage: Stage) -> Iterator[Act]:
+def _flood(stage: Stage) -> Iterator[PlannedRecord]:
     """Five minutes of long prompts."""
     call = Call(stage.attacked(Attack.FLOOD), CHAT, "200", guid(stage.rng), "")
     for at in stage.spread(0.35, 5, 200):
@@ -92,14 +92,14 @@ def _flood(stage: Stage) -> Iterator[Act]:
         yield stage.scribe.call(at, call, request=request, response=response)
 
 
-def _empty_answers(stage: Stage) -> Iterator[Act]:
+def _empty_answers(stage: Stage) -> Iterator[PlannedRecord]:
     """Sixteen answers of nothing, to a caller with a key."""
     call = Call(stage.attacked(Attack.EMPTY), CHAT, "200", "", "198.51.100.***")
     for at in stage.spread(0.60, 40, 16):
         yield stage.scribe.call(at, call, request=stage.rng.randint(80, 900), response=0)
 
 
-def _transfers(stage: Stage) -> Iterator[Act]:
+def _transfers(stage: Stage) -> Iterator[PlannedRecord]:
     """One large answer; and forty of everyday size that come to more than a gigabyte for one caller."""
     download = Call(stage.attacked(Attack.DOWNLOAD), EMBEDDINGS, "200", guid(stage.rng), "")
     yield stage.scribe.call(stage.moment(0.70), download, request=40_000, response=1_800_000)
@@ -109,7 +109,7 @@ def _transfers(stage: Stage) -> Iterator[Act]:
         yield stage.scribe.call(at, bulk, request=stage.rng.randint(300_000, 900_000), response=response)
 
 
-def _bedrock(stage: Stage) -> Iterator[Act]:
+def _bedrock(stage: Stage) -> Iterator[PlannedRecord]:
     """Three users of AWS Bedrock, one for each rule."""
     denied, invalid, guarded = (USERS[attack] for attack in (Attack.DENIED, Attack.INVALID, Attack.GUARDED))
     for at in stage.spread(0.45, 25, 6):

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from detectors.rules import CATALOGUE
+from detectors.rules.catalogue import CATALOGUE
 from local.monitor import Row as PostedRow
-from local.play import Outcome
+from local.simulation import Outcome
 
 _DAY, _TIME = slice(10), slice(11, 16)
 _SHOWN_CALLERS = 2

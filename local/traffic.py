@@ -1,7 +1,7 @@
 """A made-up day of an Event Hub that receives the logs of Azure OpenAI and AWS Bedrock, and the truth about it.
 
 The same scenario always gives the same bytes. On top of ordinary load, on which no rule may fire, there are attacks
-(`local.attacks`) and what nearly looks like them (`local.look_alikes`).
+(`local.attacks`) and what nearly looks like them (`local.near_misses`).
 """
 
 import math
@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from local.attacks import MINUTE_MS, USERS, Stage, attacks
-from local.look_alikes import benign_listing, is_without_load, look_alikes
+from local.ground_truth import LIST_KEY, Fact, Truth
+from local.near_misses import benign_listing, is_without_load, look_alikes
+from local.record_writer import PlannedRecord, Scribe
 from local.samples import ODD_LENGTHS, Attack, Kind, fleet, guid, list_key, malformed, shapes
-from local.scribe import Act, Scribe
-from local.truth import LIST_KEY, Fact, Truth
 
 _HOUR_MS = 60 * MINUTE_MS
 _SHORTEST_LAG_MS, _LONGEST_LAG_MS = 3_000, 4 * MINUTE_MS
@@ -60,7 +60,7 @@ class Scenario:
 class _Draft:
     enqueued_ms: int
     requests: int
-    acts: tuple[Act, ...] = ()
+    acts: tuple[PlannedRecord, ...] = ()
     kind: Kind | None = None
 
 
@@ -134,14 +134,14 @@ class _Day:
         body = self._damaged(draft.kind, texts, bucket) if draft.kind else self._sound(texts)
         return Message(self.rng.randrange(self.scenario.partitions), enqueued, body)
 
-    def _acts(self) -> Iterator[Act]:
+    def _acts(self) -> Iterator[PlannedRecord]:
         """Everything that was planned: attacks, look-alikes, and four benign readings of keys an hour."""
         yield from attacks(self.stage)
         yield from look_alikes(self.stage, self.pipelines)
         for _ in range(4 * self.duration_ms // _HOUR_MS):
             yield self._benign(self.rng.randrange(self.duration_ms - _LONGEST_LAG_MS))
 
-    def _benign(self, at_ms: int) -> Act:
+    def _benign(self, at_ms: int) -> PlannedRecord:
         account = self.rng.choice([account for account in self.stage.accounts if not is_without_load(account)])
         return benign_listing(self.stage, at_ms, account, self.rng.choice(self.pipelines))
 
@@ -185,9 +185,9 @@ class _Day:
                 return at_ms
 
 
-def _flushes(acts: Iterable[Act]) -> list[tuple[Act, ...]]:
+def _flushes(acts: Iterable[PlannedRecord]) -> list[tuple[PlannedRecord, ...]]:
     """Cut the acts into what a sender holds back before it sends: half a minute's."""
-    flushes: list[list[Act]] = []
+    flushes: list[list[PlannedRecord]] = []
     for act in acts:
         if flushes and act.at_ms - flushes[-1][0].at_ms < MINUTE_MS // 2:
             flushes[-1].append(act)

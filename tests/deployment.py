@@ -5,22 +5,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from detectors.baseline import Baseline, MemoryBaseline
-from detectors.buckets import BucketStore
-from detectors.counting import BatchCounter
-from detectors.episodes import Episode
 from detectors.errors import PostingError
+from detectors.evaluation.baseline import Baseline, MemoryBaseline
+from detectors.evaluation.episodes import Episode
+from detectors.evaluation.policy import Policy
 from detectors.evaluator import Evaluator, ShardResult
 from detectors.events import Event
-from detectors.handover import Handover, Parcel
-from detectors.health import Course, WindowHealth
 from detectors.ingest import Ingest
-from detectors.journal import Journal, Plan
-from detectors.log_analytics import JsonRow
-from detectors.policy import Policy
-from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
-from detectors.tables import MemoryTable, Row
+from detectors.ingestion.counting import BatchCounter
+from detectors.reporting.heartbeat import RunProgress, WindowHealth
+from detectors.reporting.sinks import JsonRow
+from detectors.rules.catalogue import CATALOGUE
+from detectors.storage.buckets import BucketStore
+from detectors.storage.handover import Handover, Parcel
+from detectors.storage.journal import Journal, Plan
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.tables import MemoryTable, Row
 from detectors.windows import bucket_start, key_of, time_of
 from tests.builders import PIPELINE, SOURCE, START, list_key, message
 
@@ -111,7 +111,7 @@ class Deployment:
         plan = self.evaluator.plan(until, after)
         if plan is not None:
             shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-            course = Course(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
+            course = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
             self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
         return plan
 

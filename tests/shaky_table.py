@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from detectors.tables import Row, Table
+from detectors.storage.tables import Row, Table
 
 
 @dataclass

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from detectors.backtest.exports import find
-from detectors.backtest.replay import Question
-from detectors.episodes import Status
+from detectors.backtest.replay import BacktestRequest
+from detectors.configuration.settings import policy_from_env
+from detectors.evaluation.episodes import Status
 from detectors.events import Event, Source
-from detectors.rules import CATALOGUE
-from detectors.settings import policy_from_env
+from detectors.rules.catalogue import CATALOGUE
 from detectors.windows import BUCKET, bucket_start
 from local.__main__ import TUNING
 from local.host import sample_settings
-from local.play import Faults, Outcome, Play
 from local.report import newest
+from local.simulation import Faults, Outcome, Play
 from local.traffic import Scenario, Traffic
 from tests.builders import NAMESPACE
 from tests.detectors.backtest.captures import Codec, write_capture
@@ -65,7 +65,7 @@ def _capture(folder: Path, play: Play) -> None:
 
 
 def _replayed(play: Play, *folders: Path) -> Replayed:
-    question = Question(policy_from_env(SETTINGS), until=play.windows[-1])
+    question = BacktestRequest(policy_from_env(SETTINGS), until=play.windows[-1])
     return run(find([str(folder) for folder in folders]), question)
 
 

@@ -14,17 +14,18 @@ from typing import Any
 import pytest
 from azure.data.tables import TableServiceClient
 
-from detectors.baseline import Sighting
-from detectors.buckets import SLICES, BucketStore
-from detectors.counting import BatchCounter
 from detectors.detector import BASELINE_TABLE, BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE
+from detectors.evaluation.baseline import Sighting
 from detectors.events import Event
-from detectors.findings import Finding, columns
-from detectors.health import Heartbeat
-from detectors.known_members import TableBaseline
-from detectors.rules import CATALOGUE
-from detectors.rules.model_theft import MODEL_THEFT
-from detectors.table_storage import StorageConnection
+from detectors.ingestion.counting import BatchCounter
+from detectors.reporting.finding import Finding, columns
+from detectors.reporting.heartbeat import Heartbeat
+from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.storage.azure_tables import open_table
+from detectors.storage.baseline_table import TableBaseline
+from detectors.storage.buckets import BucketStore
+from detectors.storage.connection import StorageConnection
+from detectors.storage.slices import SLICES
 from local.azurite import Azurite
 from local.durable import Status
 from local.faults import WRITES, CallBefore, FaultyStorage, LoseResponse, Refuse
@@ -33,6 +34,8 @@ from local.loopback import Answer
 from local.monitor import Monitor, Scripted
 from local.worker import FunctionError, WorkerStartError
 from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, canonical_id, chat, event, list_key, resource_id
+
+MODEL_THEFT = BY_ID["model_theft"]
 
 FINDINGS, HEALTH = "Custom-LlmThreatFindings_CL", "Custom-LlmDetectorHealth_CL"
 TICK = timedelta(seconds=45)
@@ -64,7 +67,7 @@ class Cloud:
 
     def counted(self, bucket: datetime = START) -> dict[str, int]:
         """ListKey counts by resource in a bucket, as stored."""
-        table = StorageConnection(connection_string=self.connection_string).open(BUCKETS_TABLE)
+        table = open_table(StorageConnection(connection_string=self.connection_string), BUCKETS_TABLE)
         counts: dict[str, int] = {}
         for _, key, tally in BucketStore(table).read(bucket, range(SLICES)):
             if key.rule_id == MODEL_THEFT.id:
@@ -168,7 +171,7 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
 def test_every_rule_of_azure_openai_fires_once_for_what_is_delivered_twice(cloud: Cloud) -> None:
     """One hour with everything: counted by each rule that selects it, posted, closed when it has left the window."""
     watched = Sighting("new_key_lister", (canonical_id(), PIPELINE), START - timedelta(days=20))
-    table = StorageConnection(connection_string=cloud.connection_string).open(BASELINE_TABLE)
+    table = open_table(StorageConnection(connection_string=cloud.connection_string), BASELINE_TABLE)
     TableBaseline(table).meet([watched], START - timedelta(days=20))
     events = [
         event(1, *[chat(requestLength=9_000)] * 12, *[list_key()] * 100),
@@ -355,7 +358,7 @@ def test_a_lost_response_of_an_applied_write_counts_once(cloud: Cloud, faulty: F
 
 def test_another_owner_between_read_and_write_is_noticed(cloud: Cloud, faulty: FaultyStorage, azurite: Azurite) -> None:
     """A rebalance: the new owner writes while the old one is about to; the 412 is real."""
-    other = BucketStore(StorageConnection(connection_string=azurite.connection_string).open(BUCKETS_TABLE))
+    other = BucketStore(open_table(StorageConnection(connection_string=azurite.connection_string), BUCKETS_TABLE))
     with cloud.host() as host:
         host.ingest(0, [event(1, list_key())])
 
@@ -379,7 +382,7 @@ def test_a_poison_message_costs_only_itself(cloud: Cloud) -> None:
     assert cloud.counted() == {canonical_id(): 2}
     (beat,) = cloud.heartbeats
     assert beat["QuarantinedByReason"] == [{"Reason": "not_json", "Records": 3}]
-    table = StorageConnection(connection_string=cloud.connection_string).open(QUARANTINE_TABLE)
+    table = open_table(StorageConnection(connection_string=cloud.connection_string), QUARANTINE_TABLE)
     rows = [(row.values["Partition"], row.values["Sequence"], row.values["Index"]) for row in table.query("0", "3")]
     assert rows == [("1", 2, 0), ("1", 3, 0), ("1", 4, 0)]
 
@@ -470,7 +473,7 @@ def test_without_an_endpoint_findings_are_lines_of_the_log(cloud: Cloud, caplog:
     with LocalHost({"AzureWebJobsStorage": cloud.connection_string}, START) as host:
         host.ingest(0, [event(1, *[list_key()] * 100)])
         host.tick(_at(10) + TICK)
-    first, *lines = [record.getMessage() for record in caplog.records if record.name == "detectors.log_analytics"]
+    first, *lines = [record.getMessage() for record in caplog.records if record.name == "detectors.reporting.sinks"]
     assert "LOGS_INGESTION_ENDPOINT is not set" in first
     rows = {line.split(" ", 1)[0]: json.loads(line.split(" ", 1)[1]) for line in lines}
     assert rows[FINDINGS]["EventCount"] == 100

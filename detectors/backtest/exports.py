@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from sys import maxsize
 from typing import BinaryIO, NamedTuple
 
-from detectors.backtest import captures, layouts
+from detectors.backtest import captures, path_layouts
 from detectors.backtest.codecs import Content
-from detectors.backtest.forms import PEEK, UTF_8_MARK, Form, form_of, is_json
-from detectors.backtest.pieces import Piece, find
+from detectors.backtest.formats import PEEK, UTF_8_MARK, Form, form_of, is_json
+from detectors.backtest.inputs import Piece, find
 from detectors.errors import UnreadableError
 from detectors.events import Event, Source
 
-__all__ = ["Block", "Captured", "Document", "Form", "Lines", "Piece", "Trouble", "find", "read", "read_stream"]
+__all__ = ["Block", "Captured", "Document", "Form", "Lines", "Piece", "ReadError", "find", "read", "read_stream"]
 
 BLOCK_BYTES = 1 << 22
 MAX_LINE_BYTES = 1 << 26
@@ -43,7 +43,7 @@ class Captured(NamedTuple):
     events: list[Event]
 
 
-class Trouble(NamedTuple):
+class ReadError(NamedTuple):
     """Why the rest of an input cannot be read; after `line_too_long` the lines behind that one follow.
 
     Reasons: `truncated`, `damaged`, `not_a_capture`, `utf_16`, `unknown_form`, `line_too_long`, `document_too_long`,
@@ -54,11 +54,11 @@ class Trouble(NamedTuple):
     detail: str
 
 
-Block = Lines | Document | Captured | Trouble
+Block = Lines | Document | Captured | ReadError
 
 
 def read(piece: Piece) -> Iterator[Block]:
-    """What the piece holds. `Trouble` stands for anything that is wrong with its bytes.
+    """What the piece holds. `ReadError` stands for anything that is wrong with its bytes.
 
     Raises:
         DetectorError: a package that unpacks it is missing.
@@ -70,7 +70,7 @@ def read(piece: Piece) -> Iterator[Block]:
             else:
                 yield from read_stream(file, piece.path)
     except OSError as error:
-        yield Trouble("unreadable", f"Reading failed: {error.strerror}.")
+        yield ReadError("unreadable", f"Reading failed: {error.strerror}.")
 
 
 def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
@@ -86,7 +86,7 @@ def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
         if head.startswith(UTF_8_MARK):
             content.read(len(UTF_8_MARK))
         if form is Form.AVRO:
-            source = layouts.source_of(name)
+            source = path_layouts.source_of(name)
             yield from (Captured(source, events) for events in captures.batches(content))
         elif form is Form.DOCUMENT:
             yield _document(content)
@@ -96,7 +96,7 @@ def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
     except UnreadableError as error:
         trouble = content.trouble or error
     if trouble:
-        yield Trouble(trouble.reason, trouble.detail)
+        yield ReadError(trouble.reason, trouble.detail)
 
 
 def _document(content: Content) -> Block:
@@ -107,7 +107,7 @@ def _document(content: Content) -> Block:
         parts.append(chunk)
         size += len(chunk)
         if size > MAX_DOCUMENT_BYTES:
-            return Trouble(
+            return ReadError(
                 "document_too_long", f"One JSON document of more than {MAX_DOCUMENT_BYTES} bytes: {_AS_LINES}."
             )
     return Document(b"".join(parts))
@@ -133,7 +133,7 @@ def _lines(chunks: Iterator[bytes], content: Content | None = None) -> Iterator[
             yield Lines(b"".join(whole))
             whole.clear()
         if is_too_long:
-            yield Trouble("line_too_long", f"A line of more than {MAX_LINE_BYTES} bytes was left out: {_AS_LINES}.")
+            yield ReadError("line_too_long", f"A line of more than {MAX_LINE_BYTES} bytes was left out: {_AS_LINES}.")
             rest.clear()
             is_skipping = True
     last = b"".join(rest)

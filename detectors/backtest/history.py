@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from detectors.backtest.outcome import Timeline, subject
-from detectors.counting import Key
-from detectors.evaluation import Total
-from detectors.policy import Policy
-from detectors.rules import BY_ID
+from detectors.evaluation.policy import Policy
+from detectors.evaluation.window import Total
+from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Number, Threshold, measure
+from detectors.rules.tally import Key
 
 MAX_POINTS = 4_000_000
 """Values kept in all, 16 bytes each; beyond it the groups that are farthest from their thresholds are let go of."""

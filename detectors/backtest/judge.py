@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import get_args
 
 from detectors.backtest.outcome import EpisodeSummary, subject
-from detectors.counting import Key
-from detectors.episodes import Episode, Status, Step, advance
-from detectors.evaluation import Total, judge
-from detectors.findings import finding
-from detectors.policy import Policy
+from detectors.evaluation.episodes import Episode, Status, Step, advance
+from detectors.evaluation.policy import Policy
+from detectors.evaluation.window import Total, judge
+from detectors.reporting.finding import finding
 from detectors.rules.rule import Severity
+from detectors.rules.tally import Key
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 

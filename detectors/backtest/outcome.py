@@ -4,11 +4,12 @@ from datetime import datetime
 
 import msgspec
 
-from detectors.counting import Key, Selected
-from detectors.exemptions import Suppression
-from detectors.findings import Dynamic
-from detectors.rules import BY_ID
+from detectors.evaluation.suppressions import Suppression
+from detectors.reporting.finding import Dynamic
+from detectors.rules.catalogue import BY_ID
+from detectors.rules.counters import Selected
 from detectors.rules.rule import Measure, Number, Severity
+from detectors.rules.tally import Key
 
 
 class Place(msgspec.Struct, frozen=True):

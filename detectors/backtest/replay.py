@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from detectors.backtest.deduplication import Seen
 from detectors.backtest.exports import Piece
 from detectors.backtest.history import History
 from detectors.backtest.judge import Judge
-from detectors.backtest.measured import Measured
 from detectors.backtest.outcome import Outcome, Quality, Trial
-from detectors.backtest.part import Part, Span
-from detectors.backtest.seen import Seen
-from detectors.backtest.work import Counted, counted
-from detectors.baseline import MemoryBaseline
-from detectors.buckets import fold
-from detectors.counting import Counters, Key
-from detectors.evaluation import add_up, sightings
+from detectors.backtest.partial_counts import Part, Span
+from detectors.backtest.quality import Measured
+from detectors.backtest.workers import Counted, counted
+from detectors.evaluation.baseline import MemoryBaseline
+from detectors.evaluation.policy import Policy
+from detectors.evaluation.window import add_up, sightings
 from detectors.events import Source
-from detectors.findings import Finding, finding
-from detectors.policy import Policy
+from detectors.reporting.finding import Finding, finding
+from detectors.rules.counters import Counters
 from detectors.rules.rule import Severity
-from detectors.tally import Tally
+from detectors.rules.tally import Key, Tally
+from detectors.storage.buckets import fold
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
 MAX_HELD = 400_000
@@ -40,7 +40,7 @@ Sweep = tuple[str, str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BacktestRequest:
     """What to find out.
 
     Attributes:
@@ -87,7 +87,9 @@ class Hooks:
     on_read: Callable[[int], None] = lambda _: None
 
 
-def replay(pieces: Sequence[Piece], question: Question, *, processes: int = 1, hooks: Hooks | None = None) -> Outcome:
+def replay(
+    pieces: Sequence[Piece], question: BacktestRequest, *, processes: int = 1, hooks: Hooks | None = None
+) -> Outcome:
     """Count the pieces in their order and judge every window that their records touch.
 
     The outcome does not depend on the number of processes. An interrupt (Ctrl-C) ends the reading, and what was
@@ -112,7 +114,7 @@ def replay(pieces: Sequence[Piece], question: Question, *, processes: int = 1, h
 class _Course:
     """The buckets that are held, and the windows judged so far."""
 
-    def __init__(self, question: Question, on_finding: Callable[[Finding], None]) -> None:
+    def __init__(self, question: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
         self._question = question
         self._on_finding = on_finding
         self._buckets: dict[datetime, dict[Source, dict[Key, Tally]]] = {}

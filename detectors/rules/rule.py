@@ -1,28 +1,78 @@
-"""What a rule is: data and pure functions of a record; the engine does the rest."""
+"""What a rule is: data, read from a file; the engine does the rest. See `detectors.rules.reading` for the file."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from detectors.records import Properties, Record
-from detectors.tally import Group, Tally
+from detectors.rules.tally import Group, Tally
+from detectors.sources.source import Value
 
 Measure = Literal["count", "max_response_length", "avg_request_length", "max_caller_bytes", "days_watched"]
 Number = int | float
 """A count stays whole on its way through JSON; `float` alone would make 100 into 100.0."""
 
+Test = Literal["is", "is_not", "known", "at_least"]
+
+Raises = Literal["incident", "alert", "nothing"]
+
 Severity = Literal["Informational", "Low", "Medium", "High"]
 
+MINUTE = "Minute"
+"""The last group field of a rule by minute: the minute of the records' own time."""
 
-class Ungrouped(StrEnum):
-    """Why a selected record belongs to no group: the reason under which it is quarantined."""
 
-    NO_RESOURCE = "no_resource"
-    NO_TIME = "no_time"
-    NO_CALLER = "no_caller"
-    NO_ACCOUNT = "no_account"
-    NO_MODEL = "no_model"
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a rule asks of one field of a record.
+
+    Attributes:
+        field: a field of the source, or one of `NUMBERS`.
+        test: how: one of `values`, none of them, there or not there, or no less than a number.
+        values: what the test is about; for `known` True or False, for `at_least` one number.
+    """
+
+    field: str
+    test: Test
+    values: tuple[Value, ...]
+
+    def holds(self, value: Value) -> bool:
+        """Tell whether a record with this value passes. A value that is not there is neither equal nor unequal."""
+        test = self.test
+        if test == "is":
+            return value in self.values
+        if test == "known":
+            return (value is not None) == self.values[0]
+        if test == "is_not":
+            return value is not None and value not in self.values
+        least = self.values[0]
+        return isinstance(value, int) and isinstance(least, int) and value >= least
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Records that a rule counts: of one source, those for which every condition holds.
+
+    Attributes:
+        source: the log source's name.
+        conditions: on what repeats from record to record.
+        numbers: on what does not.
+    """
+
+    source: str
+    conditions: tuple[Condition, ...]
+    numbers: tuple[Condition, ...] = ()
+
+    def accepts(self, values: Mapping[str, Value], unknown: Collection[str] = ()) -> bool:
+        """Tell whether records with these values may be selected; `unknown` fields are given the benefit of doubt."""
+        return _hold(self.conditions, values, unknown)
+
+    def measures(self, values: Mapping[str, Value], unknown: Collection[str] = ()) -> bool:
+        """Tell the same by their numbers."""
+        return _hold(self.numbers, values, unknown)
+
+
+def _hold(conditions: Iterable[Condition], values: Mapping[str, Value], unknown: Collection[str]) -> bool:
+    return all(condition.field in unknown or condition.holds(values.get(condition.field)) for condition in conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +83,13 @@ class Threshold:
         name: how settings and command lines call it, such as `response_length`.
         measure: what is compared.
         at_least: the default; a value equal to it fires.
+        unit: what the value is, for people: `Key listings`.
     """
 
     name: str
     measure: Measure
     at_least: int
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +103,53 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """What Microsoft Sentinel makes of a rule's findings.
+
+    Attributes:
+        id: of the analytics rule; never changes.
+        version: raised with each change of the analytics rule.
+        raises: an incident; an alert without one, to be found by whoever looks at the account; or nothing.
+        attack: MITRE ATT&CK techniques by tactic. Sentinel takes no others; `Rule.techniques` are in the details.
+        says: what the rule looks for, the rest of a sentence.
+        details: columns in the alert's details, next to those that every alert has.
+        triage: the first steps, from the guide.
+    """
+
+    id: str
+    version: str
+    raises: Raises
+    attack: Mapping[str, tuple[str, ...]]
+    says: str
+    details: tuple[str, ...]
+    triage: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One detection.
 
     Attributes:
-        id: stable; names the rule in settings and findings.
+        id: stable; names the rule in settings and findings, and its file.
         name: for people.
         version: raised when the meaning changes.
-        source_id: the upstream rule's id.
+        source_id: the upstream rule's id; empty for a rule of our own.
         severity: as Microsoft Sentinel spells it.
         risk_score: 0 to 100.
         techniques: MITRE ATLAS and OWASP ids.
-        operations: the operation names it reads, exact case, None for all; a record without one goes by its schema
-            type. A quick first test: `selects` has the last word.
-        selects: whether a record counts.
-        group_fields: the names of what it groups by. What comes first tells resources apart.
-        group: their values for a record, its properties and its own time (microseconds since 1970, or None), or why
-            it has none.
+        select: what it counts: records that any of these accepts.
+        group_by: the fields that it groups by. What comes first tells resources apart.
+        group_fields: what findings call them, `MINUTE` last for a rule by minute.
         thresholds: the conditions.
         requires: whether any of them fires the rule, or all must hold together.
-        per_minute: whether the last group field is a minute of the records' own time. Each such minute is a finding
-            of its own; the minutes of one group without it are one episode.
+        per_minute: whether each minute of the records' own time is a group and a finding of its own. The minutes of
+            one group without it are one episode.
         only_new: whether only a last group field fires that was never seen before with the fields ahead of it, such
             as a caller of a resource. Its measure `days_watched` says for how long others were. It never escalates:
             one call of a newcomer says as much as two.
+        description: what it looks for, why, where that comes from, and what it cannot see.
+        alert: what Microsoft Sentinel makes of it; None if it is told nothing.
+        order: its place in lists.
     """
 
     id: str
@@ -84,14 +159,16 @@ class Rule:
     severity: Severity
     risk_score: int
     techniques: tuple[str, ...]
-    operations: frozenset[str] | None
-    selects: Callable[[Record, Properties], bool]
+    select: tuple[Selection, ...]
+    group_by: tuple[str, ...]
     group_fields: tuple[str, ...]
-    group: Callable[[Record, Properties, int | None], Group | Ungrouped]
     thresholds: tuple[Threshold, ...]
     requires: Literal["any", "all"]
     per_minute: bool = False
     only_new: bool = False
+    description: str = ""
+    alert: Alert | None = field(default=None, hash=False)
+    order: int = 100
 
     @property
     def weighs_callers(self) -> bool:

@@ -1,22 +1,17 @@
-"""Writes an analytics rule for each detection: `python -m infra.sentinel.analytic_rules` after a change of the sources.
+"""Write an analytics rule for each detection: `python -m infra.sentinel.analytic_rules` after a change of the sources.
 
 What all of them share, such as how an episode alerts once, stands in detection.yaml.template. What each says stands in
-detections.toml. Names, severities and the order of thresholds come from the catalogue.
+the table [alert] of the rule's file.
 """  # noqa: INP001
 
-import sys
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from string import Template
 from textwrap import fill, indent
-from typing import Literal
 
-import msgspec
-
-from detectors.rules import BY_ID
-from detectors.rules.rule import Rule
+from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.rule import Alert, Rule
 from infra.sentinel import content
 
 HERE = Path(__file__).parent
@@ -29,67 +24,45 @@ DETAILS = (
 _WIDTH = 118
 
 
-class Detection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What detections.toml says of a rule; the file explains the fields."""
-
-    id: str
-    version: str
-    raises: Literal["incident", "alert", "nothing"]
-    attack: dict[str, list[str]]
-    says: str
-    words: dict[str, str]
-    details: list[str]
-    triage: str
-
-
-def detections() -> dict[str, Detection]:
-    """All detections by rule id."""
-    return msgspec.convert(tomllib.loads((HERE / "detections.toml").read_text()), dict[str, Detection])
-
-
 def path(rule_id: str) -> Path:
     """Where the analytics rule of a detection stands."""
     return HERE / "analytic-rules" / f"{rule_id.replace('_', '-')}.yaml"
 
 
-def render(rule: Rule, detection: Detection) -> str:
-    """The analytics rule as YAML.
-
-    Raises:
-        KeyError: a threshold without words.
-    """
-    raises = detection.raises
+def render(rule: Rule, alert: Alert) -> str:
+    """The analytics rule as YAML."""
+    raises = alert.raises
     texts = {
-        "id": detection.id,
+        "id": alert.id,
         "name": rule.name,
-        "version": detection.version,
+        "version": alert.version,
         "enabled": "enabled: false\n" if raises == "nothing" else "",
-        "description": _wrapped(_description(rule, detection), "  "),
+        "description": _wrapped(_description(rule, alert), "  "),
         "severity": rule.severity,
-        "tactics": _listed(detection.attack),
-        "techniques": _listed(dict.fromkeys(chain.from_iterable(detection.attack.values()))),
+        "tactics": _listed(alert.attack),
+        "techniques": _listed(dict.fromkeys(chain.from_iterable(alert.attack.values()))),
         "entities": _entities(rule),
-        "details": "\n".join(f"  {name}: {name}" for name in (*DETAILS, *detection.details)),
-        "triage": indent(detection.triage.strip(), "    "),
+        "details": "\n".join(f"  {name}: {name}" for name in (*DETAILS, *alert.details)),
+        "triage": indent(alert.triage.strip(), "    "),
         "incident": "true" if raises == "incident" else "false",
     }
     template = Template((HERE / "detection.yaml.template").read_text())
-    return template.substitute(texts | _of_query(rule, detection))
+    return template.substitute(texts | _of_query(rule, alert))
 
 
-def _of_query(rule: Rule, detection: Detection) -> dict[str, str]:
+def _of_query(rule: Rule, alert: Alert) -> dict[str, str]:
     """The places of the query that differ between rules."""
     return {
         "rule_id": rule.id,
         "latest_minute": _LATEST_MINUTE if rule.per_minute else "",
         "group": "".join(f"      {_COLUMN.get(name, name)} = tostring(Group.{name}),\n" for name in _told_apart(rule)),
-        "each_reason": _each_reason(rule, detection.words),
+        "each_reason": _each_reason(rule),
         "weight": "Bytes" if rule.weighs_callers else "Count",
         "place": _ON_ACCOUNT if _on_azure(rule) else _BY_USER,
         "reasons": _BOTH_REASONS if len(rule.thresholds) > 1 else "Reason1",
         "when": _MINUTE if rule.per_minute else _HOUR,
         "who": _who(rule),
-        "columns": _wrapped(", ".join(_columns(rule, detection)), "      "),
+        "columns": _wrapped(", ".join(_columns(rule, alert)), "      "),
     }
 
 
@@ -124,25 +97,25 @@ def _caller_columns(rule: Rule) -> list[str]:
     return [f"Caller{number}" for number in range(1, most + 1)]
 
 
-def _columns(rule: Rule, detection: Detection) -> list[str]:
+def _columns(rule: Rule, alert: Alert) -> list[str]:
     resource = ["ResourceId", "ResourceName", "ResourceGroup", "SubscriptionId"] if _on_azure(rule) else []
-    return [*DETAILS, *resource, *_caller_columns(rule), *detection.details]
+    return [*DETAILS, *resource, *_caller_columns(rule), *alert.details]
 
 
-def _description(rule: Rule, detection: Detection) -> str:
+def _description(rule: Rule, alert: Alert) -> str:
     joined = ", or the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
     again = "" if rule.only_new else f", and once more each time it escalates: a value doubled{joined}"
-    quiet = "" if detection.raises == "incident" else " It opens no incident, since everyday use looks the same."
-    says = " ".join(detection.says.split())
+    quiet = "" if alert.raises == "incident" else " It opens no incident, since everyday use looks the same."
+    says = " ".join(alert.says.split())
     return (
         f"Raises an alert when the LLM abuse detector opens an episode: {says} "
         f"The alert comes once for an episode{again}.{quiet}"
     )
 
 
-def _each_reason(rule: Rule, words: Mapping[str, str]) -> str:
+def _each_reason(rule: Rule) -> str:
     """What was reached, a text for each trigger that a finding can have; the first that fired stands first."""
-    first, *others = (f'"{words[threshold.name]}"' for threshold in rule.thresholds)
+    first, *others = (f'"{threshold.unit}"' for threshold in rule.thresholds)
     lines = []
     for place in range(len(rule.thresholds)):
         trigger, told = f"Triggers[{place}]", first
@@ -178,9 +151,7 @@ def _wrapped(text: str, margin: str) -> str:
 
 
 if __name__ == "__main__":
-    told = detections()
-    if silent := BY_ID.keys() - told.keys():
-        sys.exit(f"detections.toml says nothing of {', '.join(sorted(silent))}.")
-    for rule_id, one in told.items():
-        path(rule_id).write_text(render(BY_ID[rule_id], one))
+    for each in CATALOGUE:
+        if each.alert:
+            path(each.id).write_text(render(each, each.alert))
     content.FILE.write_text(content.render())

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 import pytest
 
 from detectors import orchestration
-from detectors.buckets import MAX_MEMBERS, OTHERS, SLICES, BucketStore
-from detectors.counting import MAX_ACCOUNTS, BatchCounter, Key
-from detectors.evaluation import MAX_LISTED
+from detectors.evaluation.window import MAX_LISTED
 from detectors.events import Event, Source
-from detectors.handover import MAX_INLINE_BYTES
 from detectors.ingest import Ingest
-from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
-from detectors.tables import MAX_ENTITY_BYTES, MemoryTable, check_limits
-from detectors.tally import MAX_CALLERS, Tally
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.counters import MAX_ACCOUNTS
+from detectors.rules.tally import MAX_CALLERS, Key, Tally
+from detectors.storage.buckets import MAX_MEMBERS, OTHERS, BucketStore
+from detectors.storage.handover import MAX_INLINE_BYTES
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES
+from detectors.storage.tables import MAX_ENTITY_BYTES, MemoryTable, check_limits
 from detectors.windows import BUCKET, key_of
 from tests.builders import SOURCE, START, canonical_id, chat, list_key, message
 from tests.deployment import Deployment

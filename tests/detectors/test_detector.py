@@ -7,10 +7,10 @@ from datetime import datetime
 
 import pytest
 
+from detectors.configuration.settings import Settings
 from detectors.detector import BASELINE_TABLE, BUCKETS_TABLE, JOURNAL_TABLE, QUARANTINE_TABLE, Detector
-from detectors.settings import Settings
-from detectors.table_storage import StorageConnection
-from detectors.tables import MemoryTable
+from detectors.storage.connection import StorageConnection
+from detectors.storage.tables import MemoryTable
 from detectors.windows import BUCKET
 from local.azurite import Azurite
 from local.host import sample_settings
@@ -57,7 +57,7 @@ def test_threads_that_come_first_at_once_share_what_is_made(monkeypatch: pytest.
         meeting()
         return MemoryTable()
 
-    monkeypatch.setattr(StorageConnection, "open", open_table)
+    monkeypatch.setattr("detectors.detector.open_table", open_table)
     detector = Detector(Settings.from_env(sample_settings()), lambda: START + BUCKET)
     batches = [[Arrived(message(list_key()), partition=f"{number}")] for number in range(4)]
     with ThreadPoolExecutor(8) as threads:

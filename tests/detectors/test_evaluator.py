@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors import journal
 from detectors.errors import PostingError, StorageError
 from detectors.evaluator import ShardResult
-from detectors.handover import Handover
-from detectors.health import Course
+from detectors.reporting.heartbeat import RunProgress
+from detectors.storage import journal
+from detectors.storage.handover import Handover
 from detectors.windows import key_of
 from tests.builders import NAMESPACE, START, canonical_id
 from tests.deployment import Deployment
@@ -187,8 +187,8 @@ def test_two_runs_at_once_record_each_window_once() -> None:
     deployment = Deployment()
     deployment.receive(_at(5), 150)
     run = deployment.half_way(_at(10))
-    fast = deployment.evaluator.conclude(*run, Course(), _at(10))
-    slow = deployment.evaluator.conclude(*run, Course(), _at(10))
+    fast = deployment.evaluator.conclude(*run, RunProgress(), _at(10))
+    slow = deployment.evaluator.conclude(*run, RunProgress(), _at(10))
     assert (fast.recorded, slow.recorded) == (True, False)
     assert len(deployment.posted.newest()) == 1
 
@@ -200,7 +200,7 @@ def test_a_slow_run_does_not_overwrite_what_a_faster_one_saw_later() -> None:
     stale = deployment.half_way(_at(10))
     deployment.receive(_at(6), 400)
     deployment.tick(_at(10))
-    assert not deployment.evaluator.conclude(*stale, Course(), _at(11)).recorded
+    assert not deployment.evaluator.conclude(*stale, RunProgress(), _at(11)).recorded
     assert [row["EventCount"] for row in deployment.posted.newest().values()] == [550]
 
 
@@ -211,7 +211,7 @@ def test_a_run_that_loses_while_it_posts_makes_the_window_due_again() -> None:
     stale = deployment.half_way(_at(10))
     deployment.receive(_at(6), 400)
     deployment.posted.meanwhile = lambda: deployment.tick(_at(10))
-    assert not deployment.evaluator.conclude(*stale, Course(), _at(11)).recorded
+    assert not deployment.evaluator.conclude(*stale, RunProgress(), _at(11)).recorded
     assert deployment.tick(_at(20)) == ["08:10", "08:20"]
     assert {row["EventCount"] for row in deployment.posted.newest().values()} == {550}
 

@@ -9,15 +9,17 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detectors.buckets import SLICES, BucketStore
-from detectors.counting import BatchCounter
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event
 from detectors.ingest import Ingest
-from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
-from detectors.table_storage import StorageConnection
-from detectors.tables import MemoryTable, Table
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import CATALOGUE
+from detectors.storage.azure_tables import open_table
+from detectors.storage.buckets import BucketStore
+from detectors.storage.connection import StorageConnection
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES
+from detectors.storage.tables import MemoryTable, Table
 from detectors.windows import bucket_start
 from local.azurite import Azurite
 from tests.builders import SOURCE, START, canonical_id, chat, list_key, message, of_another_service
@@ -235,7 +237,7 @@ _tables = iter(range(10**6))
 def test_counts_are_exact_on_table_storage_too(azurite: Azurite, events: list[Event], plan: list[Delivery]) -> None:
     """The same with the real client and Azurite, whose conditional writes are not ours."""
     connection = StorageConnection(connection_string=azurite.connection_string)
-    cluster = Cluster(connection.open(f"Exact{next(_tables)}"), events)
+    cluster = Cluster(open_table(connection, f"Exact{next(_tables)}"), events)
     for delivery in plan:
         cluster.deliver(delivery)
     cluster.finish()

@@ -8,19 +8,22 @@ from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 
-from detectors import buckets
-from detectors.buckets import SLICES, BucketStore
-from detectors.counting import BatchCounter
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
 from detectors.ingest import MAX_CONFLICTS, Ingest
-from detectors.quarantine import Quarantine
-from detectors.rules.model_theft import MODEL_THEFT
-from detectors.tables import MemoryTable, Row, Table
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID
+from detectors.storage import buckets
+from detectors.storage.buckets import BucketStore
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES
+from detectors.storage.tables import MemoryTable, Row, Table
 from detectors.windows import BUCKET
 from tests.builders import NAMESPACE, SOURCE, START, event, list_key
 from tests.meeting import Meeting
 from tests.shaky_table import ShakyTable
+
+MODEL_THEFT = BY_ID["model_theft"]
 
 
 class WatchedTable(MemoryTable):

@@ -7,9 +7,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.health import Course
-from detectors.log_analytics import JsonRow
-from detectors.policy import Policy
+from detectors.evaluation.policy import Policy
+from detectors.reporting.heartbeat import RunProgress
+from detectors.reporting.sinks import JsonRow
 from tests.builders import START, canonical_id, chat, list_key
 from tests.deployment import Deployment
 from tests.oracle import RawRecord
@@ -164,7 +164,7 @@ def test_a_run_that_loses_while_it_posts_does_not_leave_its_older_picture() -> N
     stale = deployment.half_way(_at(10))
     deployment.arrive(_at(6), *_prompts(28, 4))
     deployment.posted.meanwhile = lambda: deployment.tick(_at(10))
-    assert not deployment.evaluator.conclude(*stale, Course(), _at(11)).recorded
+    assert not deployment.evaluator.conclude(*stale, RunProgress(), _at(11)).recorded
     deployment.tick(_at(20))
     assert [(row["EventCount"], row["Status"]) for row in _minutes(deployment).values()] == [(40, "New")]
 

@@ -7,19 +7,23 @@ from datetime import timedelta
 
 import pytest
 
-from detectors.buckets import SLICES, BucketStore
-from detectors.counting import BatchCounter
+from detectors.evaluation.policy import Policy
 from detectors.ingest import Ingest
-from detectors.policy import Policy
-from detectors.quarantine import Quarantine
-from detectors.rules import BY_ID, CATALOGUE
-from detectors.rules.denial_of_service import DENIAL_OF_SERVICE
-from detectors.rules.model_theft import MODEL_THEFT
-from detectors.rules.new_key_lister import NEW_KEY_LISTER
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Rule
-from detectors.tables import MemoryTable
+from detectors.storage.buckets import BucketStore
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES
+from detectors.storage.tables import MemoryTable
 from tests.builders import SOURCE, START, canonical_id, chat, event, list_key
 from tests.deployment import Deployment
+
+NEW_KEY_LISTER = BY_ID["new_key_lister"]
+
+MODEL_THEFT = BY_ID["model_theft"]
+
+DENIAL_OF_SERVICE = BY_ID["denial_of_service"]
 
 LATER = [
     replace(MODEL_THEFT, id="rule_of_tomorrow"),
@@ -80,7 +84,7 @@ def test_open_episodes_of_rules_that_nobody_knows_end_silently() -> None:
 
 def _like(rule: Rule) -> str:
     """The rule of the catalogue that a later one was made from."""
-    return next(known.id for known in CATALOGUE if known.selects is rule.selects)
+    return next(known.id for known in CATALOGUE if known.select == rule.select)
 
 
 def test_an_episode_of_a_rule_that_was_turned_off_is_closed() -> None:

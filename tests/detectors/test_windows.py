@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.tables import Row, check_limits
+from detectors.storage.tables import Row, check_limits
 from detectors.windows import (
     BUCKET,
     WINDOW,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from detectors.settings import ENABLED, OVERRIDES
+from detectors.configuration.settings import ENABLED, OVERRIDES
 
 OWN, SOC, HUBS, RESEARCH = (f"{number}-0000-4000-8000-000000000000" for number in ("1" * 8, "2" * 8, "3" * 8, "4" * 8))
 """Subscriptions: the deployment's own, that of a workspace, that of a namespace, that of others' accounts."""

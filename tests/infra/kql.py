@@ -19,22 +19,22 @@ import duckdb_kql
 import msgspec
 import yaml
 
-from detectors.baseline import MemoryBaseline
-from detectors.buckets import BucketStore
-from detectors.counting import BatchCounter
 from detectors.errors import PostingError
+from detectors.evaluation.baseline import MemoryBaseline
+from detectors.evaluation.policy import Policy
 from detectors.evaluator import Evaluator
 from detectors.events import Event
-from detectors.findings import Finding, columns
-from detectors.handover import Handover
-from detectors.health import Course, Heartbeat
 from detectors.ingest import Ingest
-from detectors.journal import Journal
-from detectors.log_analytics import JsonRow
-from detectors.policy import Policy
-from detectors.quarantine import Quarantine
-from detectors.rules import CATALOGUE
-from detectors.tables import MemoryTable
+from detectors.ingestion.counting import BatchCounter
+from detectors.reporting.finding import Finding, columns
+from detectors.reporting.heartbeat import Heartbeat, RunProgress
+from detectors.reporting.sinks import JsonRow
+from detectors.rules.catalogue import CATALOGUE
+from detectors.storage.buckets import BucketStore
+from detectors.storage.handover import Handover
+from detectors.storage.journal import Journal
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.tables import MemoryTable
 from detectors.windows import bucket_start, time_of
 from tests.builders import SOURCE
 
@@ -294,7 +294,7 @@ class Deployment:
         after, caught_up, windows = None, 0, 0
         while plan := self.evaluator.plan(bucket_start(now), after):
             shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-            course = Course(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
+            course = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
             health = self.evaluator.measure_health(plan)
             self.evaluator.conclude(plan, shards, health, course, now + windows * timedelta(seconds=1))
             after = time_of(plan.window_end)

@@ -8,9 +8,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from detectors.configuration.settings import OVERRIDES, Settings
 from detectors.detector import Detector
-from detectors.settings import OVERRIDES, Settings
-from detectors.table_storage import AzureTable, StorageConnection
+from detectors.storage.azure_tables import AzureTable
+from detectors.storage.connection import StorageConnection
 from infra.bicep import INFRA
 from local.host import ROOT, sample_settings
 from tests.infra.compiler import Compiler, Evaluated

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from detectors.findings import Finding, columns
-from detectors.health import Heartbeat
+from detectors.reporting.finding import Finding, columns
+from detectors.reporting.heartbeat import Heartbeat
 from infra import tables
 from local.host import sample_settings
 from tests.infra.compiler import Compiler, Evaluated

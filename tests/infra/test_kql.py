@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from detectors.findings import Finding, columns
+from detectors.reporting.finding import Finding, columns
 from tests.infra.kql import FINDINGS, SCHEMA, SENTINEL, Analysis, Row, analyse, span, template
 
 TEMPLATES = sorted(str(path.relative_to(SENTINEL)) for path in SENTINEL.glob("*/*.yaml"))

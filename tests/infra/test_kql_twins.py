@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from detectors.rules import BY_ID, CATALOGUE
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from local.traffic import Scenario, Traffic
 from tests.builders import PIPELINE, START, chat, list_key, message
 from tests.infra.kql import FINDINGS, RAW, Deployment, Row, Workspace

@@ -1,31 +1,33 @@
 """The analytics rules of the detections: written from their sources, and one alert for each episode and escalation."""
 
-import msgspec
+from dataclasses import replace
+
 import pytest
 import yaml
 
-from detectors.rules import BY_ID, CATALOGUE
+from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.rules.rule import Raises
 from infra.sentinel import analytic_rules
 from tests.builders import AWS_ACCOUNT, MODEL, PIPELINE, USER_ARN, canonical_id, list_key, message
 from tests.infra.attacks import ATTACKS, STRANGER, TICK, at, statuses, tick_until
 from tests.infra.kql import Deployment, Row, ScheduledRule, Workspace
 
-DETECTIONS = analytic_rules.detections()
+ALERTS = {rule.id: rule.alert for rule in CATALOGUE if rule.alert}
 each_rule = pytest.mark.parametrize("rule_id", [rule.id for rule in CATALOGUE])
 
 
 @each_rule
 def test_analytics_rules_are_written_from_their_sources(rule_id: str) -> None:
     """After a change: `python -m infra.sentinel.analytic_rules`."""
-    rendered = analytic_rules.render(BY_ID[rule_id], DETECTIONS[rule_id])
+    rendered = analytic_rules.render(BY_ID[rule_id], ALERTS[rule_id])
     assert analytic_rules.path(rule_id).read_text() == rendered
 
 
 def test_every_detection_has_its_rule_and_every_threshold_its_words() -> None:
     """None is left over, either."""
-    assert DETECTIONS.keys() == BY_ID.keys()
+    assert ALERTS.keys() == BY_ID.keys()
     for rule in CATALOGUE:
-        assert DETECTIONS[rule.id].words.keys() == {threshold.name for threshold in rule.thresholds}
+        assert all(threshold.unit for threshold in rule.thresholds)
         assert len(rule.thresholds) <= 2, "an alert has words for two"
 
 
@@ -39,9 +41,11 @@ def test_an_alert_sends_its_reader_to_the_whole_guide(rule_id: str) -> None:
 @pytest.mark.parametrize(
     ("raises", "enabled", "incident"), [("incident", True, True), ("alert", True, False), ("nothing", False, False)]
 )
-def test_each_detection_can_be_made_quiet_or_switched_off_alone(raises: str, *, enabled: bool, incident: bool) -> None:
-    """One word in detections.toml; Bicep takes a rule without `enabled` as switched on."""
-    detection = msgspec.structs.replace(DETECTIONS["model_theft"], raises=raises)
+def test_each_detection_can_be_made_quiet_or_switched_off_alone(
+    raises: Raises, *, enabled: bool, incident: bool
+) -> None:
+    """One word in the rule's file; Bicep takes a rule without `enabled` as switched on."""
+    detection = replace(ALERTS["model_theft"], raises=raises)
     loaded = yaml.safe_load(analytic_rules.render(BY_ID["model_theft"], detection))
     assert loaded.get("enabled", True) is enabled
     assert loaded["incidentConfiguration"]["createIncident"] is incident
@@ -49,9 +53,9 @@ def test_each_detection_can_be_made_quiet_or_switched_off_alone(raises: str, *, 
 
 def test_what_is_informational_opens_no_incident() -> None:
     """And everything else does."""
-    quiet = {rule_id for rule_id, detection in DETECTIONS.items() if detection.raises == "alert"}
+    quiet = {rule_id for rule_id, detection in ALERTS.items() if detection.raises == "alert"}
     assert quiet == {rule.id for rule in CATALOGUE if rule.severity == "Informational"}
-    assert {detection.raises for detection in DETECTIONS.values()} == {"incident", "alert"}
+    assert {detection.raises for detection in ALERTS.values()} == {"incident", "alert"}
 
 
 @pytest.fixture(scope="module")

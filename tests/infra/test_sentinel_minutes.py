@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from detectors.errors import PostingError
-from detectors.exemptions import Exemption, Scope
-from detectors.policy import Policy
+from detectors.evaluation.policy import Policy
+from detectors.evaluation.suppressions import Scope, SuppressionRule
 from tests.builders import PIPELINE, canonical_id, chat, list_key, message
 from tests.infra.attacks import STRANGER, TICK, alerts, at, clock, long_prompts, statuses, tick_until
 from tests.infra.kql import FINDINGS, Deployment, Workspace
@@ -92,8 +92,8 @@ def test_no_minute_alerts_twice_whatever_happens(deployment: Deployment, seed: i
 @pytest.mark.parametrize("rule_id", ["model_theft", "denial_of_service"])
 def test_what_an_exception_explains_alerts_no_one_until_a_stranger_joins(rule_id: str) -> None:
     """Suppressed windows and minutes, then one that nobody explains: New, once."""
-    known = Exemption(Scope(rule_id), frozenset({PIPELINE}), "Rotates keys.", "platform team", date(2026, 12, 31))
-    deployment = Deployment(Workspace(), Policy(exemptions=[known]))
+    known = SuppressionRule(Scope(rule_id), frozenset({PIPELINE}), "Rotates keys.", "platform team", date(2026, 12, 31))
+    deployment = Deployment(Workspace(), Policy(suppression_rules=[known]))
     for minute, caller in [(1, PIPELINE), (11, PIPELINE), (21, STRANGER)]:
         prompt = chat(objectId=caller, requestLength=6_000) | {"time": clock(minute)}
         record = list_key(caller=caller) if rule_id == "model_theft" else prompt

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from detectors.rules import CATALOGUE
+from detectors.rules.catalogue import CATALOGUE
 from tests.infra.kql import SENTINEL, Row, span, template
 
 RULES = sorted(f"analytic-rules/{path.name}" for path in (SENTINEL / "analytic-rules").iterdir())

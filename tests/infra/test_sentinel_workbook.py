@@ -7,9 +7,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from detectors.exemptions import Exemption, Scope
-from detectors.policy import Policy
-from detectors.rules import BY_ID
+from detectors.evaluation.policy import Policy
+from detectors.evaluation.suppressions import Scope, SuppressionRule
+from detectors.rules.catalogue import BY_ID
 from tests.builders import PIPELINE, START, USER_ARN, chat, list_key, message
 from tests.infra.attacks import ATTACKS, TICK
 from tests.infra.kql import FINDINGS, HEALTH, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
@@ -162,9 +162,9 @@ def test_findings_and_callers_follow_the_choice_of_accounts(deployment: Deployme
 @pytest.fixture(scope="module")
 def every_rule() -> Deployment:
     """Each rule but one fires at 08:01 and again at 08:31; exceptions explain one of them, and one has expired."""
-    known = Exemption(Scope("insecure_output"), frozenset(), "Load test.", "platform team", date(2026, 12, 1))
-    gone = Exemption(Scope("model_theft"), frozenset({PIPELINE}), "Rotates keys.", "key team", date(2026, 11, 1))
-    deployment = Deployment(Workspace(), Policy(exemptions=[known, gone]))
+    known = SuppressionRule(Scope("insecure_output"), frozenset(), "Load test.", "platform team", date(2026, 12, 1))
+    gone = SuppressionRule(Scope("model_theft"), frozenset({PIPELINE}), "Rotates keys.", "key team", date(2026, 11, 1))
+    deployment = Deployment(Workspace(), Policy(suppression_rules=[known, gone]))
     deployment.tick(START + TICK)
     for minute in (1, 31):
         for attack in ATTACKS.values():

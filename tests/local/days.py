@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from local.ground_truth import Truth
 from local.traffic import Message, Scenario, Traffic
-from local.truth import Truth
 
 type Record = dict[str, Any]
 

@@ -11,7 +11,7 @@ import pytest
 
 from local.attacks import ROTATION_JOB
 from local.host import ROOT
-from local.look_alikes import TESTER
+from local.near_misses import TESTER
 from local.samples import Attack
 from local.traffic import Message, Scenario
 from tests.local.days import Record, day, is_chat, is_reading, properties, records

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from local.expectation import LIMITS, expectation
+from local.expected_findings import LIMITS, expectation
+from local.ground_truth import Group, Truth
 from local.samples import Attack, Kind
 from local.traffic import Message, Scenario, Traffic
-from local.truth import Group, Truth
 from tests import oracle
 from tests.local.days import WHOLE, Record, bucket_of, day, is_reading, properties, records, unpack
 

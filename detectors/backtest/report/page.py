@@ -9,16 +9,18 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from detectors import __version__, presentation, resources
+from detectors import __version__
+from detectors.backtest import presentation
 from detectors.backtest.outcome import Outcome
+from detectors.backtest.presentation import counted, printable
 from detectors.backtest.report.callers import callers
 from detectors.backtest.report.episodes import RANKS, numbered, why_none
 from detectors.backtest.report.quality import cannot_fire, dead, lengths, problems, where
 from detectors.backtest.report.scales import STEP, percent
 from detectors.backtest.report.sweeps import sweeps
 from detectors.backtest.report.timelines import timelines
-from detectors.presentation import counted, printable
-from detectors.rules import BY_ID
+from detectors.rules.catalogue import BY_ID
+from detectors.sources import resources
 
 _MAX_PLACE = 200
 

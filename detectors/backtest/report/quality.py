@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from detectors.backtest.outcome import Place, Quality
-from detectors.counting import Selected
-from detectors.presentation import counted
-from detectors.rules import BY_ID
+from detectors.backtest.presentation import counted
+from detectors.rules.catalogue import BY_ID
+from detectors.rules.counters import Selected
 from detectors.rules.rule import Rule
 
 _MAX_EXAMPLES = 5

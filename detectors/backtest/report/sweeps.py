@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from detectors.backtest.outcome import Outcome, Trial
-from detectors.presentation import UNITS, number, threshold_of
+from detectors.backtest.presentation import UNITS, number, threshold_of
 
 _TOP, _HEIGHT, _BOTTOM = 24, 84, 22
 _EDGE = 0.07

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Timeline
+from detectors.backtest.presentation import UNITS, amount, counted, measured, minute, number, resource_name, short
 from detectors.backtest.report.episodes import Numbered
 from detectors.backtest.report.scales import STEP, Scale, Span
-from detectors.presentation import UNITS, amount, counted, measured, minute, number, resource_name, short
-from detectors.rules import BY_ID
+from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Number, Rule
 from detectors.windows import BUCKET, bucket_start
 

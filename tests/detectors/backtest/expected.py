@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from detectors.backtest.replay import Question
-from detectors.exemptions import Exemption, Scope
-from detectors.policy import Change, Policy
+from detectors.backtest.replay import BacktestRequest
+from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.suppressions import Scope, SuppressionRule
 from tests import oracle
 from tests.builders import START, canonical_id
 from tests.detectors.backtest.logs import Entry
@@ -31,15 +31,15 @@ DEV_COUNT = 3
 SOMEBODY = "caller-1"
 CHANGES = (Change("a test", Scope("*", DEV), severity="High", at_least={"count": DEV_COUNT}),)
 EXEMPTIONS = (
-    Exemption(Scope("model_theft", LAB), frozenset({SOMEBODY}), "The rotation.", "platform", date(2999, 1, 1)),
-    Exemption(Scope("denial_of_service", DEV), frozenset(), "A load test.", "quality", date(2999, 1, 1)),
-    Exemption(Scope("*"), frozenset({"caller-2"}), "Long ago.", "nobody", date(2020, 1, 1)),
+    SuppressionRule(Scope("model_theft", LAB), frozenset({SOMEBODY}), "The rotation.", "platform", date(2999, 1, 1)),
+    SuppressionRule(Scope("denial_of_service", DEV), frozenset(), "A load test.", "quality", date(2999, 1, 1)),
+    SuppressionRule(Scope("*"), frozenset({"caller-2"}), "Long ago.", "nobody", date(2020, 1, 1)),
 )
 MINUTES = {"denial_of_service", "bedrock_validation_exceptions"}
 """Rules that post a minute once."""
 
 TUNED = Policy(NUMBERS, CHANGES, EXEMPTIONS)
-EVERYTHING = Question(TUNED, (*SWEEPS, ("denial_of_service", "count", (1, 2, 5))))
+EVERYTHING = BacktestRequest(TUNED, (*SWEEPS, ("denial_of_service", "count", (1, 2, 5))))
 """All rules with low numbers, others for one account, exceptions, and sweeps."""
 
 TEN = timedelta(minutes=10)

@@ -5,16 +5,8 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from detectors.backtest.outcome import (
-    Delays,
-    EpisodeSummary,
-    Outcome,
-    Place,
-    Quality,
-    Timeline,
-    Trial,
-)
-from detectors.counting import Selected
+from detectors.backtest.outcome import Delays, EpisodeSummary, Outcome, Place, Quality, Timeline, Trial
+from detectors.rules.counters import Selected
 from detectors.rules.rule import Number, Severity
 from detectors.windows import BUCKET
 from tests.builders import PIPELINE, canonical_id

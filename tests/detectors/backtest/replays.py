@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 from detectors.backtest.exports import Piece, find
 from detectors.backtest.outcome import Outcome
-from detectors.backtest.replay import Hooks, Question, replay
-from detectors.findings import Finding, as_json
-from detectors.policy import Policy
+from detectors.backtest.replay import BacktestRequest, Hooks, replay
+from detectors.evaluation.policy import Policy
+from detectors.reporting.finding import Finding, as_json
 from tests.builders import START, list_key
 
 COUNT, RESPONSE_LENGTH = 4, 1_000
 """Thresholds that a few records reach."""
 THRESHOLDS = {"model_theft": {"count": COUNT, "response_length": RESPONSE_LENGTH}}
 SWEEPS = (("model_theft", "count", (1, COUNT, 9)), ("model_theft", "response_length", (500, RESPONSE_LENGTH)))
-QUESTION = Question(Policy(THRESHOLDS))
-SWEPT = Question(Policy(THRESHOLDS), SWEEPS)
+QUESTION = BacktestRequest(Policy(THRESHOLDS))
+SWEPT = BacktestRequest(Policy(THRESHOLDS), SWEEPS)
 
 Stamp = Literal["seconds", "fraction", "offset", "space", "basic"]
 
@@ -40,14 +40,14 @@ class Replayed:
         ]
 
 
-def run(pieces: Sequence[Piece], question: Question = QUESTION, *, processes: int = 1) -> Replayed:
+def run(pieces: Sequence[Piece], question: BacktestRequest = QUESTION, *, processes: int = 1) -> Replayed:
     """Replay pieces, and keep the findings."""
     findings: list[Finding] = []
     outcome = replay(pieces, question, processes=processes, hooks=Hooks(on_finding=findings.append))
     return Replayed(outcome, findings)
 
 
-def run_lines(folder: Path, lines: Iterable[bytes], question: Question = QUESTION) -> Replayed:
+def run_lines(folder: Path, lines: Iterable[bytes], question: BacktestRequest = QUESTION) -> Replayed:
     """Replay one file of lines."""
     return run(find([write(folder, "log.ndjson", lines)]), question)
 

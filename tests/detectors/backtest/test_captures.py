@@ -13,8 +13,8 @@ import pytest
 
 from detectors.backtest import captures
 from detectors.backtest.captures import parse_time
-from detectors.backtest.exports import Block, Captured, Trouble, read_stream
-from detectors.backtest.layouts import source_of, time_of
+from detectors.backtest.exports import Block, Captured, ReadError, read_stream
+from detectors.backtest.path_layouts import source_of, time_of
 from detectors.errors import DetectorError
 from detectors.events import Event, Source
 from tests.builders import NAMESPACE, SOURCE, START, event, list_key
@@ -33,7 +33,7 @@ def _events(blocks: list[Block]) -> list[Event]:
 
 
 def _troubles(blocks: list[Block]) -> list[str]:
-    return [block.reason for block in blocks if isinstance(block, Trouble)]
+    return [block.reason for block in blocks if isinstance(block, ReadError)]
 
 
 def _one(tmp_path: Path, changes: Mapping[str, object]) -> list[Block]:
@@ -205,7 +205,7 @@ def test_a_length_that_no_block_has_is_not_read(tmp_path: Path) -> None:
     write_records(path, [])
     path.write_bytes(path.read_bytes() + b"\x02" + b"\xfe\xff\xff\xff\xff\xff\xff\x7f")
     [trouble] = _read(path)
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, ReadError)
     assert trouble.reason == "damaged"
     assert "a part of 36028797018963963 bytes" in trouble.detail
 
@@ -250,7 +250,7 @@ def test_avro_of_another_schema_is_told(
     with path.open("wb") as file:
         fastavro.writer(file, schema, rows)
     [trouble] = _read(path)
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, ReadError)
     assert trouble.reason == "not_a_capture"
     assert names in trouble.detail
 
@@ -260,7 +260,7 @@ def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
     path = write_capture(tmp_path, SOURCE, EVENTS, "snappy")
     path.write_bytes(path.read_bytes().replace(b"snappy", b"sleepy", 1))
     [trouble] = _read(path)
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, ReadError)
     assert (trouble.reason, "sleepy" in trouble.detail) == ("unknown_form", True)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.backtest.exports import find
-from detectors.backtest.replay import Question
+from detectors.backtest.replay import BacktestRequest
 from detectors.events import Event
 from detectors.windows import BUCKET, WINDOW, bucket_start, window_ends
 from tests.builders import SOURCE, START, event
@@ -60,6 +60,6 @@ def test_a_backtest_posts_what_the_deployed_steps_post(random: Random, bursts: i
             deployment.tick(window_end)
     with TemporaryDirectory() as folder:
         paths = [str(write_capture(Path(folder), SOURCE, events))] if events else []
-        replayed = run(find(paths), Question(TUNED, until=end))
+        replayed = run(find(paths), BacktestRequest(TUNED, until=end))
     assert _last_rows(replayed.rows()) == _last_rows(deployment.posted.newest().values())
     assert replayed.outcome.findings == len({(row.episode_id, row.finding_id) for row in replayed.findings})

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from detectors.backtest import codecs, exports
 from detectors.backtest.codecs import Content
-from detectors.backtest.exports import Block, Captured, Document, Form, Lines, Piece, Trouble, find, read, read_stream
+from detectors.backtest.exports import Block, Captured, Document, Form, Lines, Piece, ReadError, find, read, read_stream
 from detectors.errors import DetectorError
-from detectors.records import decode
+from detectors.sources.decoding import decode
 from tests.builders import SOURCE, chat, event, list_key, message
 from tests.detectors.backtest.captures import write_capture
 
@@ -84,7 +84,7 @@ def _lines(blocks: Iterable[Block]) -> list[bytes]:
 
 
 def _troubles(blocks: Iterable[Block]) -> list[str]:
-    return [block.reason for block in blocks if isinstance(block, Trouble)]
+    return [block.reason for block in blocks if isinstance(block, ReadError)]
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
@@ -182,7 +182,7 @@ def test_a_large_plain_file_is_cut_into_pieces_that_workers_can_be_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sizes add up to the file, and the lines of all pieces are its lines; a packed one stays whole."""
-    monkeypatch.setattr("detectors.backtest.pieces.PIECE_BYTES", 500)
+    monkeypatch.setattr("detectors.backtest.inputs.PIECE_BYTES", 500)
     path = tmp_path / "large.ndjson"
     lines = LINES["records"] * 10
     path.write_bytes(b"\xef\xbb\xbf" + lines)
@@ -349,7 +349,7 @@ def test_a_file_that_is_no_export_is_told_with_what_to_do(kind: str, tmp_path: P
     path.write_bytes(data)
     [piece] = find([str(path)])
     [trouble] = read(piece)
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, ReadError)
     assert trouble.reason == reason
     assert advice in trouble.detail
 
@@ -381,14 +381,14 @@ def test_a_failing_disk_is_told_after_what_was_read() -> None:
     """An error of the system is no reason to lose the lines before it, or the other files."""
     blocks = list(read_stream(_Failing(LINES["records"]), "-"))  # type: ignore[arg-type]
     assert _lines(blocks) == LINES["records"].split(b"\n")
-    assert blocks[-1] == Trouble("unreadable", "Reading failed: Input/output error.")
+    assert blocks[-1] == ReadError("unreadable", "Reading failed: Input/output error.")
 
 
 @pytest.mark.parametrize("start", [0, 10])
 def test_a_file_that_is_gone_by_now_is_told(start: int, tmp_path: Path) -> None:
     """Between finding and reading there may be an hour."""
     blocks = list(read(Piece(str(tmp_path / "gone"), Form.LINES, 9, start)))
-    assert blocks == [Trouble("unreadable", "Reading failed: No such file or directory.")]
+    assert blocks == [ReadError("unreadable", "Reading failed: No such file or directory.")]
 
 
 def test_a_missing_package_is_told_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

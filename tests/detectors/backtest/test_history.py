@@ -9,11 +9,10 @@ import pytest
 from detectors.backtest import history as history_module
 from detectors.backtest.history import MAX_TIMELINES, History
 from detectors.backtest.outcome import Timeline
-from detectors.counting import Key
-from detectors.evaluation import Total
-from detectors.exemptions import Scope
-from detectors.policy import Change, Policy
-from detectors.tally import Lengths, Tally
+from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.suppressions import Scope
+from detectors.evaluation.window import Total
+from detectors.rules.tally import Key, Lengths, Tally
 from detectors.windows import BUCKET
 from tests.builders import START, canonical_id
 

@@ -6,12 +6,12 @@ from datetime import date, datetime
 import pytest
 
 from detectors.backtest.judge import Judge
-from detectors.counting import Key
-from detectors.evaluation import Total
-from detectors.exemptions import Exemption, Scope
-from detectors.findings import finding
-from detectors.policy import Change, Policy
-from detectors.tally import Tally
+from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.suppressions import Scope, SuppressionRule
+from detectors.evaluation.window import Total
+from detectors.reporting.finding import finding
+from detectors.rules.tally import Key, Tally
+from detectors.sources.callers import named
 from detectors.windows import BUCKET
 from tests.builders import PIPELINE, START, canonical_id
 
@@ -22,7 +22,9 @@ PROD, DEV = (Key("model_theft", (canonical_id(name),)) for name in ("aoai-prod",
 
 def _total(*callers: str, length: int | None = None) -> Total:
     """Records of these callers, each with a length of the response if one is given."""
-    return Total(Tally.of([(1, None, None, length, caller) for caller in callers]), [0, 0, 0, 0, 0, len(callers)])
+    return Total(
+        Tally.of([(1, None, None, length, caller) for caller in callers], named), [0, 0, 0, 0, 0, len(callers)]
+    )
 
 
 def _end(window: int) -> datetime:
@@ -141,15 +143,15 @@ def test_a_minute_that_late_records_make_larger_is_one_finding() -> None:
 
 def _asked(count: int) -> Total:
     """Requests of ten bytes each."""
-    return Total(Tally.of([(1, None, 10, None, PIPELINE)] * count), [0, 0, 0, 0, 0, count])
+    return Total(Tally.of([(1, None, 10, None, PIPELINE)] * count, named), [0, 0, 0, 0, 0, count])
 
 
-EXEMPT = Exemption(Scope("*"), frozenset({PIPELINE}), "The rotation.", "platform team", date(2026, 12, 31))
+EXEMPT = SuppressionRule(Scope("*"), frozenset({PIPELINE}), "The rotation.", "platform team", date(2026, 12, 31))
 
 
 def test_what_an_exception_explains_is_counted_and_named() -> None:
     """All of an episode, or the part of it before a stranger joined."""
-    policy = Policy(THRESHOLDS, exemptions=[EXEMPT])
+    policy = Policy(THRESHOLDS, suppression_rules=[EXEMPT])
     explained, not_explained = _total(*[PIPELINE] * 11), _total(*[PIPELINE] * 11, *"a" * 10)
     judge, statuses = _judged([{PROD: explained, DEV: explained}, {PROD: not_explained, DEV: explained}], Judge(policy))
     assert statuses == [["Suppressed"] * 2, ["New", "Suppressed"]]
@@ -162,8 +164,10 @@ def test_what_an_exception_explains_is_counted_and_named() -> None:
 
 def test_a_minute_is_suppressed_until_more_of_it_is_known() -> None:
     """Then it takes its place among what nobody explains."""
-    policy = Policy({MINUTES: {"count": 2, "request_length": 1}}, exemptions=[EXEMPT])
-    more = Total(Tally.of([(1, None, 10, None, caller) for caller in (*[PIPELINE] * 3, "a", "b")]), [0, 0, 0, 0, 0, 5])
+    policy = Policy({MINUTES: {"count": 2, "request_length": 1}}, suppression_rules=[EXEMPT])
+    more = Total(
+        Tally.of([(1, None, 10, None, caller) for caller in (*[PIPELINE] * 3, "a", "b")], named), [0, 0, 0, 0, 0, 5]
+    )
     for windows, suppressed in (([_asked(3)], 1), ([_asked(3), more], 0)):
         judge, _ = _judged([{_minute(1): total} for total in windows], Judge(policy))
         assert (judge.episodes[0].suppressed, judge.episodes[0].windows, judge.findings) == (suppressed, 1, 1)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 
 from detectors.backtest.exports import find
 from detectors.backtest.outcome import Trial
-from detectors.backtest.replay import Question
-from detectors.policy import Policy
+from detectors.backtest.replay import BacktestRequest
+from detectors.evaluation.policy import Policy
 from tests.builders import START, chat, list_key
 from tests.detectors.backtest.logs import Entry, entries
 from tests.detectors.backtest.replays import (
@@ -86,7 +86,7 @@ def test_only_windows_that_end_after_since_and_by_until_are_judged(
     tmp_path: Path, since: float | None, until: float | None, windows: list[str]
 ) -> None:
     """Records up to an hour before the first window take part in it."""
-    question = Question(
+    question = BacktestRequest(
         Policy(THRESHOLDS),
         since=None if since is None else _at(since),
         until=None if until is None else _at(until),
@@ -98,7 +98,7 @@ def test_only_windows_that_end_after_since_and_by_until_are_judged(
 
 def test_until_goes_on_behind_the_last_record(tmp_path: Path) -> None:
     """The episode closes, and the quiet windows after that are not looked at."""
-    question = Question(Policy(THRESHOLDS), until=_at(10_000))
+    question = BacktestRequest(Policy(THRESHOLDS), until=_at(10_000))
     replayed = run_lines(tmp_path, listed(minutes(3), times=COUNT), question)
     assert _course(replayed)[-1] == ("09:10", "Closed", 0)
     assert replayed.outcome.windows == 7
@@ -106,7 +106,7 @@ def test_until_goes_on_behind_the_last_record(tmp_path: Path) -> None:
 
 def test_records_before_and_behind_the_span_are_read_but_not_counted(tmp_path: Path) -> None:
     """They are no problem either: nobody asked for them."""
-    question = Question(Policy(THRESHOLDS), since=_at(60), until=_at(125))
+    question = BacktestRequest(Policy(THRESHOLDS), since=_at(60), until=_at(125))
     lines = [line for at in (9.9, 10, 119.9, 120) for line in listed(minutes(at), times=COUNT)]
     replayed = run_lines(tmp_path, lines, question)
     assert _course(replayed)[0] == ("09:10", "New", 4)  # of 08:10; 08:09:54 has left that window
@@ -124,7 +124,7 @@ def test_a_sweep_tells_what_replays_with_each_number_would(log: list[Entry]) -> 
         alone, swept = run(pieces), run(pieces, SWEPT)
         for trial in swept.outcome.trials:
             numbers = {**THRESHOLDS["model_theft"], trial.threshold: trial.value}
-            other = run(pieces, Question(Policy({"model_theft": numbers}))).outcome
+            other = run(pieces, BacktestRequest(Policy({"model_theft": numbers}))).outcome
             assert trial == Trial(
                 rule_id="model_theft",
                 threshold=trial.threshold,

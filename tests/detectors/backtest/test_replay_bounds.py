@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detectors.backtest import replay as replay_module
 from detectors.backtest.exports import Form, Piece, find
 from detectors.backtest.replay import Hooks, replay
-from detectors.findings import Finding
+from detectors.reporting.finding import Finding
 from tests.detectors.backtest.expected import EVERYTHING
 from tests.detectors.backtest.logs import Entry, entries, moved
 from tests.detectors.backtest.replays import (

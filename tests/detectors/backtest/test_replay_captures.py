@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detectors.backtest.exports import find
 from detectors.events import Event
-from detectors.tally import MAX_CALLERS
+from detectors.rules.tally import MAX_CALLERS
 from tests.builders import SOURCE, START, event, list_key
 from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.replays import (

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from detectors.backtest.outcome import Quality, Timeline
+from detectors.backtest.presentation import printable
 from detectors.backtest.report import render
 from detectors.backtest.report.episodes import MAX_ROWS
 from detectors.backtest.report.page import environment
 from detectors.backtest.report.scales import MAX_COLUMNS, STEP, Scale, Span, round_step
-from detectors.counting import Selected
-from detectors.presentation import printable
+from detectors.rules.counters import Selected
 from tests.builders import canonical_id
 from tests.detectors.backtest.outcomes import BEGIN, MADE, THRESHOLDS, month, nothing, quality, timeline
 

@@ -7,14 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Timeline
+from detectors.backtest.presentation import counted_subjects
 from detectors.backtest.report import render
 from detectors.backtest.report.page import environment
 from detectors.backtest.report.quality import lengths
 from detectors.backtest.report.scales import STEP
-from detectors.counting import Selected
-from detectors.exemptions import Suppression
-from detectors.presentation import counted_subjects
-from detectors.rules import BY_ID, CATALOGUE
+from detectors.evaluation.suppressions import Suppression
+from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.rules.counters import Selected
 from detectors.rules.rule import Number
 from tests.builders import canonical_id
 from tests.detectors.backtest.outcomes import BEGIN, MADE, month, quality

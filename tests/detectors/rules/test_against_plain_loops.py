@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.evaluation.policy import Policy
 from detectors.events import Event
-from detectors.policy import Policy
 from detectors.windows import BUCKET, window_ends
 from tests import oracle
 from tests.builders import SOURCE, START, chat, list_key

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from detectors.counting import BatchCounter
-from detectors.rules import CATALOGUE
-from detectors.rules.denial_of_service import DENIAL_OF_SERVICE
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from tests.builders import START, canonical_id, chat, event, list_key
 from tests.deployment import Deployment
 from tests.oracle import RawRecord
+
+DENIAL_OF_SERVICE = BY_ID["denial_of_service"]
 
 
 def _chats(

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from detectors.counting import BatchCounter
-from detectors.rules import CATALOGUE
-from detectors.rules.insecure_output import INSECURE_OUTPUT
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from tests.builders import START, canonical_id, chat, event
 from tests.deployment import Deployment
 from tests.oracle import RawRecord
+
+INSECURE_OUTPUT = BY_ID["insecure_output"]
 
 
 def _empty(name: str = "aoai-prod", **changes: object) -> RawRecord:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from detectors.counting import BatchCounter
-from detectors.rules import CATALOGUE
-from detectors.rules.large_transfer import LARGE_TRANSFER
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from tests.builders import START, chat, event, list_key, of_another_service
 from tests.deployment import Deployment
 from tests.oracle import RawRecord
+
+LARGE_TRANSFER = BY_ID["large_transfer"]
 
 EVE, MALLORY = "1e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6", "2e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6"
 
@@ -114,4 +115,4 @@ def test_its_numbers_are_the_contract() -> None:
         "response_length": 1_000_000,
         "caller_bytes": 1_000_000_000,
     }
-    assert (rule.requires, rule.severity, rule.operations) == ("any", "Informational", None)
+    assert (rule.requires, rule.severity) == ("any", "Informational")

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.counting import BatchCounter
+from detectors.evaluation.policy import Policy
 from detectors.events import Event
-from detectors.journal import Plan
-from detectors.policy import Policy
-from detectors.rules import BY_ID, CATALOGUE
-from detectors.rules.new_key_lister import NEW_KEY_LISTER
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.storage.journal import Plan
 from detectors.windows import BUCKET, bucket_start, key_of, window_ends
 from tests import oracle
 from tests.builders import PIPELINE, SOURCE, START, canonical_id, chat, event, list_key, message
 from tests.deployment import Deployment
 from tests.oracle import Arrival, Place, RawRecord
+
+NEW_KEY_LISTER = BY_ID["new_key_lister"]
 
 EVE, MALLORY = "1e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6", "2e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6"
 TWO_WEEKS = timedelta(days=14)

@@ -25,7 +25,7 @@ if not os.environ.get("TOY_GREETING"):
     raise ToySettingsError("TOY_GREETING is missing: set it to any word")
 
 
-class Trouble(TypedDict):
+class ReadError(TypedDict):
     """How often the flaky activity is to fail; the worker library takes no `dict[str, int]` here."""
 
     key: str
@@ -268,7 +268,7 @@ async def meet(number: int) -> int:
 
 
 @app.activity_trigger(input_name="order")
-async def flaky(order: Trouble) -> str:
+async def flaky(order: ReadError) -> str:
     """Fail so many times, then tell how often it was tried."""
     ATTEMPTS[order["key"]] += 1
     if ATTEMPTS[order["key"]] <= order["failures"]:

@@ -1,0 +1,224 @@
+"""One piece of an export -> what it adds to the buckets. Runs in any process, and gives the same in each.
+
+Arrival is the enqueued time where the input has one, else a record's own `time`. The place of a record is its event's
+sequence number, or the number of its line.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from detectors.backtest.deduplication import Seen
+from detectors.backtest.exports import Block, Captured, Document, Lines, ReadError
+from detectors.events import Event, Source
+from detectors.ingestion.columns import Columns
+from detectors.ingestion.counting import BatchCounter, Problem
+from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.rules.counters import Counters
+from detectors.rules.rule import Rule
+from detectors.rules.tally import Key, Tally
+from detectors.sources.decoding import Message, Record, decode, own_time
+from detectors.windows import BUCKET_MICROSECONDS, microseconds, record_time
+
+_PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
+"""Times outside of it are no times: windows around them could not even be named."""
+
+_TIMELESS = ("no_time", "not counted: nothing tells when it arrived, its time cannot be read")
+_MINUTE = len("2026-11-23T08:00")
+
+MAX_EXAMPLES = 5
+"""Flaws of one reason that a part remembers with their place."""
+
+
+Line: Any = msgspec.defstruct(
+    "Line", [("records", list[Record] | msgspec.UnsetType, msgspec.UNSET)], bases=(Record,), module=__name__
+)
+"""A line of NDJSON: a record, or a message if it has `records`."""
+
+
+class Span(msgspec.Struct):
+    """The buckets that are asked for, as microseconds since 1970: from `first` to below `end`."""
+
+    first: int
+    end: int
+
+
+@dataclass(slots=True)
+class Part:
+    """What one piece holds.
+
+    Attributes:
+        tallies: by bucket start in microseconds, by partition or file and key.
+        counters: what went through.
+        examples: the first flaws of each reason.
+        lines: lines read, so that the next piece of the file can go on counting.
+        first_time: the earliest arrival, microseconds, by records' own time to the minute; None if no record tells.
+        last_time: the latest.
+        seen: the captured events.
+        duplicates: captured events that came again, and were left out.
+        delays: messages by whole seconds from their newest record to their arrival.
+        trouble: why reading ended early.
+    """
+
+    tallies: dict[int, dict[tuple[Source, Key], Tally]] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    examples: list[PlacedFlaw] = field(default_factory=list)
+    lines: int = 0
+    first_time: int | None = None
+    last_time: int | None = None
+    seen: Seen = field(default_factory=Seen)
+    duplicates: int = 0
+    delays: Counter[int] = field(default_factory=Counter)
+    trouble: ReadError | None = None
+
+    def move(self, lines: int) -> None:
+        """Count lines from the beginning of the file, of which `lines` came before this piece."""
+        for tallies in self.tallies.values():
+            for tally in tallies.values():
+                tally.first_sequence = lines + (tally.first_sequence or 0)
+                tally.last_sequence = lines + (tally.last_sequence or 0)
+        self.examples = [placed._replace(sequence=placed.sequence + lines) for placed in self.examples]
+
+
+_decode_lines = msgspec.json.Decoder(Line).decode_lines
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def count(blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: Span, known: Seen | None = None) -> Part:
+    """Count what blocks hold.
+
+    Args:
+        blocks: of one piece, in order.
+        name: of the file, for evidence.
+        rules: what to look for.
+        span: only records that arrived in it count.
+        known: events that other pieces brought, to be left out.
+    """
+    counting = _Counting(name, rules, span, known or Seen())
+    for block in blocks:
+        counting.add(block)
+    return counting.result()
+
+
+class _Counting:
+    """A part in the making."""
+
+    def __init__(self, name: str, rules: Sequence[Rule], span: Span, known: Seen) -> None:
+        self._part = Part()
+        self._counter = BatchCounter(rules)
+        self._delta = Delta()
+        self._buckets: defaultdict[tuple[int, Source], Columns] = defaultdict(Columns)
+        self._file = Source("", name, "")
+        self._span = span
+        self._known = known
+        self._examples: Counter[str] = Counter()
+
+    def add(self, block: Block) -> None:
+        """Count what one block holds."""
+        match block:
+            case Lines(data):
+                self._add_lines(data)
+            case Document(body):
+                self._part.lines += 1
+                self._add_message(1, decode(body))
+            case Captured(source, events):
+                for event in events:
+                    self._add_event(source, event)
+            case ReadError():
+                self._part.trouble = block
+        self._keep_tallies()
+        self._keep_examples()
+
+    def result(self) -> Part:
+        """The part, when every block was added."""
+        self._part.counters = self._part.counters.merged(self._delta.counters)
+        return self._part
+
+    def _add_lines(self, data: bytes) -> None:
+        first = self._part.lines + 1
+        self._part.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+        try:
+            lines = _decode_lines(data)
+        except _REFUSED:
+            lines = []
+        if len(lines) == self._part.lines - first + 1:
+            self._add_decoded(first, lines)
+            return
+        for number, line in enumerate(data.split(b"\n"), first):  # some are broken, or blank
+            if line.strip():
+                self._add_message(number, decode(line))
+
+    def _add_decoded(self, first: int, lines: Sequence[Line]) -> None:
+        """Sound lines, at once if none of them is a message: that is a third faster."""
+        unset = msgspec.UNSET
+        if all(line.records is unset for line in lines):
+            self._counter.count_message(self._delta, first, Message(lines), self._by_own_time, step=1)
+            self._stretch(map(own_time, lines))
+            return
+        for number, line in enumerate(lines, first):
+            self._add_message(number, Message([line] if line.records is unset else line.records))
+
+    def _add_message(self, place: int, message: Message) -> None:
+        self._counter.count_message(self._delta, place, message, self._by_own_time)
+        self._stretch(map(own_time, message.records))
+
+    def _add_event(self, source: Source, event: Event) -> None:
+        """Count a captured event at its true arrival, unless it was counted before."""
+        arrival = microseconds(event.enqueued)
+        if self._known.holds(source, event.sequence, arrival) or not self._part.seen.add(
+            source, event.sequence, arrival
+        ):
+            self._part.duplicates += 1
+            return
+        message = decode(event.body)
+        self._counter.count_message(self._delta, event.sequence, message, lambda _: self._at(arrival, source))
+        self._extend(arrival, arrival)
+        newest = max(filter(None, map(record_time, map(own_time, message.records))), default=None)
+        if newest is not None:
+            self._part.delays[max(arrival - newest, 0) // 1_000_000] += 1
+
+    def _by_own_time(self, text: str | None) -> Columns | Problem | None:
+        """Where a record counts; one without a time is bad."""
+        time = record_time(text)
+        return _TIMELESS if time is None or time not in _PLAUSIBLE else self._at(time, self._file)
+
+    def _at(self, arrival: int, source: Source) -> Columns | None:
+        """Where a record counts that arrived at a time; None if nobody asked for that time."""
+        bucket = arrival - arrival % BUCKET_MICROSECONDS
+        return self._buckets[bucket, source] if self._span.first <= bucket < self._span.end else None
+
+    def _stretch(self, texts: Iterable[str | None]) -> None:
+        """Widen the times seen, to the minute: few texts are left to parse when seconds are cut off."""
+        minutes = {f"{text[:_MINUTE]}Z" if text[-1] == "Z" and len(text) > _MINUTE else text for text in texts if text}
+        times = map(record_time, minutes)
+        plausible = [time for time in times if time is not None and time in _PLAUSIBLE]
+        if plausible:
+            self._extend(min(plausible), max(plausible))
+
+    def _extend(self, first: int, last: int) -> None:
+        part = self._part
+        part.first_time = first if part.first_time is None else min(first, part.first_time)
+        part.last_time = last if part.last_time is None else max(last, part.last_time)
+
+    def _keep_tallies(self) -> None:
+        """Add up what a block held: a piece may be a whole day."""
+        for (bucket, source), columns in self._buckets.items():
+            held = self._part.tallies.setdefault(bucket, {})
+            tallies, selected = columns.add_up()
+            for key, tally in tallies.items():
+                place = source, key
+                held[place] = held[place].merged(tally) if place in held else tally
+            self._part.counters = self._part.counters.merged(selected)
+        self._buckets.clear()
+
+    def _keep_examples(self) -> None:
+        """Remember the first flaws of each reason, and let go of the others: a file may be nothing but flaws."""
+        for placed in self._delta.flaws:
+            self._examples[placed.flaw.reason] += 1
+            if self._examples[placed.flaw.reason] <= MAX_EXAMPLES:
+                self._part.examples.append(placed)
+        self._delta.flaws.clear()

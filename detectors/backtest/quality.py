@@ -1,0 +1,100 @@
+"""The quality of what was read, added up piece by piece."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from detectors.backtest.exports import Piece
+from detectors.backtest.inputs import STREAM
+from detectors.backtest.outcome import Delays, Place, Quality
+from detectors.backtest.partial_counts import MAX_EXAMPLES, Part
+from detectors.rules.counters import Counters
+from detectors.windows import from_microseconds
+
+
+class Measured:
+    """What went through, and what was wrong with it.
+
+    Attributes:
+        last_time: the latest arrival so far, microseconds since 1970.
+    """
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._left = Counter(piece.path for piece in pieces)
+        self._counters = Counters()
+        self._troubles: Counter[str] = Counter()
+        self._examples: list[Place] = []
+        self._delays: Counter[int] = Counter()
+        self._bytes = 0
+        self._duplicates = 0
+        self._broken: set[str] = set()
+        self.first_time: int | None = None
+        self.last_time: int | None = None
+
+    def add(self, piece: Piece, size: int, part: Part) -> None:
+        """Take in what a piece, or a block of it, held."""
+        self._left[piece.path] -= 1
+        self._bytes += size
+        self._counters = self._counters.merged(part.counters)
+        self._delays.update(part.delays)
+        self._duplicates += part.duplicates
+        self._examples += [
+            Place(piece.path, placed.sequence, placed.flaw.reason, placed.flaw.detail) for placed in part.examples
+        ]
+        if part.trouble:
+            self._broken.add(piece.path)
+            self._troubles[part.trouble.reason] += 1
+            self._examples.append(Place(piece.path, 0, *part.trouble))
+        times = [time for time in (self.first_time, part.first_time) if time is not None]
+        self.first_time = min(times, default=None)
+        self.last_time = max((time for time in (self.last_time, part.last_time) if time is not None), default=None)
+
+    def quality(self, *, interrupted: bool) -> Quality:
+        """All of it so far. Of a stream only the reader knows whether it has come to its end."""
+        problems = Counter(self._counters.quarantined) + self._troubles
+        return Quality(
+            files=len(self._left),
+            files_read=sum(
+                not interrupted if path == STREAM else left == 0
+                for path, left in self._left.items()
+                if path not in self._broken
+            ),
+            bytes=self._bytes,
+            records=self._counters.records,
+            selected=self._counters.selected,
+            selected_by_any=self._counters.by_any_rule.records,
+            problems=dict(problems.most_common()),
+            examples=_first_of_each(self._examples),
+            duplicates=self._duplicates,
+            first_time=None if self.first_time is None else from_microseconds(self.first_time),
+            last_time=None if self.last_time is None else from_microseconds(self.last_time),
+            delays=_delays(self._delays),
+        )
+
+
+def _first_of_each(places: Sequence[Place]) -> list[Place]:
+    """The first places of each reason."""
+    seen = Counter[str]()
+    first = []
+    for place in places:
+        seen[place.reason] += 1
+        if seen[place.reason] <= MAX_EXAMPLES:
+            first.append(place)
+    return first
+
+
+def _delays(messages: Counter[int]) -> Delays | None:
+    """Nearest-rank quantiles of delays in whole seconds."""
+    total = messages.total()
+    if not total:
+        return None
+    order = sorted(messages)
+
+    def quantile(share: float) -> int:
+        rank, below = -(-share * total // 1), 0
+        for seconds in order:
+            below += messages[seconds]
+            if below >= rank:
+                return seconds
+        return order[-1]
+
+    return Delays(total, quantile(0.5), quantile(0.95), order[-1])

@@ -1,0 +1,120 @@
+"""What holds for one resource, and why: every rule that can fire for it, and the exceptions that cover it."""
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from detectors.cli.layout import Rows
+from detectors.evaluation.policy import Effective, Policy, Resolved
+from detectors.evaluation.suppressions import SuppressionRule
+from detectors.rules.rule import Rule
+from detectors.sources import resources
+
+FIRST_FIELDS = {"ResourceId": "/subscriptions/", "UserArn": "arn:"}
+"""What rules group by first, and how such ids begin."""
+
+
+class OfRule(NamedTuple):
+    """One rule for the resource."""
+
+    rule: Rule
+    effective: Effective
+    suppression_rules: Sequence[SuppressionRule]
+
+
+def subject_of(text: str) -> str:
+    """The id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
+
+    Raises:
+        ArgumentTypeError: it is neither. A mere name will not do, as patterns are held against whole ids.
+    """
+    word = text.strip()
+    subject = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
+    if subject is None:
+        raise ArgumentTypeError(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
+    return subject
+
+
+def of_rules(policy: Policy, rules: Iterable[Rule], subject: str) -> list[OfRule]:
+    """What holds for those of the rules that look at such a thing: those of AWS users never fire for a resource."""
+    return [
+        OfRule(
+            rule,
+            policy.explain(rule.id, subject),
+            [
+                suppression_rule
+                for suppression_rule in policy.suppression_rules
+                if suppression_rule.scope.covers(rule.id, subject)
+            ],
+        )
+        for rule in rules
+        if subject.startswith(FIRST_FIELDS[rule.group_fields[0]])
+    ]
+
+
+def values(found: Sequence[OfRule]) -> Rows:
+    """A row for each thing that holds."""
+    rows = [["Rule", "What", "In force", "Because of", "Reason"]]
+    for rule, effective, _ in found:
+        for name, value in _all_of(effective):
+            rows.append([rule.id, name, _shown(value.value), value.origin, value.reason])
+    return rows
+
+
+def exceptions(found: Sequence[OfRule], now: datetime) -> Rows:
+    """A row for each exception, with the rules that it is about; the header alone if there is none."""
+    rules: dict[SuppressionRule, list[str]] = {}
+    for rule, _, suppression_rules in found:
+        for suppression_rule in suppression_rules:
+            rules.setdefault(suppression_rule, []).append(rule.id)
+    header = ["Exception", "Holds until", "State", "Owner", "For callers", "For rules"]
+    return [header] + [
+        [
+            suppression_rule.reason,
+            suppression_rule.expires.isoformat(),
+            "in force" if suppression_rule.in_force(now) else "expired",
+            suppression_rule.owner,
+            ", ".join(sorted(suppression_rule.callers)) or "all",
+            "all" if len(ids) == len(found) else ", ".join(ids),
+        ]
+        for suppression_rule, ids in rules.items()
+    ]
+
+
+def objects(subject: str, found: Sequence[OfRule], now: datetime) -> Iterator[Mapping[str, Any]]:
+    """An object for each rule."""
+    for rule, effective, suppression_rules in found:
+        yield {
+            "resource": subject,
+            "rule": rule.id,
+            **{name: _object(value) for name, value in _all_of(effective) if name not in effective.at_least},
+            "thresholds": {name: _object(value) for name, value in effective.at_least.items()},
+            "exceptions": [
+                {
+                    "reason": suppression_rule.reason,
+                    "owner": suppression_rule.owner,
+                    "expires": suppression_rule.expires.isoformat(),
+                    "in_force": suppression_rule.in_force(now),
+                    "callers": sorted(suppression_rule.callers),
+                }
+                for suppression_rule in suppression_rules
+            ],
+        }
+
+
+def _all_of(effective: Effective) -> Iterator[tuple[str, Resolved[Any]]]:
+    yield "enabled", effective.enabled
+    yield "severity", effective.severity
+    yield from effective.at_least.items()
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _object(value: Resolved[Any]) -> Mapping[str, Any]:
+    return {"value": value.value, "origin": value.origin, "reason": value.reason}

@@ -1,0 +1,155 @@
+"""Six buckets -> verdicts: sums a window and holds every group against the thresholds. Pure."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from detectors.evaluation.baseline import Sighting
+from detectors.evaluation.policy import Policy, Suppression
+from detectors.events import Source
+from detectors.rules.catalogue import BY_ID
+from detectors.rules.rule import Severity, Trigger
+from detectors.rules.tally import Key, Tally
+from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
+
+MAX_LISTED = 50
+"""Callers, and ranges of evidence, that one finding lists: keeps a row far below the 64 KB of a column."""
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Where the raw events of a finding lie: one Event Hub partition, and sequence numbers, both included."""
+
+    namespace: str
+    hub: str
+    partition: str
+    first_sequence: int
+    last_sequence: int
+
+
+class GroupResult(msgspec.Struct):
+    """What a window says about one group.
+
+    Attributes:
+        rule_id: the rule.
+        group: the values of its group fields.
+        tally: the sum of the six buckets, with the callers that a finding lists.
+        bucket_counts: the six counts, oldest first.
+        evidence: by partition, where the raw events lie; at most `MAX_LISTED`.
+        triggers: what fired; empty if nothing did.
+        severity: of what fired.
+        suppression: the exception that explains all of it, None if there is none.
+    """
+
+    rule_id: str
+    group: tuple[str, ...]
+    tally: Tally
+    bucket_counts: list[int]
+    evidence: list[Range]
+    triggers: list[Trigger]
+    severity: Severity = "Informational"
+    suppression: Suppression | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the verdict is about."""
+        return Key(self.rule_id, self.group)
+
+
+@dataclass(slots=True)
+class Total:
+    """What a window's buckets hold of one group.
+
+    Attributes:
+        tally: the sum.
+        bucket_counts: the six counts, oldest first.
+        evidence: by partition, the lowest and highest sequence number.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    bucket_counts: list[int] = field(default_factory=lambda: [0] * BUCKETS_PER_WINDOW)
+    evidence: dict[Source, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, place: int, source: Source, tally: Tally) -> None:
+        """Take in a tally of the bucket at a place from 0 to 5."""
+        self.tally = self.tally.merged(tally)
+        self.bucket_counts[place] += tally.count
+        if tally.first_sequence is not None and tally.last_sequence is not None:
+            first, last = self.evidence.get(source, (tally.first_sequence, tally.last_sequence))
+            self.evidence[source] = (min(first, tally.first_sequence), max(last, tally.last_sequence))
+
+
+def add_up(window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]) -> dict[Key, Total]:
+    """The totals of a window's groups; none of them is empty."""
+    totals: dict[Key, Total] = {}
+    for place, bucket in enumerate(window_buckets(window_end)):
+        for source, key, tally in read(bucket):
+            if key.rule_id not in BY_ID:  # of a release that had more rules
+                continue
+            total = totals.get(key)
+            if total is None:
+                total = totals[key] = Total()
+            total.add(place, source, tally)
+    return totals
+
+
+def sightings(totals: Mapping[Key, Total], window_end: datetime) -> Iterator[Sighting]:
+    """Who appears in a window, for the rules that look at newcomers, and in which bucket first."""
+    starts = window_buckets(window_end)
+    for key, total in totals.items():
+        if BY_ID[key.rule_id].only_new:
+            first = next(place for place, count in enumerate(total.bucket_counts) if count)
+            yield Sighting(key.rule_id, key.group, starts[first])
+
+
+def judge(
+    window_end: datetime,
+    totals: Mapping[Key, Total],
+    policy: Policy,
+    *,
+    newcomers: Mapping[Key, int],
+    watched: Collection[Key] = (),
+) -> list[GroupResult]:
+    """The verdicts that fire, and those on watched groups, highest count first.
+
+    Args:
+        window_end: names the window.
+        totals: what its buckets hold.
+        policy: what to hold them against.
+        newcomers: for the rules that look at newcomers, who is one, and for how many days others were seen before.
+        watched: what gets a verdict although nothing fires: its episode is open.
+    """
+    silent = [(key, Total()) for key in watched if key not in totals]
+    verdicts = []
+    for key, total in (*totals.items(), *silent):
+        rule, terms = BY_ID[key.rule_id], policy.terms(key)
+        triggers: tuple[Trigger, ...] = ()
+        if terms is not None and (not rule.only_new or key in newcomers):
+            triggers = rule.triggers(total.tally, terms.at_least, newcomers.get(key))
+        if triggers or key in watched:
+            suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
+            severity = terms.severity if terms else rule.severity
+            verdicts.append(_verdict(key, total, triggers, severity, suppression))
+    return in_order(verdicts)
+
+
+def in_order(verdicts: Iterable[GroupResult]) -> list[GroupResult]:
+    """Highest count first; equal counts by group, so that the order is always the same."""
+    return sorted(verdicts, key=lambda verdict: (-verdict.tally.count, verdict.rule_id, verdict.group))
+
+
+def _verdict(
+    key: Key, total: Total, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
+) -> GroupResult:
+    places = sorted(total.evidence.items())[:MAX_LISTED]
+    return GroupResult(
+        key.rule_id,
+        key.group,
+        total.tally.shortened(MAX_LISTED),
+        total.bucket_counts,
+        [Range(*source, first, last) for source, (first, last) in places],
+        list(triggers),
+        severity,
+        suppression,
+    )

@@ -1,0 +1,170 @@
+"""A batch of events -> what it adds to its bucket. Pure: the same events give the same delta."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from detectors.events import Event
+from detectors.ingestion.columns import Columns
+from detectors.ingestion.decisions import Decider, Decision
+from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.rules.rule import Rule
+from detectors.rules.tally import Observation
+from detectors.sources.catalogue import SOURCES
+from detectors.sources.decoding import EXCERPT_CHARACTERS, Flaw, Message, decode, without_content
+from detectors.sources.source import LogSource
+from detectors.sources.text import storable
+from detectors.windows import microseconds, record_time
+
+Problem = tuple[str, str]
+"""What is wrong with a record: reason and detail."""
+
+_SHAPE = attrgetter(*dict.fromkeys(name for source in SOURCES for name in source.shape))
+_INCOMPLETE = ("unreadable_field", "counted without what its properties do not tell")
+_MAX_REMEMBERED = 20_000
+"""Shapes and combinations remembered: names in logs may be made up, and must not fill the memory."""
+
+
+ColumnsOf = Callable[[str | None], Columns | Problem | None]
+"""Where a record counts, by its own time as written; or why it is bad, or None where nobody asked."""
+
+
+class _Reader(NamedTuple):
+    """A source, and what decides for its records."""
+
+    source: LogSource
+    decider: Decider
+
+
+class BatchCounter:
+    """Counts batches for a set of rules."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._readers = [_Reader(source, Decider(source, rules)) for source in SOURCES]
+        self._by_shape: dict[object, _Reader | None] = {}
+        self._decisions: dict[tuple[Any, ...], Decision | None] = {}
+
+    def count(self, events: Sequence[Event], now: datetime) -> Delta:
+        """What these events add. They must belong to one bucket; `now` is only for the lag."""
+        delta, columns = Delta(), Columns()
+        watched = _Watched()
+        for event in events:
+            message = decode(event.body)
+            watched.note(message)
+            self.count_message(delta, event.sequence, message, lambda _: columns)
+        delta.tallies, selected = columns.add_up()
+        delta.counters = delta.counters.merged(selected)
+        delta.counters.messages = len(events)
+        delta.counters.accounts = watched.names()
+        if events:
+            lag_ms = (microseconds(now) - microseconds(min(event.enqueued for event in events))) // 1000
+            delta.counters.lag_ms = max(lag_ms, 0)
+        return delta
+
+    def count_message(
+        self, delta: Delta, sequence: int, message: Message, columns_of: ColumnsOf, *, step: int = 0
+    ) -> None:
+        """Count one message: what went through and what was wrong into the delta, records where `columns_of` says.
+
+        The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines.
+        """
+        delta.counters.records += len(message.records)
+        flaws = {flaw.index: flaw for flaw in message.flaws}
+        decisions = self._decisions
+        for index, record, reader in self._candidates(message.records):
+            traits, time, request, response, caller, unreadable = reader.source.observe(record)
+            if traits not in decisions:
+                self._decide(reader, traits)
+            decision = decisions[traits]
+            if unreadable and reader.decider.could_select(record, unreadable):
+                flaws[index] = Flaw(index, *_INCOMPLETE, _excerpt(record))
+            if decision is None:
+                continue
+            columns = columns_of(time)
+            moment = record_time(time) if decision.by_minute else time
+            one = (sequence + step * index, moment, request, response, caller)
+            if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
+                columns.observations[decision].append(one)
+            elif columns and (problem := _count_closely(columns, decision, one)):
+                flaws[index] = Flaw(index, *problem, _excerpt(record))
+        self._note_unreadable(flaws, message)
+        for flaw in flaws.values():
+            delta.flaws.append(PlacedFlaw(sequence + step * flaw.index, flaw))
+            delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
+
+    def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader]]:
+        """The records that a rule may select, with their places and readers."""
+        by_shape = self._by_shape
+        for index, shape in enumerate(map(_SHAPE, records)):
+            if shape not in by_shape:
+                self._recognise(shape, records[index])
+            if (reader := by_shape[shape]) is not None:
+                yield index, records[index], reader
+
+    def _recognise(self, shape: object, record: msgspec.Struct) -> None:
+        """Remember whoever reads records of a shape, if a rule may select them."""
+        if len(self._by_shape) >= _MAX_REMEMBERED:
+            self._by_shape.clear()
+        reader = self._reader_of(record)
+        self._by_shape[shape] = reader if reader.decider.may_select(record) else None
+
+    def _decide(self, reader: _Reader, traits: tuple[Any, ...]) -> None:
+        if len(self._decisions) >= _MAX_REMEMBERED:
+            self._decisions.clear()
+        self._decisions[traits] = reader.decider.decide(traits)
+
+    def _note_unreadable(self, flaws: dict[int, Flaw], message: Message) -> None:
+        """Add the flaws of records that a rule selects, or might have, if fields could be read."""
+        for index, found in message.unreadable.items():
+            record = message.records[index]
+            if self._reader_of(record).decider.could_select(record, frozenset(found.fields)):
+                detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
+                flaws.setdefault(index, Flaw(index, "unreadable_field", detail, found.excerpt))
+
+    def _reader_of(self, record: msgspec.Struct) -> _Reader:
+        return next(reader for reader in self._readers if reader.source.recognises(record))
+
+
+class _Watched:
+    """What logged anything, selected or not."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, set[Any]] = {
+            source.watched_attribute: set() for source in SOURCES if source.watched_attribute
+        }
+
+    def note(self, message: Message) -> None:
+        """Remember the records of a message."""
+        for attribute, values in self._values.items():
+            values.update(map(attrgetter(attribute), message.records))
+
+    def names(self) -> list[str]:
+        """What is watched, in order."""
+        return sorted(
+            name
+            for source in SOURCES
+            if source.watched_attribute
+            for name in source.watched(self._values[source.watched_attribute])
+        )
+
+
+def _count_closely(columns: Columns | Problem, decision: Decision, one: Observation) -> Problem | None:
+    """Count a record for the targets that take it; what is wrong with it, or None."""
+    taking = [target for target in decision.targets if target.choice.takes(one)]
+    if not isinstance(columns, Columns):
+        return columns if taking else None
+    missing = [(target, reason) for target in taking if (reason := target.missed(one))]
+    if len(missing) < len(taking):
+        columns.observations[decision].append(one)
+    if not missing:
+        return None
+    target, reason = missing[-1]
+    rule = target.choice.rule
+    return reason, f"{rule.id}: not counted, {' and '.join(rule.group_fields)} cannot be read"
+
+
+def _excerpt(record: msgspec.Struct) -> str:
+    return storable(msgspec.json.encode(without_content(record)).decode()[:EXCERPT_CHARACTERS])

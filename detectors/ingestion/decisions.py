@@ -1,0 +1,202 @@
+"""What rules make of records with the same traits: decided once for each combination, not once a record.
+
+A rule asks three kinds of things of a record: what sort it is (its shape: a category, an operation), what else
+repeats (its traits: a resource, a caller), and its numbers. Most records are let go of by their shape alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from detectors.rules.rule import Condition, Rule, Selection
+from detectors.rules.tally import Group, Observation
+from detectors.sources.source import CALLER, NUMBERS, LogSource, Value
+
+NO_TIME, NO_CALLER = "no_time", "no_caller"
+"""The reasons under which records are quarantined that a rule counts by minute or by caller, and that tell none."""
+
+_FIRST_NUMBER = 2
+"""Where the numbers begin in an observation."""
+
+
+class Choice(NamedTuple):
+    """A rule that selects records of some traits.
+
+    Attributes:
+        rule: the rule.
+        check: whether it selects a record, by its numbers; None if it selects all of them.
+        pick: those of some records that it selects; None as above.
+    """
+
+    rule: Rule
+    check: Callable[[Observation], bool] | None = None
+    pick: Callable[[Sequence[Observation]], list[Observation]] | None = None
+
+    def takes(self, one: Observation) -> bool:
+        """Tell whether the rule selects a record."""
+        return self.check is None or self.check(one)
+
+    def take(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """The records that the rule selects: the very same sequence if these are all."""
+        if self.pick is None:
+            return observations
+        picked = self.pick(observations)
+        return observations if len(picked) == len(observations) else picked
+
+
+class Target(NamedTuple):
+    """Where one rule counts the records of one combination.
+
+    Attributes:
+        choice: the rule, and which of the records it takes.
+        group: the values of the fields that it groups by, None for `CALLER`, which each record has for itself; None if
+            it cannot be told. A minute, if the rule has one, comes behind them.
+        missing: the reason why not.
+    """
+
+    choice: Choice
+    group: tuple[str | None, ...] | None
+    missing: str
+
+    @property
+    def by_caller(self) -> bool:
+        """Whether each caller is a group."""
+        return self.group is not None and None in self.group
+
+    def missed(self, one: Observation) -> str:
+        """Say why a record that the rule takes does not count; empty if it does."""
+        if self.missing:
+            return self.missing
+        if self.by_caller and not one[4]:
+            return NO_CALLER
+        return NO_TIME if self.choice.rule.per_minute and one[1] is None else ""
+
+    def group_of(self, caller: str) -> Group:
+        """The group of a caller's records."""
+        return tuple([caller if value is None else value for value in self.group or ()])
+
+
+class Decision:
+    """What all rules make of one combination. Compared by identity: a batch's columns are kept by decision.
+
+    Attributes:
+        name_of_caller: how the callers of its records are kept.
+        targets: at least one.
+        is_plain: whether its records need no look at each: every target has its group.
+        by_minute: whether a target counts by the records' own time, which has to be readable then.
+        by_caller: whether a target counts by caller, which has to be there then.
+    """
+
+    __slots__ = ("by_caller", "by_minute", "is_plain", "name_of_caller", "targets")
+
+    def __init__(self, name_of_caller: Callable[[str], str], targets: Sequence[Target]) -> None:
+        self.name_of_caller = name_of_caller
+        self.targets = targets
+        self.is_plain = all(target.group is not None for target in targets)
+        self.by_minute = any(target.choice.rule.per_minute for target in targets)
+        self.by_caller = any(target.by_caller for target in targets)
+
+    def takes_plainly(self, moment: str | int | None, caller: str) -> bool:
+        """Tell whether a record with this time and caller can be counted without a look at each target."""
+        return self.is_plain and (moment is not None or not self.by_minute) and bool(caller or not self.by_caller)
+
+
+class Decider:
+    """Decides for the rules that read one source."""
+
+    def __init__(self, source: LogSource, rules: Sequence[Rule]) -> None:
+        self._source = source
+        self._rules = [
+            (rule, chosen)
+            for rule in rules
+            if (chosen := [selection for selection in rule.select if selection.source == source.name])
+        ]
+        self._selections = [selection for _, chosen in self._rules for selection in chosen]
+        self._conditions = tuple(
+            dict.fromkeys(condition for selection in self._selections for condition in selection.conditions)
+        )
+        self._choices: dict[tuple[bool, ...], Sequence[Choice]] = {}
+
+    def may_select(self, record: msgspec.Struct) -> bool:
+        """Tell whether a rule may select records of a record's shape."""
+        fields = self._source.fields
+        values = {name: getattr(record, field.attribute) for name, field in fields.items() if field.attribute}
+        unknown = fields.keys() - values.keys()
+        return any(selection.accepts(values, unknown) for selection in self._selections)
+
+    def could_select(self, record: msgspec.Struct, unreadable: frozenset[str]) -> bool:
+        """Tell whether a rule selects a record, or would if what cannot be read (names in JSON) were there."""
+        fields = self._source.fields
+        if self._source.shape_wire & unreadable:
+            return True
+        traits, _, *numbers, _, more = self._source.observe(record)
+        unread = unreadable | more
+        of = self._source.traits(*traits)
+        values = {name: field.read(of) for name, field in fields.items()}
+        unknown = {name for name, field in fields.items() if field.wire & unread}
+        values |= dict(zip(NUMBERS, numbers, strict=True))
+        unknown |= {name for name, wire in self._source.number_wire.items() if wire & unread}
+        return any(
+            selection.accepts(values, unknown) and selection.measures(values, unknown) for selection in self._selections
+        )
+
+    def decide(self, traits: tuple[Any, ...]) -> Decision | None:
+        """Decide what becomes of records with these traits; None if no rule selects them."""
+        fields, of = self._source.fields, self._source.traits(*traits)
+        holding = tuple([condition.holds(fields[condition.field].read(of)) for condition in self._conditions])
+        choices = self._choices.get(holding)
+        if choices is None:
+            choices = self._choices[holding] = self._choose(dict(zip(self._conditions, holding, strict=True)))
+        if not choices:
+            return None
+        values: dict[str, Value] = {}
+        targets = [self._target(choice, of, values) for choice in choices]
+        return Decision(self._source.name_of_caller(of), targets)
+
+    def _choose(self, holding: Mapping[Condition, bool]) -> Sequence[Choice]:
+        """The rules that select records for which these conditions hold."""
+        choices = []
+        for rule, selections in self._rules:
+            accepting = [one for one in selections if all(holding[condition] for condition in one.conditions)]
+            if accepting:
+                choices.append(_choice(rule, accepting))
+        return choices
+
+    def _target(self, choice: Choice, of: tuple[Any, ...], values: dict[str, Value]) -> Target:
+        group: list[str | None] = []
+        for name in choice.rule.group_by:
+            if name not in values:
+                values[name] = self._source.fields[name].read(of)
+            value = values[name]
+            if value is None and name != CALLER:
+                return Target(choice, None, self._source.fields[name].missing)
+            group.append(None if value is None else str(value))
+        return Target(choice, tuple(group), "")
+
+
+def _choice(rule: Rule, selections: Sequence[Selection]) -> Choice:
+    """A rule that selects what one of some selections takes, by numbers."""
+    if not all(selection.numbers for selection in selections):
+        return Choice(rule)
+    checks = [[_check(condition) for condition in selection.numbers] for selection in selections]
+    if len(checks) == len(checks[0]) == 1:
+        return Choice(rule, *checks[0][0])
+    check = _any_of([[one for one, _ in alternative] for alternative in checks])
+    return Choice(rule, check, lambda observations: [one for one in observations if check(one)])
+
+
+def _any_of(alternatives: Sequence[Sequence[Callable[[Observation], bool]]]) -> Callable[[Observation], bool]:
+    return lambda one: any(all(check(one) for check in alternative) for alternative in alternatives)
+
+
+def _check(
+    condition: Condition,
+) -> tuple[Callable[[Observation], bool], Callable[[Sequence[Observation]], list[Observation]]]:
+    """A condition on one number of a record, and on each of many; the two that occur most call nothing."""
+    place, values, holds = _FIRST_NUMBER + NUMBERS.index(condition.field), condition.values, condition.holds
+    if condition.test == "is":
+        return lambda one: one[place] in values, lambda them: [one for one in them if one[place] in values]
+    if condition.test == "known" and values[0]:
+        return lambda one: one[place] is not None, lambda them: [one for one in them if one[place] is not None]
+    return lambda one: holds(one[place]), lambda them: [one for one in them if holds(one[place])]

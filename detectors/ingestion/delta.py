@@ -1,0 +1,26 @@
+"""What a batch adds to its bucket."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from detectors.rules.counters import Counters
+from detectors.rules.tally import Key, Tally
+from detectors.sources.decoding import Flaw
+
+Tallies = dict[Key, Tally]
+
+
+class PlacedFlaw(NamedTuple):
+    """A flaw with the event that brought it."""
+
+    sequence: int
+    flaw: Flaw
+
+
+@dataclass(slots=True)
+class Delta:
+    """What a batch adds to its bucket."""
+
+    tallies: Tallies = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    flaws: list[PlacedFlaw] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""What is posted: findings, heartbeats, and where they go."""

@@ -1,0 +1,146 @@
+"""The row of a finding. Its fields are the one schema that the data collection rule, Bicep, KQL and tests follow.
+
+A class is a table, a field a column: `event_count: int` is the column `EventCount` of type long. Names avoid those
+that Log Analytics reserves: https://learn.microsoft.com/azure/azure-monitor/logs/create-custom-table
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from detectors import __version__
+from detectors.evaluation.episodes import Step, finding_id
+from detectors.evaluation.window import MAX_LISTED
+from detectors.rules.catalogue import BY_ID
+from detectors.rules.tally import Tally
+from detectors.sources import callers, resources
+from detectors.windows import WINDOW, from_microseconds
+
+Dynamic = list[dict[str, Any]]
+
+
+class Finding(msgspec.Struct, rename="pascal", kw_only=True):
+    """One group in one window that fired, or that closed its episode: a row of `LlmThreatFindings_CL`."""
+
+    time_generated: datetime
+    finding_id: str
+    episode_id: str
+    status: str
+    rule_id: str
+    rule_name: str
+    rule_version: int
+    severity: str
+    risk_score: int
+    window_start: datetime
+    window_end: datetime
+    subscription_id: str
+    resource_group: str
+    resource_name: str
+    resource_id: str
+    group: dict[str, str]
+    event_count: int
+    max_response_length: int | None
+    total_response_length: int | None
+    avg_request_length: float | None
+    triggers: Dynamic
+    suppression: dict[str, str] | None
+    first_event_time: datetime | None
+    last_event_time: datetime | None
+    callers: Dynamic
+    callers_truncated: bool
+    bucket_counts: list[int]
+    evidence: Dynamic
+    techniques: list[str]
+    detector_version: str
+
+
+_KQL_TYPES = {datetime: "datetime", str: "string", int: "long", float: "real", bool: "boolean"}
+
+
+def columns(table: type[msgspec.Struct]) -> dict[str, str]:
+    """The columns of a table and their KQL types, in order."""
+    return {
+        field.encode_name: next((kql for kind, kql in _KQL_TYPES.items() if _holds(field.type, kind)), "dynamic")
+        for field in msgspec.structs.fields(table)
+    }
+
+
+def _holds(annotation: object, kind: type) -> bool:
+    return annotation is kind or annotation == (kind | None)
+
+
+def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
+    """The row for what happened to an episode in a window."""
+    verdict, tally, rule = step.verdict, step.verdict.tally, BY_ID[step.verdict.rule_id]
+    group = dict(zip(rule.group_fields, verdict.group, strict=False))  # a closed episode of minutes has no minute
+    resource_id = group.get("ResourceId", "")
+    resource = resources.parts(resource_id) if resource_id else resources.Resource("", "", "")
+    return Finding(
+        time_generated=now,
+        finding_id=finding_id(verdict.key, window_end),
+        episode_id=step.episode.id,
+        status=step.status.value,
+        rule_id=rule.id,
+        rule_name=rule.name,
+        rule_version=rule.version,
+        severity=verdict.severity,
+        risk_score=rule.risk_score,
+        window_start=window_end - WINDOW,
+        window_end=window_end,
+        subscription_id=resource.subscription_id,
+        resource_group=resource.resource_group,
+        resource_name=resource.name,
+        resource_id=resource_id,
+        group=group,
+        event_count=tally.count,
+        max_response_length=tally.responses.largest if tally.responses.records else None,
+        total_response_length=tally.responses.total if tally.responses.records else None,
+        avg_request_length=tally.requests.total / tally.requests.records if tally.requests.records else None,
+        triggers=[
+            {
+                "Name": trigger.threshold,
+                "Measure": trigger.measure,
+                "Value": trigger.value,
+                "Threshold": trigger.at_least,
+            }
+            for trigger in verdict.triggers
+        ],
+        suppression=None if verdict.suppression is None else msgspec.to_builtins(verdict.suppression),
+        first_event_time=None if tally.first_time is None else from_microseconds(tally.first_time),
+        last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
+        callers=_callers(tally),
+        callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED,
+        bucket_counts=verdict.bucket_counts,
+        evidence=[
+            {
+                "Namespace": place.namespace,
+                "Hub": place.hub,
+                "Partition": place.partition,
+                "FirstSequence": place.first_sequence,
+                "LastSequence": place.last_sequence,
+            }
+            for place in verdict.evidence[:MAX_LISTED]
+        ],
+        techniques=list(rule.techniques),
+        detector_version=__version__,
+    )
+
+
+def _callers(tally: Tally) -> Dynamic:
+    rows: Dynamic = []
+    for text in tally.ranked_callers()[:MAX_LISTED]:
+        caller = callers.parse(text)
+        row = {
+            "ObjectId": caller.object_id,
+            "IpAddress": caller.ip_address,
+            "Count": tally.callers.get(text, 0),
+        }
+        rows.append(row | ({"Bytes": tally.caller_bytes[text]} if text in tally.caller_bytes else {}))
+    return rows
+
+
+def as_json(posted: msgspec.Struct) -> dict[str, Any]:
+    """The row as JSON values: what the Logs Ingestion API, and a line of ndjson, hold."""
+    values: dict[str, Any] = msgspec.to_builtins(posted)
+    return values

@@ -1,0 +1,162 @@
+"""The heartbeat: what each evaluation saw, so that silence is never mistaken for safety."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from detectors import __version__
+from detectors.evaluation.suppressions import SuppressionRule
+from detectors.events import Source
+from detectors.reporting.finding import Dynamic
+from detectors.rules.counters import Counters
+from detectors.storage.buckets import Watermark
+from detectors.windows import WINDOW, from_microseconds, window_buckets
+
+MAX_EXPIRED = 20
+"""Expired exceptions that one heartbeat lists: keeps the column far below 64 KB."""
+
+
+class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
+    """One evaluation: a row of `LlmDetectorHealth_CL`. No row for a while means that nobody is watching.
+
+    A record that several rules select is one of `RecordsSelected`, and one of each rule in `SelectedByRule`, where
+    `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
+    """
+
+    time_generated: datetime
+    window_start: datetime
+    window_end: datetime
+    messages: int
+    records: int
+    records_selected: int
+    selected_with_length: int
+    selected_by_rule: Dynamic
+    records_quarantined: int
+    quarantined_by_reason: Dynamic
+    resources_seen: int
+    accounts: list[str]
+    findings: int
+    open_episodes: int
+    windows_caught_up: int
+    windows_skipped: int
+    reevaluated: bool
+    partitions: Dynamic
+    max_lag_seconds: float
+    expired_exceptions: Dynamic
+    detector_version: str
+
+
+class Partition(msgspec.Struct, rename="pascal", kw_only=True):
+    """How far one Event Hub partition has been counted; of every partition that buckets are kept of.
+
+    `lag_seconds` is the longest time from arrival to count in the window, None if nothing was counted: then
+    `last_arrival` tells whether the partition is silent or stuck.
+    """
+
+    namespace: str
+    hub: str
+    partition: str
+    last_sequence: int
+    last_arrival: datetime
+    lag_seconds: float | None
+
+
+class WindowHealth(msgspec.Struct):
+    """What went through in a window."""
+
+    counters: Counters
+    partitions: list[Partition]
+
+
+class RunProgress(msgspec.Struct):
+    """How an evaluation came to its window.
+
+    Attributes:
+        windows_caught_up: windows that the same run evaluated before this one.
+        windows_skipped: windows that were never evaluated, as they are older than what is kept.
+        reevaluated: the window had been evaluated before, and its buckets or predecessors changed.
+    """
+
+    windows_caught_up: int = 0
+    windows_skipped: int = 0
+    reevaluated: bool = False
+
+
+def measure(
+    window_end: datetime,
+    read_counters: Callable[[datetime], Iterable[tuple[Source, Counters]]],
+    marks: Mapping[Source, Watermark],
+) -> WindowHealth:
+    """Sum up the counters of a window's six buckets; `marks` tells how far each partition is."""
+    total = Counters()
+    lags_ms: dict[Source, int] = {}
+    for bucket in window_buckets(window_end):
+        for source, counters in read_counters(bucket):
+            total = total.merged(counters)
+            lags_ms[source] = max(counters.lag_ms, lags_ms.get(source, 0))
+    partitions = [
+        Partition(
+            namespace=source.namespace,
+            hub=source.hub,
+            partition=source.partition,
+            last_sequence=mark.sequence,
+            last_arrival=from_microseconds(mark.enqueued),
+            lag_seconds=lags_ms[source] / 1000 if source in lags_ms else None,
+        )
+        for source, mark in sorted(marks.items())
+    ]
+    return WindowHealth(total, partitions)
+
+
+def heartbeat(
+    window_end: datetime,
+    now: datetime,
+    health: WindowHealth,
+    course: RunProgress,
+    *,
+    resources_seen: int,
+    findings: int,
+    open_episodes: int,
+    expired: Sequence[SuppressionRule] = (),
+) -> Heartbeat:
+    """The row that says this window was evaluated, and from what."""
+    total = health.counters
+    by_rule = sorted(total.selected.items())
+    return Heartbeat(
+        time_generated=now,
+        window_start=window_end - WINDOW,
+        window_end=window_end,
+        messages=total.messages,
+        records=total.records,
+        records_selected=total.by_any_rule.records,
+        selected_with_length=total.by_any_rule.with_length,
+        selected_by_rule=[
+            {"RuleId": rule_id, "Records": selected.records, "WithLength": selected.with_length}
+            for rule_id, selected in by_rule
+        ],
+        records_quarantined=sum(total.quarantined.values()),
+        quarantined_by_reason=[
+            {"Reason": reason, "Records": count} for reason, count in sorted(total.quarantined.items())
+        ],
+        resources_seen=resources_seen,
+        accounts=total.accounts,
+        findings=findings,
+        open_episodes=open_episodes,
+        windows_caught_up=course.windows_caught_up,
+        windows_skipped=course.windows_skipped,
+        reevaluated=course.reevaluated,
+        partitions=[msgspec.to_builtins(partition) for partition in health.partitions],
+        max_lag_seconds=total.lag_ms / 1000,
+        expired_exceptions=[
+            {
+                "RuleId": suppression_rule.scope.rule,
+                "Resource": suppression_rule.scope.resource,
+                "Callers": len(suppression_rule.callers),
+                "Owner": suppression_rule.owner,
+                "Expires": suppression_rule.expires.isoformat(),
+            }
+            for suppression_rule in expired[:MAX_EXPIRED]
+        ],
+        detector_version=__version__,
+    )

@@ -1,0 +1,204 @@
+"""The mergeable aggregate: what is known about one group from any set of its records.
+
+Merging is associative and has an identity, so the same records give the same tally however they are cut into
+batches, buckets and partitions. The one exception is marked: callers beyond `MAX_CALLERS` in a stored tally. Of more,
+the first to come keep their counts, and the heaviest keep their bytes, so that nobody hides behind a crowd.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from detectors.sources.source import MAX_WHOLE
+from detectors.windows import time_span
+
+Group = tuple[str, ...]
+"""The values of a rule's group fields, such as the canonical resource id."""
+
+
+class Key(NamedTuple):
+    """What a tally belongs to."""
+
+    rule_id: str
+    group: Group
+
+
+MAX_CALLERS = 50
+"""Callers kept for a group in one bucket of one partition, first come; the others are counted together."""
+
+
+Observation = tuple[int, str | int | None, int | None, int | None, str]
+"""What a tally takes from one selected record: the sequence number of the event that brought it; its own time, as text
+or in microseconds since 1970; its request and its response length in bytes, None for what it does not tell; and its
+caller as it is written. A plain tuple, since one with names takes eight times as long to make."""
+
+
+class Lengths(msgspec.Struct, array_like=True, gc=False):
+    """Lengths in bytes of the records that carry one; a record without takes no part.
+
+    The total stops at the largest number that storage holds.
+    """
+
+    records: int = 0
+    total: int = 0
+    largest: int = 0
+
+    @classmethod
+    def of(cls, lengths: Iterable[int | None]) -> "Lengths":
+        """Of these; None takes no part."""
+        known = [length for length in lengths if length is not None]
+        return cls(len(known), min(sum(known), MAX_WHOLE), max(known)) if known else cls()
+
+    def merged(self, other: "Lengths") -> "Lengths":
+        """Both together."""
+        return Lengths(
+            self.records + other.records,
+            min(self.total + other.total, MAX_WHOLE),
+            max(self.largest, other.largest),
+        )
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """What is known about one group.
+
+    Attributes:
+        count: records that the rule selected.
+        requests: their request lengths.
+        responses: their response lengths.
+        first_time: the earliest `time` of a record, microseconds since 1970; None if none was readable.
+        last_time: the latest.
+        first_sequence: the lowest Event Hub sequence number that brought a record; None in an empty tally.
+        last_sequence: the highest.
+        callers: records by caller, in the order of first appearance.
+        other_callers: records of callers that no longer found room; above 0 means `callers` is truncated.
+        caller_bytes: response bytes by caller, for rules that look at them; the largest when there is no room for all.
+        other_bytes: response bytes of callers that found no room; above 0 means that any of them may have had more.
+    """
+
+    count: int = 0
+    requests: Lengths = msgspec.field(default_factory=Lengths)
+    responses: Lengths = msgspec.field(default_factory=Lengths)
+    first_time: int | None = None
+    last_time: int | None = None
+    first_sequence: int | None = None
+    last_sequence: int | None = None
+    callers: dict[str, int] = msgspec.field(default_factory=dict)
+    other_callers: int = 0
+    caller_bytes: dict[str, int] = msgspec.field(default_factory=dict)
+    other_bytes: int = 0
+
+    @classmethod
+    def of(cls, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
+        """Add up records, at least one, by callers whose names are kept in some form."""
+        sequences, times, requests, responses, callers = zip(*observations, strict=True)
+        first_time, last_time = time_span(times)
+        return cls(
+            count=len(observations),
+            requests=Lengths.of(requests),
+            responses=Lengths.of(responses),
+            first_time=first_time,
+            last_time=last_time,
+            first_sequence=min(sequences),
+            last_sequence=max(sequences),
+            callers={name_of(caller): count for caller, count in Counter(callers).items()},
+        )
+
+    def weighed(self, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
+        """The same with the response bytes of each caller."""
+        received: dict[str, int] = {}
+        for *_, response, caller in observations:
+            if response:
+                received[caller] = received.get(caller, 0) + response
+        caller_bytes = {name_of(caller): min(total, MAX_WHOLE) for caller, total in received.items()}
+        return msgspec.structs.replace(self, caller_bytes=caller_bytes)
+
+    def copy(self) -> "Tally":
+        """A tally of its own, to `add` to."""
+        return msgspec.structs.replace(self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes))
+
+    def add(self, later: "Tally") -> None:
+        """Become both together; all callers are kept. What `merged` does, without a new tally for each step."""
+        self.count += later.count
+        self.requests = self.requests.merged(later.requests)
+        self.responses = self.responses.merged(later.responses)
+        self.first_time = _least(self.first_time, later.first_time)
+        self.last_time = _greatest(self.last_time, later.last_time)
+        self.first_sequence = _least(self.first_sequence, later.first_sequence)
+        self.last_sequence = _greatest(self.last_sequence, later.last_sequence)
+        for caller, count in later.callers.items():
+            self.callers[caller] = self.callers.get(caller, 0) + count
+        for caller, total in later.caller_bytes.items():
+            self.caller_bytes[caller] = min(self.caller_bytes.get(caller, 0) + total, MAX_WHOLE)
+
+    def merged(self, later: "Tally", *, max_callers: int | None = None) -> "Tally":
+        """Both together; with `max_callers`, callers first seen beyond that number are only counted."""
+        callers = dict(self.callers)
+        other_callers = self.other_callers + later.other_callers
+        for caller, count in later.callers.items():
+            if caller in callers or max_callers is None or len(callers) < max_callers:
+                callers[caller] = callers.get(caller, 0) + count
+            else:
+                other_callers += count
+        caller_bytes, other_bytes = _heaviest(self.caller_bytes, later.caller_bytes, max_callers)
+        return Tally(
+            count=self.count + later.count,
+            requests=self.requests.merged(later.requests),
+            responses=self.responses.merged(later.responses),
+            first_time=_least(self.first_time, later.first_time),
+            last_time=_greatest(self.last_time, later.last_time),
+            first_sequence=_least(self.first_sequence, later.first_sequence),
+            last_sequence=_greatest(self.last_sequence, later.last_sequence),
+            callers=callers,
+            other_callers=other_callers,
+            caller_bytes=caller_bytes,
+            other_bytes=min(self.other_bytes + later.other_bytes + other_bytes, MAX_WHOLE),
+        )
+
+    def ranked_callers(self) -> list[str]:
+        """The callers with most bytes first, where they are known, then those with most records."""
+        bytes_of, records_of = self.caller_bytes.get, self.callers.get
+        return sorted(
+            self.callers.keys() | self.caller_bytes.keys(),
+            key=lambda caller: (-bytes_of(caller, 0), -records_of(caller, 0), caller),
+        )
+
+    def shortened(self, most: int) -> "Tally":
+        """With its first callers by rank only; what the others have is counted together."""
+        kept = set(self.ranked_callers()[:most])
+        if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()):
+            return self
+        callers = {caller: count for caller, count in self.callers.items() if caller in kept}
+        caller_bytes = {caller: count for caller, count in self.caller_bytes.items() if caller in kept}
+        other_bytes = self.other_bytes + sum(self.caller_bytes.values()) - sum(caller_bytes.values())
+        return msgspec.structs.replace(
+            self,
+            callers=callers,
+            other_callers=self.other_callers + sum(self.callers.values()) - sum(callers.values()),
+            caller_bytes=caller_bytes,
+            other_bytes=min(other_bytes, MAX_WHOLE),
+        )
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _greatest(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
+
+
+def _heaviest(one: dict[str, int], other: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
+    """The sums of both by caller, the heaviest if there is no room for all, and the bytes of the others."""
+    if not other:
+        return dict(one), 0
+    summed = {caller: min(one.get(caller, 0) + other.get(caller, 0), MAX_WHOLE) for caller in one.keys() | other.keys()}
+    if room is None or len(summed) <= room:
+        return summed, 0
+    ranked = sorted(summed.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ranked[:room]), sum(count for _, count in ranked[room:])

@@ -1,0 +1,39 @@
+"""Who made a call: an Entra object id, a masked address where there is none, an AWS ARN; kept as one short text."""
+
+import hashlib
+from typing import NamedTuple
+
+from detectors.sources.text import storable
+
+_ADDRESS = "ip "
+_MAX_CHARACTERS = 128
+
+
+class Caller(NamedTuple):
+    """A caller as shown in a finding; one of the two is empty, and both are for an unknown caller.
+
+    The object id of a caller of AWS is its ARN.
+    """
+
+    object_id: str
+    ip_address: str
+
+
+def named(name: str | None, characters: int = _MAX_CHARACTERS) -> str:
+    """The text for a caller who has a name; empty without one. A long name is cut, and told apart by its hash."""
+    if not name or len(name) <= characters:
+        return storable(name or "")
+    mark = hashlib.blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
+    return f"{storable(name[: characters - len(mark) - 1])}~{mark}"
+
+
+def address(ip_address: str | None) -> str:
+    """The text for a caller of whom only an address is known; empty without one."""
+    return f"{_ADDRESS}{storable(ip_address[:_MAX_CHARACTERS])}" if ip_address else ""
+
+
+def parse(text: str) -> Caller:
+    """The caller behind a text made here."""
+    if text.startswith(_ADDRESS):
+        return Caller(object_id="", ip_address=text.removeprefix(_ADDRESS))
+    return Caller(object_id=text, ip_address="")

@@ -1,0 +1,9 @@
+"""Every log source. A new source is a module and a line here."""
+
+from detectors.sources import aws_bedrock, azure_openai
+from detectors.sources.source import LogSource
+
+SOURCES: tuple[LogSource, ...] = (aws_bedrock.SOURCE, azure_openai.SOURCE)
+"""In the order in which they are asked whether a record is theirs."""
+
+BY_NAME: dict[str, LogSource] = {source.name: source for source in SOURCES}

@@ -1,0 +1,114 @@
+"""What a log source is: how its records look, and what they say to rules.
+
+A batch holds thousands of records of few kinds: all but the numbers, the time and the place of a record repeats
+endlessly. So a source splits a record into traits, which repeat, and numbers, which do not. What rules ask about
+traits is decided once for each distinct combination of them.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+MAX_WHOLE = 2**63 - 1
+"""The largest length that storage can hold; a longer one is unreadable."""
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE)]
+
+Scalar = str | int | float | bool | None
+"""A field that other services fill in their own ways; only a text means something."""
+
+NOTHING = msgspec.Raw(b"null")
+"""JSON that is not there."""
+
+NUMBERS = ("request_length", "response_length")
+"""What sources measure of a call, in bytes, in the order in which `Observed` holds them."""
+
+Value = str | int | None
+"""What a field of a record says; None if the record does not say it."""
+
+
+Observed = tuple[tuple[Any, ...], str | None, int | None, int | None, str, frozenset[str]]
+"""What a source reads of one record: its traits, which are hashable and begin with the source's name; its own time as
+it is written; its request and its response length in bytes, None if it tells none; its caller as it is written, empty
+if it names none; and the names in JSON of what it holds and cannot be read. A plain tuple, since one with names takes
+eight times as long to make."""
+
+CALLER = "caller"
+"""The one field of every source that is no trait: callers are many, and any of them can make up names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named property of a source's records, as rules select and group by it.
+
+    Attributes:
+        read: its value, from a record's traits by name; of `CALLER`, of which nothing is read here, None.
+        attribute: the attribute of the decoded record that alone decides it, if there is one.
+        wire: the names in JSON of what it is made of: if one is unreadable, the field is.
+        column: what findings call it when a rule groups by it; empty if none may.
+        missing: the reason under which a record without it is quarantined when a rule groups by it.
+    """
+
+    read: Callable[[Any], Value]
+    attribute: str = ""
+    wire: frozenset[str] = frozenset()
+    column: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """One kind of log.
+
+    Attributes:
+        name: how rules call it.
+        title: how people call it.
+        record: the fields of its records that are decoded. Fields of the same name in several sources have one type.
+        marks: attributes by which it recognises its records.
+        recognises: whether a record is of this source.
+        traits: the names of what `observe` puts into traits: a named tuple.
+        observe: reads a record; called for those alone that a rule may select, so it may assume `recognises`.
+        fields: by the names that rules use.
+        number_wire: by number, the names in JSON of what it is made of.
+        name_of_caller: how the callers of records with these traits are kept: see `detectors.sources.callers`.
+        watched_attribute: the attribute that names what is watched for silence; empty if nothing is.
+        watched: the names of what is watched, from values of that attribute in any spelling and of any service.
+        times: attributes that hold a record's own time, as it is written; the first that is there counts.
+        private: attributes that hold what people say to models, or who they are: never shown, never stored.
+        private_mark: a pattern of bytes which tells that a broken message may hold prompts or answers.
+    """
+
+    name: str
+    title: str
+    record: type[msgspec.Struct]
+    marks: tuple[str, ...]
+    recognises: Callable[[Any], bool]
+    traits: Callable[..., Any]
+    observe: Callable[[Any], Observed]
+    fields: Mapping[str, Field]
+    number_wire: Mapping[str, frozenset[str]]
+    name_of_caller: Callable[[Any], Callable[[str], str]]
+    times: tuple[str, ...]
+    watched_attribute: str = ""
+    watched: Callable[[Iterable[Any]], Collection[str]] = frozenset
+    private: frozenset[str] = frozenset()
+    private_mark: bytes = b""
+
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """Attributes that tell what sort a record is, before anything else is looked at."""
+        return tuple(dict.fromkeys((*self.marks, *(one.attribute for one in self.fields.values() if one.attribute))))
+
+    @property
+    def shape_wire(self) -> frozenset[str]:
+        """The same as names in JSON."""
+        wire = {one.name: one.encode_name for one in msgspec.structs.fields(self.record)}
+        return frozenset(wire[name] for name in self.shape)
+
+
+def first_text(record: msgspec.Struct, attributes: Iterable[str]) -> str | None:
+    """The first of some attributes that is a text; None if the first that is there at all is none."""
+    value = next((value for name in attributes if (value := getattr(record, name))), None)
+    return value if isinstance(value, str) else None

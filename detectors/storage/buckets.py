@@ -1,0 +1,292 @@
+"""The store of 10-minute buckets: exact counts, one conditional write for each batch of events.
+
+A bucket is a table partition. In it, each Event Hub partition owns a row (a segment) that holds all of its tallies
+together with the watermark: the last event counted. Both change in one conditional write, so whatever is
+delivered again, by whichever host, is recognised and skipped.
+
+Tallies are packed (MessagePack, zlib) into 16 slices by a hash of the group, a property each: a write sends only
+the slices that changed, an evaluation can read a share of them, and a property stays far below its 64 KiB. When a
+slice would outgrow its room the segment is sealed for good and the next number goes on from its watermark.
+"""
+
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import reduce
+
+import msgspec
+
+from detectors.errors import StorageError
+from detectors.events import Event, Source
+from detectors.ingestion.delta import Delta
+from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.counters import Counters
+from detectors.rules.tally import MAX_CALLERS, Key, Tally
+from detectors.storage.slices import SLICES, slice_of
+from detectors.storage.tables import Row, Table, Value, bytes_of
+from detectors.windows import key_of, microseconds, time_of
+
+MAX_SLICE_BYTES = 60_000
+MAX_MEMBERS = 50
+"""Members, known or new, that are told apart for one resource in one bucket of one partition; more are `OTHERS`."""
+
+OTHERS = "(others)"
+_ONLY_NEW = frozenset(rule.id for rule in CATALOGUE if rule.only_new)
+_EMPTY = Tally()
+_CACHED_BUCKETS = 3
+_COMPRESSION = 1
+_EMPTY_SLICES: tuple[Mapping[Key, Tally], ...] = ({},) * SLICES
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_tallies = msgspec.msgpack.Decoder(list[tuple[Key, Tally]]).decode
+_unpack_counters = msgspec.msgpack.Decoder(Counters).decode
+
+
+class SegmentFullError(StorageError):
+    """The tallies do not fit into this segment any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The last event counted: its sequence number, and the latest arrival so far (microseconds since 1970).
+
+    A host starts at a checkpoint, which never passes an event that is not counted, and goes on in order. So every
+    event up to the watermark is counted, and every event behind it is not.
+    """
+
+    sequence: int
+    enqueued: int
+
+    def is_passed_by(self, event: Event) -> bool:
+        """Whether the event comes after it.
+
+        The sequence number goes first, as clocks may step back a little. A later arrival with a lower number
+        comes from a hub that was deleted and made again.
+        """
+        return event.sequence > self.sequence or microseconds(event.enqueued) > self.enqueued
+
+    def moved_to(self, event: Event) -> "Watermark":
+        """The watermark after an event that passed it. Its sequence goes down when a hub was made again."""
+        return Watermark(event.sequence, max(self.enqueued, microseconds(event.enqueued)))
+
+
+_NOTHING_COUNTED = Watermark(-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One row of a bucket: what one Event Hub partition brought to it. Never changed, only replaced."""
+
+    source: Source
+    bucket: datetime
+    number: int = 0
+    etag: str | None = None
+    revision: int = 0
+    watermark: Watermark = _NOTHING_COUNTED
+    counters: Counters = field(default_factory=Counters)
+    slices: tuple[Mapping[Key, Tally], ...] = _EMPTY_SLICES
+
+    def unseen(self, events: Sequence[Event]) -> list[Event]:
+        """The events that have not been counted yet."""
+        watermark, unseen = self.watermark, []
+        for event in events:
+            if watermark.is_passed_by(event):
+                watermark = watermark.moved_to(event)
+                unseen.append(event)
+        return unseen
+
+    @property
+    def row_key(self) -> str:
+        """Names the hub, its partition, and this segment's number."""
+        return f"{_key_prefix(self.source)}{self.number:04d}"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no tally."""
+        return not any(self.slices)
+
+    def next(self) -> "Segment":
+        """The empty segment that follows this one when it is sealed."""
+        return Segment(self.source, self.bucket, self.number + 1, watermark=self.watermark)
+
+
+class BucketStore:
+    """Segments in a table, and the last written ones in memory, so that a steady stream needs no reads."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._newest: dict[Source, OrderedDict[datetime, Segment]] = {}
+
+    def newest(self, source: Source, bucket: datetime) -> Segment:
+        """The segment to add to, as last seen. If none was seen it is taken for new: a write will tell."""
+        known = self._newest.get(source)
+        return (known.get(bucket) if known else None) or Segment(source, bucket)
+
+    def reload(self, source: Source, bucket: datetime) -> Segment:
+        """The segment to add to, as stored."""
+        partition = key_of(bucket)
+        rows = list(self._table.query(partition, partition, key_prefix=_key_prefix(source)))
+        segment = _segment(source, bucket, rows[-1]) if rows else Segment(source, bucket)
+        if rows and rows[-1].values.get("Sealed"):
+            segment = segment.next()
+        return self._remember(segment)
+
+    def add(self, segment: Segment, delta: Delta, events: Sequence[Event]) -> Segment:
+        """Store what unseen `events` add to a segment, if it is still what it was.
+
+        Raises:
+            ConflictError: another writer was here; `reload` and look again what is unseen.
+            SegmentFullError: it does not fit; add fewer events, or `seal` it.
+        """
+        changed = _merged_slices(segment, delta.tallies)
+        grown = replace(
+            segment,
+            revision=segment.revision + 1,
+            watermark=reduce(Watermark.moved_to, events, segment.watermark),
+            counters=segment.counters.merged(delta.counters),
+            slices=tuple(changed.get(index, known) for index, known in enumerate(segment.slices)),
+        )
+        values = _values(grown) | {_column(index): _packed(tallies) for index, tallies in changed.items()}
+        return self._write(grown, values)
+
+    def seal(self, segment: Segment) -> Segment:
+        """Close a segment for good and give the one that follows. Raises `ConflictError` as `add` does."""
+        self._write(segment, {"Sealed": True})
+        return self._remember(segment.next())
+
+    def read(self, bucket: datetime, slices: Iterable[int]) -> Iterator[tuple[Source, Key, Tally]]:
+        """The tallies in some slices of a bucket. A group's tallies are all in one slice, of several segments."""
+        columns = [_column(index) for index in slices]
+        for row in self._table.query(key_of(bucket), key_of(bucket), columns=columns):
+            for column in columns:
+                if column in row.values:
+                    for key, tally in _unpacked(row.values[column]):
+                        yield _source(row.key), key, tally
+
+    def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Counters]]:
+        """What went through, by Event Hub partition (and segment, of which there is mostly one)."""
+        for row in self._table.query(key_of(bucket), key_of(bucket), columns=["Counters"]):
+            yield _source(row.key), _unpack_counters(bytes_of(row.values["Counters"]))
+
+    def marks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
+        """How far each Event Hub partition has been counted that brought anything to the buckets between two starts."""
+        rows = self._table.query(key_of(first), key_of(last), columns=["Sequence", "Enqueued"])
+        return {_source(row.key): _watermark(row) for row in rows}  # rows come oldest first, so the newest stays
+
+    def versions(self, first: datetime, last: datetime) -> dict[datetime, str]:
+        """For each bucket between two starts that holds anything, a text that changes whenever it does."""
+        versions: dict[datetime, list[str]] = {}
+        for row in self._table.query(key_of(first), key_of(last), columns=["Revision"]):
+            versions.setdefault(time_of(row.partition), []).append(f"{row.key}:{row.values['Revision']!s}")
+        return {bucket: " ".join(rows) for bucket, rows in versions.items()}
+
+    def purge(self, before: datetime) -> int:
+        """Delete the buckets that start before a time; how many rows that were."""
+        return purge(self._table, key_of(before))
+
+    def _write(self, segment: Segment, values: Mapping[str, Value]) -> Segment:
+        row = Row(key_of(segment.bucket), segment.row_key, values, segment.etag)
+        etag = self._table.insert(row) if segment.etag is None else self._table.merge(row)
+        return self._remember(replace(segment, etag=etag))
+
+    def _remember(self, segment: Segment) -> Segment:
+        buckets = self._newest.setdefault(segment.source, OrderedDict())
+        buckets[segment.bucket] = segment
+        buckets.move_to_end(segment.bucket)
+        while len(buckets) > _CACHED_BUCKETS:
+            buckets.popitem(last=False)
+        return segment
+
+
+def purge(table: Table, before_key: str) -> int:
+    """Delete the rows of every partition whose key sorts before `before_key`; how many that were."""
+    deleted = 0
+    for row in table.query("0", before_key, columns=[]):
+        if row.partition < before_key:
+            table.delete(row.partition, [row.key])
+            deleted += 1
+    return deleted
+
+
+def fold(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
+    """Add tallies to those of one bucket and partition, within the room that there is for callers and newcomers."""
+    members: Counter[Key] | None = None
+    for key, tally in added:
+        if key.rule_id in _ONLY_NEW and key not in held:
+            if members is None:
+                members = Counter(_about(known) for known in held if known.rule_id in _ONLY_NEW)
+            members[_about(key)] += 1
+            if members[_about(key)] > MAX_MEMBERS:
+                key = Key(key.rule_id, (*key.group[:-1], OTHERS))  # noqa: PLW2901 - where it is counted instead
+        held[key] = (
+            held[key].merged(tally, max_callers=MAX_CALLERS)
+            if key in held
+            else _EMPTY.merged(tally, max_callers=MAX_CALLERS)
+        )
+
+
+def _about(key: Key) -> Key:
+    return Key(key.rule_id, key.group[:-1])
+
+
+def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Mapping[Key, Tally]]:
+    by_slice: dict[int, list[tuple[Key, Tally]]] = {}
+    for key, tally in added.items():
+        by_slice.setdefault(slice_of(key.group), []).append((key, tally))
+    changed: dict[int, Mapping[Key, Tally]] = {}
+    for index, tallies in by_slice.items():
+        slice_ = dict(segment.slices[index])
+        fold(slice_, tallies)
+        changed[index] = slice_
+    return changed
+
+
+def _values(segment: Segment) -> dict[str, Value]:
+    return {
+        "Revision": segment.revision,
+        "Sequence": segment.watermark.sequence,
+        "Enqueued": segment.watermark.enqueued,
+        "Counters": _pack(segment.counters),
+    }
+
+
+def _packed(tallies: Mapping[Key, Tally]) -> bytes:
+    packed = zlib.compress(_pack(list(tallies.items())), _COMPRESSION)
+    if len(packed) > MAX_SLICE_BYTES:
+        raise SegmentFullError(f"a slice of {len(packed)} bytes, the limit is {MAX_SLICE_BYTES}")
+    return packed
+
+
+def _unpacked(value: Value) -> list[tuple[Key, Tally]]:
+    return _unpack_tallies(zlib.decompress(bytes_of(value)))
+
+
+def _segment(source: Source, bucket: datetime, row: Row) -> Segment:
+    slices = tuple(
+        dict(_unpacked(row.values[_column(index)])) if _column(index) in row.values else {} for index in range(SLICES)
+    )
+    number, revision = int(row.key[-4:]), row.values["Revision"]
+    assert isinstance(revision, int)
+    counters = _unpack_counters(bytes_of(row.values["Counters"]))
+    return Segment(source, bucket, number, row.etag, revision, _watermark(row), counters, slices)
+
+
+def _watermark(row: Row) -> Watermark:
+    sequence, enqueued = row.values["Sequence"], row.values["Enqueued"]
+    assert isinstance(sequence, int)
+    assert isinstance(enqueued, int)
+    return Watermark(sequence, enqueued)
+
+
+def _column(index: int) -> str:
+    return f"Tallies{index:02d}"
+
+
+def _key_prefix(source: Source) -> str:
+    return "|".join((*source, ""))
+
+
+def _source(row_key: str) -> Source:
+    return Source(*row_key.split("|")[:-1])

@@ -1,0 +1,202 @@
+"""What has been evaluated: a row for each window, with the episodes that were open after it.
+
+Each row says what it was made from: the versions of the window's six buckets, and the state that the window before
+it left behind. So it can be told, without any clock, which windows are due: those never evaluated, those whose
+buckets have changed since, and those whose predecessor came to another state.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from detectors.errors import ConflictError, StorageError
+from detectors.evaluation.episodes import Episode
+from detectors.storage.tables import Row, Table, Value
+from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, window_ends
+
+_WINDOWS, _PURGED = "windows", "purged"
+_ENTRY_COLUMNS = ("Inputs", "Base", "State")
+_NEVER = "never"
+_CHUNK_BYTES = 60_000
+_MAX_CHUNKS = 16
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[Episode]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One evaluated window.
+
+    Attributes:
+        inputs: digest of the versions of its buckets.
+        base: the state digest of the window before it.
+        state: digest of the episodes open after it.
+        etag: the row's version.
+    """
+
+    inputs: str
+    base: str
+    state: str
+    etag: str | None = None
+
+
+class Plan(msgspec.Struct):
+    """The next window to evaluate, and from what.
+
+    Attributes:
+        window_end: key of the window.
+        inputs: digest of the versions of its buckets.
+        base_window: key of the evaluated window before it, None if there is none.
+        base: that window's state digest.
+        etag: version of the window's own row, None if it has not been evaluated yet.
+        later: keys of the windows from this one on that have been evaluated and may continue its episodes, last
+            first.
+        windows_skipped: windows before it that are lost, as their buckets are no longer kept.
+    """
+
+    window_end: str
+    inputs: str
+    base_window: str | None
+    base: str
+    etag: str | None
+    later: list[str] = []
+    windows_skipped: int = 0
+
+
+NO_STATE = ""
+
+
+def next_window(
+    versions: Mapping[datetime, str],
+    entries: Mapping[datetime, Entry],
+    until: datetime,
+    reach: timedelta,
+    *,
+    after: datetime | None = None,
+    purged: datetime | None = None,
+) -> Plan | None:
+    """The first window that is due, None if none is.
+
+    A detector begins with the first data that is kept; data that arrives for windows before that is caught up too.
+
+    Args:
+        versions: of the buckets that hold anything, as `BucketStore.versions` gives them.
+        entries: the journal, at least the newest entry before and all within the reach.
+        until: the newest window that may be evaluated.
+        reach: how far back windows can be evaluated, since their buckets are kept.
+        purged: buckets before this start are gone, so no window that holds one can be evaluated.
+        after: only later windows: one run looks at each window once, in order, and so comes to an end.
+    """
+    evaluated = sorted(window for window in entries if window <= until)
+    first = min([bucket + BUCKET for bucket in versions] + evaluated[:1] + [until])
+    bounds = [until - reach, after and after + BUCKET, purged and purged + WINDOW]
+    first = max([first, *(bound for bound in bounds if bound)])
+    for window in window_ends(first, until):
+        before = max((known for known in evaluated if known < window), default=None)
+        base = entries[before].state if before else NO_STATE
+        inputs = _digest(" ".join(versions.get(bucket, "") for bucket in window_buckets(window)).encode())
+        entry = entries.get(window)
+        if entry is None or entry.inputs != inputs or entry.base != base:
+            return Plan(
+                window_end=key_of(window),
+                inputs=inputs,
+                base_window=key_of(before) if before else None,
+                base=base,
+                etag=entry.etag if entry else None,
+                later=[key_of(known) for known in reversed(evaluated) if window <= known <= window + WINDOW],
+                windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
+            )
+    return None
+
+
+class Journal:
+    """The journal in a table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def entries(self) -> dict[datetime, Entry]:
+        """Every evaluated window that is kept."""
+        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_ENTRY_COLUMNS)
+        return {time_of(row.key): _entry(row) for row in rows}
+
+    def entry(self, window_key: str) -> Entry | None:
+        """One evaluated window."""
+        rows = self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key, columns=_ENTRY_COLUMNS)
+        return next((_entry(row) for row in rows), None)
+
+    def episodes(self, window_key: str | None) -> list[Episode]:
+        """The episodes that were open after a window; none if it has not been evaluated."""
+        if window_key is None:
+            return []
+        for row in self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key):
+            chunks = (row.values.get(f"Episodes{number:02d}", b"") for number in range(_MAX_CHUNKS))
+            return _unpack(zlib.decompress(b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))))
+        return []
+
+    def row(self, plan: Plan, episodes: Sequence[Episode]) -> Row:
+        """The row that says a planned window was evaluated, with the episodes open after it.
+
+        Raises:
+            StorageError: more episodes are open than a row can hold.
+        """
+        packed = zlib.compress(_pack(episodes))
+        chunks = [packed[start : start + _CHUNK_BYTES] for start in range(0, len(packed), _CHUNK_BYTES)]
+        if len(chunks) > _MAX_CHUNKS:
+            raise StorageError(f"{len(episodes)} open episodes do not fit into the journal: raise the thresholds.")
+        chunks += [b""] * (_MAX_CHUNKS - len(chunks))  # a merge must overwrite what a longer list left behind
+        values: dict[str, Value] = {"Inputs": plan.inputs, "Base": plan.base, "State": _digest(_pack(episodes))}
+        values |= {f"Episodes{number:02d}": chunk for number, chunk in enumerate(chunks)}
+        return Row(_WINDOWS, plan.window_end, values, plan.etag)
+
+    def record(self, row: Row) -> None:
+        """Write a row made by `row`. Raises `ConflictError` if another run wrote the window first."""
+        if row.etag is None:
+            self._table.insert(row)
+        else:
+            self._table.merge(row)
+
+    def reopen(self, plan: Plan) -> None:
+        """Make a window due again that another run recorded, unless from the same inputs as this plan."""
+        entry = self.entry(plan.window_end)
+        if entry and (entry.inputs, entry.base) != (plan.inputs, plan.base):
+            with suppress(ConflictError):  # yet another run has it now
+                self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
+
+    def purged(self) -> datetime | None:
+        """The start before which buckets have been purged; None if none have."""
+        for row in self._table.query(_PURGED, _PURGED):
+            return time_of(str(row.values["Before"]))
+        return None
+
+    def note_purge(self, before: datetime) -> None:
+        """Write down, before it is done, that buckets that start before a time are purged."""
+        self._table.upsert([Row(_PURGED, _PURGED, {"Before": key_of(before)})])
+
+    def purge(self, before: datetime) -> int:
+        """Delete the windows that ended before a time, and what was handed over for them, in partitions of their own.
+
+        The newest of these windows stays: the next one is based on it.
+        """
+        rows = list(self._table.query("0", _WINDOWS, columns=["State"]))
+        old = [row.key for row in rows if row.partition == _WINDOWS and row.key < key_of(before)][:-1]
+        self._table.delete(_WINDOWS, old)
+        handed_over = [row for row in rows if row.partition < key_of(before)]
+        for row in handed_over:
+            self._table.delete(row.partition, [row.key])
+        return len(old) + len(handed_over)
+
+
+def _entry(row: Row) -> Entry:
+    inputs, base, state = (str(row.values[name]) for name in _ENTRY_COLUMNS)
+    return Entry(inputs, base, state, row.etag)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()

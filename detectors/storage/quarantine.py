@@ -1,0 +1,57 @@
+"""Where flawed records go: a table row each, with its place, the reason and the beginning of what was there.
+
+A row's key is the record's place, so a redelivery writes the same row again. Room is bounded for each Event Hub
+partition and bucket; beyond it flaws are still counted.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from detectors.events import Source
+from detectors.ingestion.delta import PlacedFlaw
+from detectors.storage.buckets import purge
+from detectors.storage.tables import Row, Table
+from detectors.windows import key_of
+
+ROOM = 100
+"""Rows kept for one Event Hub partition in one bucket (in one of its segments, should there be several)."""
+
+_ROWS_AT_ONCE = 25
+"""Rows in a transaction: at 4096 characters of up to 12 bytes as JSON, far below the service's 4 MiB."""
+
+RETENTION = timedelta(days=14)
+
+
+class Quarantine:
+    """Keeps flawed records for a person to look at."""
+
+    def __init__(self, table: Table, *, excerpt_characters: int) -> None:
+        self._table = table
+        self._excerpt_characters = excerpt_characters
+
+    def keep(self, source: Source, bucket: datetime, flaws: Sequence[PlacedFlaw], *, already: int) -> None:
+        """Store as many flaws as there is room for behind the `already` counted ones of this bucket."""
+        rows = [self._row(source, bucket, placed) for placed in flaws[: max(ROOM - already, 0)]]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            self._table.upsert(rows[start : start + _ROWS_AT_ONCE])
+
+    def purge(self, before: datetime) -> int:
+        """Delete what arrived before a time; how many rows that were."""
+        return purge(self._table, key_of(before))
+
+    def _row(self, source: Source, bucket: datetime, placed: PlacedFlaw) -> Row:
+        flaw = placed.flaw
+        return Row(
+            key_of(bucket),
+            "|".join((*source, f"{placed.sequence:020d}", f"{flaw.index:06d}")),
+            {
+                "Namespace": source.namespace,
+                "Hub": source.hub,
+                "Partition": source.partition,
+                "Sequence": placed.sequence,
+                "Index": flaw.index,
+                "Reason": flaw.reason,
+                "Detail": flaw.detail,
+                "Excerpt": flaw.excerpt[: self._excerpt_characters],
+            },
+        )

@@ -1,0 +1,282 @@
+"""Parts: what blocks add to buckets, at which time, from which line, and what is told of the rest."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from detectors.backtest.deduplication import Seen
+from detectors.backtest.exports import Block, Captured, Document, Lines, ReadError
+from detectors.backtest.partial_counts import MAX_EXAMPLES, Part, Span, count
+from detectors.events import Source
+from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.rules.counters import Selected
+from detectors.rules.rule import Rule
+from detectors.rules.tally import Key, Tally
+from detectors.windows import BUCKET, microseconds
+from tests.builders import (
+    AWS_ACCOUNT,
+    MODEL,
+    PIPELINE,
+    SOURCE,
+    START,
+    USER_ARN,
+    canonical_id,
+    chat,
+    event,
+    list_key,
+    message,
+    of_another_service,
+    refused,
+)
+from tests.detectors.backtest.replays import listed, minutes, stamped
+
+MODEL_THEFT = BY_ID["model_theft"]
+
+REFUSALS = ("AccessDeniedException", "ValidationException")
+ALWAYS = Span(-(2**63), 2**63)
+FILE = Source("", "log", "")
+KEY = Key("model_theft", (canonical_id(),))
+AT = microseconds(START)
+TEN = BUCKET // timedelta(microseconds=1)
+
+
+def _count(
+    *blocks: Block, span: Span = ALWAYS, known: Seen | None = None, rules: Sequence[Rule] = (MODEL_THEFT,)
+) -> Part:
+    return count(blocks, "log", rules, span, known)
+
+
+def _lines(*lines: bytes) -> Lines:
+    return Lines(b"".join(line + b"\n" for line in lines))
+
+
+def _dump(record: dict[str, Any], at: float = 0) -> bytes:
+    return json.dumps({**record, "time": stamped(minutes(at))}).encode()
+
+
+def _places(part: Part, source: Source = FILE) -> list[tuple[int, int, int | None, int | None]]:
+    """Bucket (from that of `START`), count, first and last place of the account's tallies."""
+    return [
+        ((bucket - AT) // TEN, tally.count, tally.first_sequence, tally.last_sequence)
+        for bucket, tallies in sorted(part.tallies.items())
+        if (tally := tallies.get((source, KEY))) is not None
+    ]
+
+
+def _bad(part: Part) -> list[tuple[int, str]]:
+    return [(placed.sequence, placed.flaw.reason) for placed in part.examples]
+
+
+def test_lines_count_by_their_own_time_and_are_placed_by_their_number() -> None:
+    """From 1; other lines count too, and blocks go on where the one before ended."""
+    part = _count(
+        _lines(_dump(chat()), *listed(minutes(0), times=2)),
+        _lines(*listed(minutes(9.9)), _dump(chat(), 30), *listed(minutes(10))),
+    )
+    assert _places(part) == [(0, 3, 2, 4), (1, 1, 6, 6)]
+    assert (part.counters.records, part.counters.selected) == (6, {"model_theft": Selected(4, 0)})
+    assert (part.lines, part.first_time, part.last_time) == (6, AT, AT + 3 * TEN)
+    assert part.counters.quarantined == {}
+
+
+def test_a_line_counts_for_each_rule_that_selects_it() -> None:
+    """In the bucket of its time, under the groups of that rule, all with the number of the line."""
+    empty = chat(responseLength=0, objectId="a")
+    part = _count(_lines(_dump(of_another_service()), _dump(empty, 12.5), *listed(minutes(0))), rules=CATALOGUE)
+    assert {(bucket, key, tally.first_sequence) for bucket, key, tally in _tallies(part)} == {
+        (1, Key("denial_of_service", (canonical_id(), "2026-11-23T08:12Z")), 2),
+        (1, Key("insecure_output", (canonical_id(),)), 2),
+        (1, Key("large_transfer", (canonical_id(),)), 2),
+        (0, KEY, 3),
+        (0, Key("new_key_lister", (canonical_id(), PIPELINE)), 3),
+    }
+    assert (part.counters.records, part.counters.by_any_rule) == (3, Selected(2, 1))
+    assert {rule_id: one.records for rule_id, one in part.counters.selected.items()} == {
+        "denial_of_service": 1, "insecure_output": 1, "large_transfer": 1, "model_theft": 1, "new_key_lister": 1,
+    }  # fmt: skip
+
+
+def test_a_line_of_bedrock_counts_by_its_timestamp() -> None:
+    """Which is what AWS calls the time."""
+    lines = [json.dumps(refused(code, timestamp=stamped(minutes(23)))).encode() for code in REFUSALS]
+    part = _count(_lines(*lines), rules=CATALOGUE)
+    assert {(bucket, key, tally.first_sequence) for bucket, key, tally in _tallies(part)} == {
+        (2, Key("bedrock_denied_models", (USER_ARN, MODEL, AWS_ACCOUNT)), 1),
+        (2, Key("bedrock_validation_exceptions", (USER_ARN, AWS_ACCOUNT, "2026-11-23T08:23Z")), 2),
+    }
+    assert (part.first_time, part.last_time) == (microseconds(START + minutes(23)),) * 2
+
+
+def _tallies(part: Part) -> list[tuple[int, Key, Tally]]:
+    """All of them with their bucket (from that of `START`)."""
+    return [
+        ((bucket - AT) // TEN, key, tally)
+        for bucket, tallies in part.tallies.items()
+        for (_, key), tally in tallies.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [chat(responseLength=0), list_key(), refused(REFUSALS[0]), refused(REFUSALS[1])],
+    ids=["chat", "list_key", *REFUSALS],
+)
+def test_a_record_that_some_rules_select_is_bad_once_without_a_time(record: dict[str, Any]) -> None:
+    """Whichever rules these are, however many."""
+    timeless = {**record, "time": None, "timestamp": 7}
+    part = _count(_lines(json.dumps(timeless).encode(), *listed(minutes(0))), rules=CATALOGUE)
+    assert (part.counters.quarantined, _bad(part)) == ({"no_time": 1}, [(1, "no_time")])
+    assert _places(part) == [(0, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("spoiler", [b"", b"{'cut'}", b"[]", b" ", b"null"])
+def test_a_blank_or_broken_line_moves_no_other_line(spoiler: bytes) -> None:
+    """Numbers are those that an editor shows."""
+    part = _count(_lines(spoiler, *listed(minutes(0)), spoiler, spoiler, *listed(minutes(20))))
+    assert _places(part) == [(0, 1, 2, 2), (2, 1, 5, 5)]
+    assert part.lines == 5
+    assert _bad(part) == ([(1, "not_json"), (3, "not_json"), (4, "not_json")] if b"cut" in spoiler else [])
+
+
+def test_a_line_without_newline_at_the_end_is_a_line() -> None:
+    """With one broken before it or not."""
+    last = listed(minutes(0))[0]
+    for first in (_dump(chat()), b"{'cut'}"):
+        part = _count(Lines(first + b"\n" + last))
+        assert (_places(part), part.lines) == ([(0, 1, 2, 2)], 2)
+
+
+def test_a_line_may_be_a_message_or_an_array() -> None:
+    """Each of its records counts by its own time, all with the number of the line."""
+    records = [json.loads(line) for at in (0, 5, 10) for line in listed(minutes(at))]
+    part = _count(_lines(b"{}", message(*records, chat()), json.dumps(records).encode()))
+    assert _places(part) == [(0, 4, 2, 3), (1, 2, 2, 3)]
+    assert part.counters.records == 8
+
+
+def test_a_document_is_one_message_at_line_1() -> None:
+    """Whatever the lines are on which its records stand."""
+    records = [json.loads(line) for line in listed(minutes(0), times=3)]
+    part = _count(Document(json.dumps({"records": [*records, 42]}, indent=2).encode()))
+    assert _places(part) == [(0, 3, 1, 1)]
+    assert _bad(part) == [(1, "not_a_record")]
+
+
+def test_a_captured_event_counts_when_the_hub_took_it() -> None:
+    """Not at the time of its records, which may be unreadable; placed by its sequence number in its partition."""
+    records = [{**list_key(), "time": time} for time in (stamped(minutes(-100)), None, "soon", "9999-12-31T23:59:59Z")]
+    part = _count(Captured(SOURCE, [event(7, *records, after=minutes(4)), event(8, list_key(), after=minutes(10))]))
+    assert _places(part, SOURCE) == [(0, 4, 7, 7), (1, 1, 8, 8)]
+    assert part.counters.quarantined == {}
+    assert (part.first_time, part.last_time) == (AT + microseconds(START + minutes(4)) - AT, AT + TEN)
+    assert part.lines == 0
+
+
+def test_an_event_counts_once_whether_it_came_before_or_in_another_piece() -> None:
+    """Both are told as duplicates; the same number at another time is another event, of a hub that was made again."""
+    known = Seen()
+    assert known.add(SOURCE, 2, AT)
+    events = [event(1, list_key()), event(2, list_key()), event(1, list_key())]
+    part = _count(Captured(SOURCE, events), known=known)
+    assert (_places(part, SOURCE), part.duplicates) == ([(0, 1, 1, 1)], 2)
+    again = _count(Captured(SOURCE, [event(2, list_key(), after=minutes(60))]), known=known)
+    assert (list(again.tallies), again.duplicates) == ([AT + 6 * TEN], 0)
+    assert not known.holds(SOURCE, 1, AT)
+
+
+def test_only_what_arrived_in_the_span_counts() -> None:
+    """From the first bucket to before the end; the rest is read, and is no problem."""
+    span = Span(AT + TEN, AT + 2 * TEN)
+    ats = (0, 9.99, 10, 19.99, 20)
+    lines = [line for at in ats for line in listed(minutes(at))]
+    events = [event(number, list_key(), after=minutes(at)) for number, at in enumerate(ats)]
+    from_lines, captured = _count(_lines(*lines), span=span), _count(Captured(SOURCE, events), span=span)
+    assert _places(from_lines) == [(1, 2, 3, 4)]
+    assert _places(captured, SOURCE) == [(1, 2, 2, 3)]
+    for part in (from_lines, captured):
+        assert (part.counters.records, part.counters.selected["model_theft"].records) == (5, 2)
+        assert (part.counters.quarantined, list(part.tallies)) == ({}, [AT + TEN])
+
+
+@pytest.mark.parametrize("time", [None, "", "soon", "2026-11-23T08:00:00", "9999-12-31T23:00:00Z", "0001-01-01T00:00Z"])
+def test_a_selected_record_of_a_file_without_a_time_is_bad(time: str | None) -> None:
+    """Nothing tells when it arrived. One that no rule selects is no concern."""
+    spoilt = json.dumps({**list_key(), "time": time}).encode()
+    ignored = json.dumps({**chat(), "time": time}).encode()
+    both = message(*[{**list_key(), "time": time}] * 2)
+    part = _count(_lines(ignored, spoilt, *listed(minutes(0)), both))
+    assert part.counters.quarantined == {"no_time": 3}
+    assert _bad(part) == [(2, "no_time"), (4, "no_time"), (4, "no_time")]
+    assert _places(part) == [(0, 1, 3, 3)]
+    assert part.counters.selected == {"model_theft": Selected(1, 0)}
+    assert (part.first_time, part.last_time) == (AT, AT)
+
+
+def test_the_first_flaws_of_each_reason_are_remembered() -> None:
+    """A file may be nothing but flaws: all are counted, few are kept, over all its blocks."""
+    odd = json.dumps({**list_key(), "resourceId": "x"}).encode()
+    part = _count(*[_lines(b"{'cut'}", odd)] * 2 * MAX_EXAMPLES)
+    assert part.counters.quarantined == {"not_json": 10, "no_resource": 10}
+    assert _bad(part) == [
+        (line, reason)
+        for line in range(1, 2 * MAX_EXAMPLES + 1)
+        for reason in (["not_json"] if line % 2 else ["no_resource"])
+    ]
+
+
+def test_trouble_is_kept_with_what_came_before_it() -> None:
+    """A file that breaks off has told something."""
+    trouble = ReadError("truncated", "The file ends in the middle.")
+    part = _count(_lines(*listed(minutes(0))), trouble)
+    assert (part.trouble, _places(part)) == (trouble, [(0, 1, 1, 1)])
+
+
+def test_delays_are_from_the_newest_record_to_the_arrival_in_whole_seconds() -> None:
+    """Of events; a clock that is ahead has none, and one without times takes no part."""
+    events = [
+        event(1, *[{**list_key(), "time": stamped(minutes(at))} for at in (1, 3)], after=minutes(5.03)),
+        event(2, {**chat(), "time": stamped(minutes(7))}, after=minutes(5)),
+        event(3, {**list_key(), "time": None}, after=minutes(5)),
+        event(4, after=minutes(5)),
+    ]
+    part = _count(Captured(SOURCE, events), _lines(*listed(minutes(0))))
+    assert part.delays == {121: 1, 0: 1}
+
+
+def test_a_part_can_be_moved_behind_the_lines_before_it() -> None:
+    """So that pieces of one file number its lines as one."""
+    part = _count(_lines(*listed(minutes(0)), b"{'cut'}", *listed(minutes(10), times=2)))
+    part.move(100)
+    assert _places(part) == [(0, 1, 101, 101), (1, 2, 103, 104)]
+    assert _bad(part) == [(102, "not_json")]
+
+
+def test_sequence_numbers_are_not_moved() -> None:
+    """A capture has no lines before it."""
+    part = _count(Captured(SOURCE, [event(5, list_key())]))
+    part.move(0)
+    assert _places(part, SOURCE) == [(0, 1, 5, 5)]
+
+
+TIMES: Sequence[tuple[Sequence[str], float, float]] = [
+    (["2026-11-23T08:00:00.5Z", "2026-11-23T08:00:00Z"], 0, 0),
+    (["2026-11-23T08:20:00Z", "2026-11-23 08:40:00Z", "2026-11-23T08:30:00Z"], 20, 40),
+    (["2026-11-23T08:20:00Z", "2026-11-23T12:00:00+05:00", "2026-11-23T08:30:00Z"], -60, 30),
+    (["2026-11-23T08:20:00Z", "20261123T085000Z", "20261123T081000Z"], 10, 50),
+    (["2026-11-23T08:20:00Z", "0000", "zzz", "999Z", "9999-01-01T00:00:00Z", "1969-12-31T23:59:59Z"], 20, 20),
+    (["2026-11-23T08:21:59.9999999Z"], 21, 21),
+]
+
+
+@pytest.mark.parametrize(("times", "first", "last"), TIMES)
+def test_the_times_seen_are_the_earliest_and_the_latest_in_any_form(
+    times: Sequence[str], first: float, last: float
+) -> None:
+    """As text, forms of time do not sort; those in UTC are told to the minute."""
+    part = _count(_lines(*(json.dumps({**chat(), "time": time}).encode() for time in times)))
+    assert part.first_time is not None
+    assert part.last_time is not None
+    assert ((part.first_time - AT) / TEN, (part.last_time - AT) / TEN) == (first / 10, last / 10)

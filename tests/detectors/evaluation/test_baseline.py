@@ -1,0 +1,272 @@
+"""Who was seen before: bounded, the same whenever it is asked, and exact over hosts that write at once."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from uuid import NAMESPACE_OID, uuid5
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.errors import ConflictError, StorageError
+from detectors.evaluation.baseline import MAX_MEMBERS, Baseline, MemoryBaseline, SeenMembers, Sighting, digest, learn
+from detectors.rules.tally import Key
+from detectors.storage.azure_tables import open_table
+from detectors.storage.baseline_table import MAX_CONFLICTS, TableBaseline
+from detectors.storage.connection import StorageConnection
+from detectors.storage.slices import SLICES, slice_of
+from detectors.storage.tables import MAX_PROPERTY_BYTES, MemoryTable, Row, Table
+from detectors.windows import BUCKET, WINDOW, microseconds, window_ends
+from local.azurite import Azurite
+from tests.builders import START, canonical_id
+from tests.shaky_table import ShakyTable
+
+RULE = "new_key_lister"
+DAY = timedelta(days=1)
+
+
+def _sighting(member: str, bucket: datetime = START, name: str = "aoai-prod") -> Sighting:
+    return Sighting(RULE, (canonical_id(name), member), bucket)
+
+
+def _guid(number: int) -> str:
+    return str(uuid5(NAMESPACE_OID, str(number)))
+
+
+def _new(baseline: Baseline, window_end: datetime, *sightings: Sighting) -> dict[str, int]:
+    """The newcomers' names and days."""
+    return {key.group[-1]: days for key, days in baseline.meet(sightings, window_end).items()}
+
+
+@pytest.fixture(params=["memory", "table", "azurite"])
+def make(request: pytest.FixtureRequest, table_name: str) -> Iterator[Callable[[], Baseline]]:
+    """Make baselines that remember the same: one process's, or hosts that share a table."""
+    if request.param == "memory":
+        baseline = MemoryBaseline()
+        yield lambda: baseline
+    elif request.param == "table":
+        shared = MemoryTable()
+        yield lambda: TableBaseline(shared)
+    else:
+        azurite: Azurite = request.getfixturevalue("azurite")
+        connection = StorageConnection(connection_string=azurite.connection_string)
+        yield lambda: TableBaseline(open_table(connection, table_name))
+
+
+def test_a_newcomer_is_one_in_every_window_that_holds_its_first_bucket(make: Callable[[], Baseline]) -> None:
+    """And in none after; each window may be asked again, by another host too."""
+    _new(make(), START - 20 * DAY, _sighting("pipeline", START - 20 * DAY - BUCKET))
+    answers = [_new(make(), end, _sighting("eve")) for end in window_ends(START + BUCKET, START + WINDOW)]
+    assert answers == [{"eve": 20}] * 6
+    assert _new(make(), START + WINDOW + BUCKET, _sighting("eve", START + BUCKET)) == {}
+    assert _new(make(), START + BUCKET, _sighting("eve")) == {"eve": 20}
+
+
+def test_whoever_comes_first_is_new_after_no_days(make: Callable[[], Baseline]) -> None:
+    """So the learning period tells a resource that is new itself from a newcomer."""
+    assert _new(make(), START + BUCKET, _sighting("pipeline"), _sighting("eve")) == {"pipeline": 0, "eve": 0}
+    assert _new(make(), START + DAY, _sighting("mallory", START + DAY - BUCKET)) == {"mallory": 0}
+    assert _new(make(), START + DAY + BUCKET, _sighting("trent", START + DAY)) == {"trent": 1}
+
+
+def test_resources_and_rules_are_remembered_apart(make: Callable[[], Baseline]) -> None:
+    """Known here is not known there, also for resources that share a slice of the table."""
+    names = [f"aoai-{number}" for number in range(40)]
+    assert len({slice_of((canonical_id(name),)) for name in names}) < len(names)
+    for name in names[:-1]:
+        _new(make(), START - 20 * DAY, _sighting("eve", START - 20 * DAY - BUCKET, name))
+    other_rule = Sighting("another_rule", (canonical_id(names[0]), "eve"), START)
+    found = make().meet([*(_sighting("eve", START, name) for name in names), other_rule], START + BUCKET)
+    assert found == {Key(RULE, (canonical_id(names[-1]), "eve")): 0, other_rule.key: 0}
+
+
+def test_nobody_seen_is_nobody_new_and_nothing_asked_of_storage() -> None:
+    """Most windows of most resources hold no key listing."""
+
+    class Untouchable(MemoryTable):
+        """A table that nobody may read."""
+
+        def query(self, *_: object, **__: object) -> Iterator[Row]:
+            """See `Table.query`."""
+            raise AssertionError
+
+    assert TableBaseline(Untouchable()).meet([], START) == {}
+
+
+def test_an_earlier_bucket_that_is_counted_late_moves_the_beginning_back(make: Callable[[], Baseline]) -> None:
+    """The days are told the same by the evaluation that learns of it and by the next one."""
+    _new(make(), START - 10 * DAY, _sighting("pipeline", START - 10 * DAY))
+    _new(make(), START + WINDOW, _sighting("eve", START + WINDOW - BUCKET))
+    late = _sighting("eve", START - 12 * timedelta(hours=1))
+    first, again = (_new(make(), START - 11 * timedelta(hours=1), late) for _ in range(2))
+    assert first == again == {"eve": 9}
+    earliest = _sighting("pipeline", START - 11 * DAY)
+    first, again = (_new(make(), START - 11 * DAY + BUCKET, earliest) for _ in range(2))
+    assert first == again == {"pipeline": 0}
+    assert _new(make(), START + DAY, _sighting("trent", START + DAY)) == {"trent": 12}
+
+
+def test_a_member_seen_all_day_costs_one_write_a_day() -> None:
+    """And is not forgotten for it."""
+    writes = 0
+    known: dict[Key, SeenMembers] = {}
+    for end in window_ends(START + BUCKET, START + 2 * DAY):
+        changed, _ = learn(known, [_sighting("pipeline", end - BUCKET)], end)
+        writes += len(changed)
+        known |= changed
+    assert writes == 3 - 1
+    (acquainted,) = known.values()
+    assert acquainted.members == {digest("pipeline"): (microseconds(START), microseconds(START + DAY))}
+
+
+def _crowd(first: int, last: int, bucket: datetime) -> list[Sighting]:
+    return [_sighting(_guid(number), bucket) for number in range(first, last)]
+
+
+def test_of_more_members_than_there_is_room_for_the_longest_unseen_are_forgotten(make: Callable[[], Baseline]) -> None:
+    """Down to the last one: they would be new again, and the others are not."""
+    _new(make(), START - 40 * DAY, *_crowd(0, 2, START - 40 * DAY - BUCKET))
+    _new(make(), START - 30 * DAY, *_crowd(2, MAX_MEMBERS, START - 30 * DAY - BUCKET))
+    assert _new(make(), START, *_crowd(0, MAX_MEMBERS, START - BUCKET)) == {}
+    _new(make(), START + DAY, *_crowd(MAX_MEMBERS - 1, MAX_MEMBERS + 3, START + DAY - BUCKET))
+    back = START + DAY + WINDOW
+    unknown = _new(make(), back + BUCKET, *_crowd(0, MAX_MEMBERS + 3, back))
+    assert len(unknown) == 3
+    assert set(unknown) <= {_guid(number) for number in range(MAX_MEMBERS - 1)}
+    assert set(unknown.values()) == {41}
+
+
+def test_a_member_of_old_who_still_comes_is_not_forgotten_for_younger_ones() -> None:
+    """It is the last appearance that counts, not the first."""
+    baseline = MemoryBaseline()
+    _new(baseline, START - 40 * DAY, _sighting("pipeline", START - 40 * DAY - BUCKET))
+    _new(baseline, START - 30 * DAY, *_crowd(1, MAX_MEMBERS, START - 30 * DAY - BUCKET))
+    _new(baseline, START, _sighting("pipeline", START - BUCKET))
+    _new(baseline, START + DAY, *_crowd(MAX_MEMBERS, MAX_MEMBERS + 3, START + DAY - BUCKET))
+    assert _new(baseline, START + 2 * DAY, _sighting("pipeline", START + 2 * DAY - BUCKET)) == {}
+
+
+def test_how_many_were_forgotten_is_counted_once() -> None:
+    """Evaluating the window again forgets nobody a second time, and writes nothing."""
+    known: dict[Key, SeenMembers] = {}
+    crowd = _crowd(0, MAX_MEMBERS + 7, START)
+    changed, first = learn(known, crowd, START + BUCKET)
+    (acquainted,) = changed.values()
+    assert (len(acquainted.members), acquainted.forgotten) == (MAX_MEMBERS, 7)
+    nothing, again = learn(changed, crowd, START + BUCKET)
+    assert nothing == {}
+    assert first == again
+    assert len(first) == MAX_MEMBERS + 7
+
+
+def test_a_full_row_fits_into_storage(make: Callable[[], Baseline]) -> None:
+    """A thousand members are a property far below its limit, and are all known again."""
+    _new(make(), START + BUCKET, *_crowd(0, MAX_MEMBERS, START))
+    assert _new(make(), START + DAY, *_crowd(0, MAX_MEMBERS, START + DAY - BUCKET)) == {}
+    assert len(msgspec.msgpack.encode(_full())) < MAX_PROPERTY_BYTES / 2
+
+
+def _full() -> SeenMembers:
+    days = (microseconds(START), microseconds(START + DAY))
+    return SeenMembers(microseconds(START), {digest(_guid(number)): days for number in range(MAX_MEMBERS)}, 10**6)
+
+
+def test_a_member_is_kept_as_a_hash_that_never_changes() -> None:
+    """Stored data depends on it; no name of a person is stored."""
+    assert digest("0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6").hex() == "1c666fd6314eefeb"
+    assert len({digest(_guid(number)) for number in range(10_000)}) == 10_000
+
+
+def test_a_run_that_another_one_overtakes_reads_again_and_says_the_same() -> None:
+    """The other run learnt the same newcomer a moment before; she is new to both."""
+    table = MemoryTable()
+    _new(TableBaseline(table), START - 20 * DAY, _sighting("pipeline", START - 20 * DAY))
+    shaky = ShakyTable(table)
+    shaky.before_write.append(
+        lambda: _new(TableBaseline(table), START + BUCKET, _sighting("mallory"), _sighting("eve"))
+    )
+    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve"), _sighting("trent")) == {"eve": 20, "trent": 20}
+    known = _new(
+        TableBaseline(table), START + DAY, *(_sighting(name, START + DAY) for name in ("eve", "mallory", "trent"))
+    )
+    assert known == {}
+
+
+def test_two_runs_that_make_a_row_at_once_both_end_well() -> None:
+    """The insert of one is refused."""
+    table = MemoryTable()
+    shaky = ShakyTable(table)
+    shaky.before_write.append(lambda: _new(TableBaseline(table), START + BUCKET, _sighting("mallory")))
+    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+    later = START + WINDOW + BUCKET
+    assert (
+        _new(TableBaseline(table), later, _sighting("eve", later - BUCKET), _sighting("mallory", later - BUCKET)) == {}
+    )
+
+
+def _refused() -> None:
+    raise ConflictError("precondition failed")
+
+
+@pytest.mark.parametrize(("conflicts", "ends_well"), [(MAX_CONFLICTS, True), (MAX_CONFLICTS + 1, False)])
+def test_endless_conflicts_raise_so_that_the_step_runs_again(conflicts: int, *, ends_well: bool) -> None:
+    """Nothing spins for ever; the step's next try learns what this one could not."""
+    shaky = ShakyTable(MemoryTable(), before_write=[_refused] * conflicts)
+    if ends_well:
+        assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+    else:
+        with pytest.raises(ConflictError):
+            _new(TableBaseline(shaky), START + BUCKET, _sighting("eve"))
+        assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+
+
+def _lost() -> None:
+    raise StorageError("connection reset")
+
+
+def test_a_lost_answer_of_an_applied_write_changes_no_answer() -> None:
+    """The step runs again and says what it would have said."""
+    shaky = ShakyTable(MemoryTable(), after_write=[_lost])
+    with pytest.raises(StorageError):
+        _new(TableBaseline(shaky), START + BUCKET, _sighting("eve"))
+    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+
+
+def test_rows_lie_in_the_slice_of_their_resource() -> None:
+    """So shards that run side by side never write the same row, and read only their own."""
+    table: Table = MemoryTable()
+    names = [f"aoai-{number}" for number in range(50)]
+    TableBaseline(table).meet([_sighting("eve", START, name) for name in names], START + BUCKET)
+    rows = list(table.query("0", "9"))
+    expected = sorted(slice_of((canonical_id(name),)) for name in names)
+    assert [int(row.partition) for row in rows] == expected
+    assert all(0 <= int(row.partition) < SLICES for row in rows)
+    assert {row.key.partition("|")[0] for row in rows} == {RULE}
+
+
+members = st.sampled_from(["a", "b", "c", "d"])
+
+
+@given(
+    first=st.lists(st.tuples(members, st.integers(0, 600)), max_size=12),
+    again=st.lists(st.integers(0, 11), max_size=6),
+)
+def test_learning_is_idempotent_and_told_by_first_appearances_alone(
+    first: list[tuple[str, int]], again: list[int]
+) -> None:
+    """Windows in order, some of them evaluated again: each says who appeared in it for the first time."""
+    baseline, beginnings = MemoryBaseline(), dict[str, int]()
+    course: list[tuple[datetime, list[Sighting], dict[str, int]]] = []
+    for member, place in sorted(first, key=lambda one: one[1]):
+        begun = beginnings.setdefault(member, place)
+        bucket = START + place * BUCKET
+        sightings = [_sighting(member, bucket)]
+        days = (begun - min(beginnings.values())) * BUCKET // DAY
+        expected = {member: days} if place - begun < WINDOW // BUCKET else {}
+        assert _new(baseline, bucket + BUCKET, *sightings) == expected
+        course.append((bucket + BUCKET, sightings, expected))
+    for place in again:
+        if place < len(course):
+            window_end, sightings, expected = course[place]
+            assert _new(baseline, window_end, *sightings) == expected

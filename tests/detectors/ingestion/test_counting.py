@@ -1,0 +1,120 @@
+"""What a batch adds: counted records, their times, and the flaws."""
+
+import json
+
+import msgspec
+import pytest
+
+from detectors.ingestion.counting import BatchCounter
+from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.counters import MAX_ACCOUNTS, Counters, Selected
+from detectors.rules.tally import Key, Tally
+from detectors.windows import from_microseconds
+from tests.builders import START, canonical_id, chat, event, list_key, of_another_service
+
+KEY = Key("model_theft", (canonical_id(),))
+
+
+def _tally(*records: object) -> Tally:
+    return BatchCounter(CATALOGUE).count([event(1, *records)], START).tallies[KEY]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59.9999999-01:00",
+        "2026-11-23T08:00:00",
+        "yesterday",
+        "",
+        None,
+        "2026-13-01T00:00:00Z",
+    ],
+)
+def test_a_time_that_cannot_be_stored_is_left_out_and_the_record_counts(time: str | None) -> None:
+    """A default date of a sender, or none at all, must not stop what comes after it."""
+    tally = _tally({**list_key(), "time": time}, list_key())
+    assert tally.count == 2
+    assert tally.first_time is not None
+    assert from_microseconds(tally.first_time).isoformat() == "2026-11-23T07:59:58.123456+00:00"
+
+
+def test_times_with_an_offset_are_compared_as_instants() -> None:
+    """Half past nine in Paris is before nine in London."""
+    tally = _tally({**list_key(), "time": "2026-11-23T09:30:00+01:00"}, {**list_key(), "time": "2026-11-23T09:00:00Z"})
+    assert tally.first_time is not None
+    assert from_microseconds(tally.first_time).hour == 8
+
+
+def test_a_flawed_record_has_one_flaw_however_much_is_wrong_with_it() -> None:
+    """So that counts by reason add up to records."""
+    delta = BatchCounter(CATALOGUE).count(
+        [event(9, list_key(), {**list_key(responseLength=-1), "resourceId": 7, "time": []})], START
+    )
+    assert [(placed.sequence, placed.flaw.index, placed.flaw.reason) for placed in delta.flaws] == [
+        (9, 1, "no_resource")
+    ]
+    assert delta.counters.quarantined == {"no_resource": 1}
+
+
+def test_every_account_that_logs_anything_is_listed_and_no_other_resource() -> None:
+    """So that an account that falls silent can be noticed; other services share the hub."""
+    vault = {**chat(), "resourceId": canonical_id().replace("microsoft.cognitiveservices/accounts", "microsoft.x/y")}
+    delta = BatchCounter(CATALOGUE).count(
+        [event(1, chat("b"), chat("b"), list_key("a")), event(2, vault, {"resourceId": None}, {"resourceId": "x"})],
+        START,
+    )
+    assert delta.counters.accounts == [canonical_id("a"), canonical_id("b")]
+
+
+def test_the_accounts_listed_are_bounded_and_do_not_depend_on_the_order() -> None:
+    """The first hundred by name, however they are merged."""
+    names = [f"account-{number:03d}" for number in range(150)]
+    whole = Counters().merged(Counters(accounts=names))
+    parts = Counters(accounts=names[100:]).merged(Counters(accounts=names[:100]))
+    assert whole.accounts == parts.accounts == names[:MAX_ACCOUNTS]
+
+
+def test_a_record_counts_for_each_rule_that_selects_it_and_once_in_the_sum() -> None:
+    """With and without a length; a key listing by nobody is of one rule alone."""
+    records = [
+        list_key(),
+        list_key(caller="", responseLength=0),
+        chat(),
+        chat(responseLength=None),
+        of_another_service(),
+    ]
+    counters = BatchCounter(CATALOGUE).count([event(1, *records)], START).counters
+    assert {rule_id: (one.records, one.with_length) for rule_id, one in counters.selected.items()} == {
+        "model_theft": (2, 1),
+        "new_key_lister": (1, 0),
+        "denial_of_service": (2, 1),
+        "large_transfer": (1, 1),
+    }
+    assert (counters.by_any_rule, counters.records) == (Selected(4, 2), 5)
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [{"responseLength": -1}, {"responseLength": "many"}, {"responseLength": []}, {"responseLength": 2**63}],
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_record_that_no_rule_selects_for_want_of_a_length_is_quarantined(
+    unreadable: dict[str, object], *, as_text: bool
+) -> None:
+    """It might have been the large one; without any length at all there is nothing to find."""
+    properties = json.dumps(unreadable) if as_text else unreadable
+    record = {**chat(), "operationName": "Embeddings_Create", "properties": properties}
+    silent = {**record, "properties": {"requestLength": 5}}
+    delta = BatchCounter(CATALOGUE).count([event(1, record, silent)], START)
+    assert [(placed.flaw.index, placed.flaw.reason) for placed in delta.flaws] == [(0, "unreadable_field")]
+    assert delta.tallies == {}
+
+
+def test_counters_stored_before_sums_were_kept_can_still_be_read() -> None:
+    """Their arrays are shorter."""
+    counters = BatchCounter(CATALOGUE).count([event(1, list_key())], START).counters
+    fields = list(msgspec.structs.astuple(counters))
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:6]), type=Counters)
+    assert (read.selected, read.by_any_rule) == (counters.selected, Selected())
+    assert Counters.__struct_fields__[6:] == ("by_any_rule",)

@@ -1,0 +1,62 @@
+"""What the heartbeat says of a window: sums, the longest lag, partitions that are known, exceptions that expired."""
+
+from datetime import date, datetime, timedelta
+
+from detectors.evaluation.suppressions import Scope, SuppressionRule
+from detectors.events import Source
+from detectors.reporting.heartbeat import MAX_EXPIRED, Heartbeat, RunProgress, WindowHealth, heartbeat, measure
+from detectors.rules.counters import Counters
+from detectors.storage.buckets import Watermark
+from detectors.windows import microseconds, window_buckets
+from tests.builders import NAMESPACE, SOURCE, START
+
+SILENT = Source(NAMESPACE, "llm-logs", "1")
+
+
+def test_the_lag_of_a_partition_is_the_longest_of_the_window() -> None:
+    """Whichever bucket had it, the first or the last."""
+    first, *_, last = window_buckets(START)
+    marks = {SOURCE: Watermark(1, microseconds(START))}
+    for stored in ({first: 30_000, last: 5_000}, {first: 5_000, last: 30_000}):
+
+        def read(bucket: datetime, lags_ms: dict[datetime, int] = stored) -> list[tuple[Source, Counters]]:
+            return [(SOURCE, Counters(lag_ms=lags_ms.get(bucket, 0)))]
+
+        health = measure(START, read, marks)
+        assert [partition.lag_seconds for partition in health.partitions] == [30.0]
+        assert health.counters.lag_ms == 30_000
+
+
+def test_a_partition_that_brought_nothing_is_listed_with_its_last_arrival() -> None:
+    """It may be silent, or stuck: somebody should be able to see which."""
+    marks = {SOURCE: Watermark(9, microseconds(START)), SILENT: Watermark(4, microseconds(START))}
+    health = measure(START, lambda _: [(SOURCE, Counters(messages=1, lag_ms=1))], marks)
+    assert [(found.partition, found.last_sequence, found.lag_seconds) for found in health.partitions] == [
+        ("0", 9, 0.001),
+        ("1", 4, None),
+    ]
+
+
+def _beat(expired: list[SuppressionRule]) -> Heartbeat:
+    health = WindowHealth(Counters(), [])
+    return heartbeat(
+        START, START, health, RunProgress(), resources_seen=0, findings=0, open_episodes=0, expired=expired
+    )
+
+
+def test_exceptions_that_expired_are_listed_with_whom_to_ask() -> None:
+    """And how many callers they were for; not the callers."""
+    gone = SuppressionRule(
+        Scope("model_theft", "*/prod"), frozenset({"one", "two"}), "Tests.", "us", date(2026, 11, 22)
+    )
+    assert _beat([gone]).expired_exceptions == [
+        {"RuleId": "model_theft", "Resource": "*/prod", "Callers": 2, "Owner": "us", "Expires": "2026-11-22"}
+    ]
+    assert _beat([]).expired_exceptions == []
+
+
+def test_of_many_expired_exceptions_the_first_are_listed() -> None:
+    """The row stays small."""
+    days = [date(2026, 11, 22) - timedelta(days=age) for age in range(MAX_EXPIRED + 1)]
+    listed = _beat([SuppressionRule(Scope(), frozenset(), "Tests.", "us", day) for day in days]).expired_exceptions
+    assert [row["Expires"] for row in listed] == [day.isoformat() for day in days[:MAX_EXPIRED]]
