@@ -27,6 +27,7 @@ bench: setup
 lint: $(PYTHON_READY)
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
+	@rooms="$$(PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache)" || { echo "$$rooms"; exit 1; }
 	@$(PYTHON) -m infra.bicep
 
 format: $(PYTHON_READY)

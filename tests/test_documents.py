@@ -119,18 +119,6 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test"
 
 
-def test_nothing_but_the_app_is_published() -> None:
-    """What is not listed in .funcignore goes to Azure: only what runs there may."""
-    ignored = [line for line in (ROOT / ".funcignore").read_text().splitlines() if line and not line.startswith("#")]
-    tracked = {path.name for path in ROOT.iterdir() if path.name not in {".git", "node_modules"}}
-    published = {
-        name
-        for name in tracked
-        if not any(re.fullmatch(entry.replace(".", r"\.").replace("*", ".*"), name) for entry in ignored)
-    }
-    assert published == {"function_app.py", "detectors", "host.json", "requirements.txt"}
-
-
 def test_the_parameters_in_the_documents_are_those_of_the_template(compiler: Compiler) -> None:
     """Names in order, defaults, and what each is."""
     parameters = compiler.template()["parameters"]
