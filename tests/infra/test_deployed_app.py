@@ -169,7 +169,7 @@ def test_every_table_that_the_app_opens_is_there(
         opened.add(table)
         return AzureTable(Mock())
 
-    monkeypatch.setattr(StorageConnection, "open", remember)
+    monkeypatch.setattr("detectors.detector.open_table", remember)
     detector = Detector(Settings.from_env(settings_of(compiler.deployed("defaults")[0])))
     for part, made in vars(Detector).items():
         if isinstance(made, cached_property):
