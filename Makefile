@@ -19,7 +19,7 @@ demo: setup
 
 test: setup $(CHECKOV_READY) chromium lint
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile
 
 bench: setup
 	@$(PYTHON) -m benchmarks
