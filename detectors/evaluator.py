@@ -82,11 +82,11 @@ class Evaluator:
 
     def plan(self, until: datetime, after: datetime | None) -> Plan | None:
         """The next window that is due, later than `after`, none later than `until` unless others went further."""
-        entries = self._journal.entries()
-        newest = max([until, *entries])
+        evaluated = self._journal.windows()
+        newest = max([until, *evaluated])
         versions = self._store.versions(newest - self._retention, newest)
         reach = self._retention - WINDOW
-        return next_window(versions, entries, newest, reach, after=after, purged=self._journal.purged())
+        return next_window(versions, evaluated, newest, reach, after=after, purged=self._journal.purged())
 
     def evaluate_shard(self, plan: Plan, shard: int) -> Parcel:
         """The `ShardResult` of one share of the groups; among its verdicts is one for every open episode of it."""
@@ -116,7 +116,7 @@ class Evaluator:
             PostingError: not recorded; the window stays due.
             StorageError: as above; rows may have been posted and will be posted again.
         """
-        current = self._journal.entry(plan.window_end)
+        current = self._journal.window(plan.window_end)
         if (current.etag if current else None) != plan.etag:
             return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)

@@ -126,7 +126,7 @@ class Deployment:
 
     def make_due(self, window_end: datetime) -> None:
         """Have a window evaluated again, as if it had been made from something else."""
-        entry = self.kept.entry(key_of(window_end))
+        entry = self.kept.window(key_of(window_end))
         assert entry is not None
         self.journal.merge(Row("windows", key_of(window_end), {"Inputs": "something else"}, entry.etag))
 

@@ -20,7 +20,7 @@ from detectors.storage.tables import Row, Table, Value
 from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, window_ends
 
 _WINDOWS, _PURGED = "windows", "purged"
-_ENTRY_COLUMNS = ("Inputs", "Base", "State")
+_WINDOW_COLUMNS = ("Inputs", "Base", "State")
 _NEVER = "never"
 _CHUNK_BYTES = 60_000
 _MAX_CHUNKS = 16
@@ -30,7 +30,7 @@ _unpack = msgspec.msgpack.Decoder(list[Episode]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EvaluatedWindow:
     """One evaluated window.
 
     Attributes:
@@ -74,7 +74,7 @@ NO_STATE = ""
 
 def next_window(
     versions: Mapping[datetime, str],
-    entries: Mapping[datetime, Entry],
+    evaluated: Mapping[datetime, EvaluatedWindow],
     until: datetime,
     reach: timedelta,
     *,
@@ -87,21 +87,21 @@ def next_window(
 
     Args:
         versions: of the buckets that hold anything, as `BucketStore.versions` gives them.
-        entries: the journal, at least the newest entry before and all within the reach.
+        evaluated: the windows of the journal, at least the newest before the reach and all within it.
         until: the newest window that may be evaluated.
         reach: how far back windows can be evaluated, since their buckets are kept.
         purged: buckets before this start are gone, so no window that holds one can be evaluated.
         after: only later windows: one run looks at each window once, in order, and so comes to an end.
     """
-    evaluated = sorted(window for window in entries if window <= until)
-    first = min([bucket + BUCKET for bucket in versions] + evaluated[:1] + [until])
+    ends = sorted(window for window in evaluated if window <= until)
+    first = min([bucket + BUCKET for bucket in versions] + ends[:1] + [until])
     bounds = [until - reach, after and after + BUCKET, purged and purged + WINDOW]
     first = max([first, *(bound for bound in bounds if bound)])
     for window in window_ends(first, until):
-        before = max((known for known in evaluated if known < window), default=None)
-        base = entries[before].state if before else NO_STATE
+        before = max((known for known in ends if known < window), default=None)
+        base = evaluated[before].state if before else NO_STATE
         inputs = _digest(" ".join(versions.get(bucket, "") for bucket in window_buckets(window)).encode())
-        entry = entries.get(window)
+        entry = evaluated.get(window)
         if entry is None or entry.inputs != inputs or entry.base != base:
             return Plan(
                 window_end=key_of(window),
@@ -109,7 +109,7 @@ def next_window(
                 base_window=key_of(before) if before else None,
                 base=base,
                 etag=entry.etag if entry else None,
-                later=[key_of(known) for known in reversed(evaluated) if window <= known <= window + WINDOW],
+                later=[key_of(known) for known in reversed(ends) if window <= known <= window + WINDOW],
                 windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
             )
     return None
@@ -121,15 +121,15 @@ class Journal:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def entries(self) -> dict[datetime, Entry]:
+    def windows(self) -> dict[datetime, EvaluatedWindow]:
         """Every evaluated window that is kept."""
-        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_ENTRY_COLUMNS)
-        return {time_of(row.key): _entry(row) for row in rows}
+        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_WINDOW_COLUMNS)
+        return {time_of(row.key): _evaluated_window(row) for row in rows}
 
-    def entry(self, window_key: str) -> Entry | None:
+    def window(self, window_key: str) -> EvaluatedWindow | None:
         """One evaluated window."""
-        rows = self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key, columns=_ENTRY_COLUMNS)
-        return next((_entry(row) for row in rows), None)
+        rows = self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key, columns=_WINDOW_COLUMNS)
+        return next((_evaluated_window(row) for row in rows), None)
 
     def episodes(self, window_key: str | None) -> list[Episode]:
         """The episodes that were open after a window; none if it has not been evaluated."""
@@ -164,7 +164,7 @@ class Journal:
 
     def reopen(self, plan: Plan) -> None:
         """Make a window due again that another run recorded, unless from the same inputs as this plan."""
-        entry = self.entry(plan.window_end)
+        entry = self.window(plan.window_end)
         if entry and (entry.inputs, entry.base) != (plan.inputs, plan.base):
             with suppress(ConflictError):  # yet another run has it now
                 self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
@@ -193,9 +193,9 @@ class Journal:
         return len(old) + len(handed_over)
 
 
-def _entry(row: Row) -> Entry:
-    inputs, base, state = (str(row.values[name]) for name in _ENTRY_COLUMNS)
-    return Entry(inputs, base, state, row.etag)
+def _evaluated_window(row: Row) -> EvaluatedWindow:
+    inputs, base, state = (str(row.values[name]) for name in _WINDOW_COLUMNS)
+    return EvaluatedWindow(inputs, base, state, row.etag)
 
 
 def _digest(data: bytes) -> str:
