@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from detectors.backtest.outcome import Timeline, subject
+from detectors.backtest.outcome import Timeline, entity
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import Total
 from detectors.rules.catalogue import BY_ID
@@ -74,12 +74,12 @@ class History:
     def add(self, window_end: datetime, totals: Mapping[Key, Total]) -> None:
         """Note a window; windows must come in their order."""
         for key, total in totals.items():
-            rule, terms = BY_ID[key.rule_id], self._policy.terms(key)
-            if rule.only_new or terms is None:
+            rule, effective = BY_ID[key.rule_id], self._policy.effective(key)
+            if rule.only_new or effective is None:
                 continue
             at = datetime.fromisoformat(key.group[-1]) if rule.per_minute else window_end
             values = {threshold.name: measure(total.tally, threshold.measure) for threshold in rule.thresholds}
-            near = {name: (value or 0) / terms.at_least[name] for name, value in values.items()}
+            near = {name: (value or 0) / effective.thresholds[name] for name, value in values.items()}
             if rule.requires == "all":  # a measure that is far above its number says nothing alone
                 near = dict.fromkeys(near, min(near.values()))
             self._note(Key(rule.id, rule.about(key.group)), int(at.timestamp()), values, near)
@@ -115,18 +115,18 @@ class History:
             rule_id=place.key.rule_id,
             threshold=place.threshold,
             measure=threshold.measure,
-            at_least=self._at_least(place),
-            resource=subject(place.key),
+            at_least=self._threshold(place),
+            resource=entity(place.key),
             points=[(end, int(value) if whole else value) for end, value in points],
         )
 
     def _nearest(self) -> list[_Place]:
         return sorted(self._series, key=lambda place: (-self._series[place].nearest, place))
 
-    def _at_least(self, place: _Place) -> int:
-        terms = self._policy.terms(place.key)
-        assert terms is not None  # else it has no series
-        return terms.at_least[place.threshold]
+    def _threshold(self, place: _Place) -> int:
+        effective = self._policy.effective(place.key)
+        assert effective is not None  # else it has no series
+        return effective.thresholds[place.threshold]
 
     def _let_go(self) -> None:
         """Keep the half of the series that came nearest."""

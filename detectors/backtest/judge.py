@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import get_args
 
-from detectors.backtest.outcome import EpisodeSummary, subject
+from detectors.backtest.outcome import EpisodeSummary, entity
 from detectors.evaluation.episodes import Episode, Status, Step, advance
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import Total, judge
@@ -75,7 +75,7 @@ class Judge:
             summary = self._summaries[episode.id] = EpisodeSummary(
                 episode_id=episode.id,
                 rule_id=episode.rule_id,
-                resource=subject(episode.key),
+                resource=entity(episode.key),
                 first_window=window_end,
                 last_window=window_end,
             )

@@ -65,13 +65,13 @@ class BacktestRequest:
     def in_force(self) -> dict[str, dict[str, int]]:
         """The numbers that hold where no resource has its own, by rule id and threshold name."""
         return {
-            rule.id: {name: number.value for name, number in self.policy.explain(rule.id, "").at_least.items()}
+            rule.id: {name: number.value for name, number in self.policy.resolve(rule.id, "").thresholds.items()}
             for rule in self.policy.rules
         }
 
     def severities(self) -> dict[str, Severity]:
         """The severities that hold where no resource has its own, by rule id."""
-        return {rule.id: self.policy.explain(rule.id, "").severity.value for rule in self.policy.rules}
+        return {rule.id: self.policy.resolve(rule.id, "").severity.value for rule in self.policy.rules}
 
 
 @dataclass(slots=True)

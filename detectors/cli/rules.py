@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from detectors.cli.arguments import add_settings_file, add_tuning, read_tuning
-from detectors.cli.effective_rules import exceptions, objects, of_rules, subject_of, values
+from detectors.cli.effective_rules import entity_of, exceptions, objects, of_rules, values
 from detectors.cli.environment import environment
 from detectors.cli.layout import Rows, aligned, markdown, ndjson, write
 from detectors.cli.parser import FAILED, TAKEN, Commands, add_command, add_format
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     )
     rules.add_argument("name", nargs="?", choices=tuple(BY_ID), metavar="NAME", help="one rule in full")
     rules.add_argument(
-        "--effective", type=subject_of, metavar="ID", help="what holds for this resource or AWS identity, and why"
+        "--effective", type=entity_of, metavar="ID", help="what holds for this resource or AWS identity, and why"
     )
     add_settings_file(rules)
     add_tuning(rules, "a tuning.toml in place of the one that the settings name")
@@ -73,22 +73,22 @@ def _show_effective(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
     """What holds for one resource; the exit code."""
     from detectors.configuration.settings import policy_from_env  # noqa: PLC0415 - loads Azure's clients
 
-    subject: str = options.effective
+    entity: str = options.effective
     tuned = read_tuning(options.tuning) if options.tuning else None
     try:
-        found = of_rules(policy_from_env(environment(options.file), tuned), rules, subject)
+        found = of_rules(policy_from_env(environment(options.file), tuned), rules, entity)
     except SettingsError as error:
         sys.stderr.write(f"{options.file or 'The environment'}: {error}\n")
         return FAILED
     if not found:
-        options.refuse(f"{options.name} never fires for {subject}: it groups by {BY_ID[options.name].group_fields[0]}")
+        options.refuse(f"{options.name} never fires for {entity}: it groups by {BY_ID[options.name].group_fields[0]}")
     now = datetime.now(UTC)
     if options.format == "ndjson":
-        write(ndjson(objects(subject, found, now)))
+        write(ndjson(objects(entity, found, now)))
         return TAKEN
     layout = markdown if options.format == "markdown" else aligned
     covering = exceptions(found, now)
-    write([subject, "", *layout(values(found), text=range(5)), ""])
+    write([entity, "", *layout(values(found), text=range(5)), ""])
     write(layout(covering, text=range(6)) if len(covering) > 1 else ["No exception covers it."])
     return TAKEN
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from detectors.configuration import tuning
 from detectors.configuration.environment import Environment
 from detectors.errors import SettingsError
-from detectors.evaluation.policy import MAX_THRESHOLD, Change, Policy
+from detectors.evaluation.policy import MAX_THRESHOLD, Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope
 from detectors.rules import catalogue
 from detectors.rules.catalogue import CATALOGUE, ROOT
@@ -155,12 +155,12 @@ def _tuned(read: Environment) -> tuning.Tuning:
     return tuning.read(ROOT / name, name) if _TUNING_FILE.fullmatch(name) else tuning.Tuning()
 
 
-def _override(read: Environment, name: str) -> Change:
+def _override(read: Environment, name: str) -> PolicyChange:
     rule_id, what = OVERRIDES[name]
     origin, scope = f"app setting {name}", Scope(rule_id)
     if what == ENABLED:
-        return Change(origin, scope, enabled=read.flag(name))
-    return Change(origin, scope, at_least={what: read.number(name, 1, 1, MAX_THRESHOLD)})
+        return PolicyChange(origin, scope, enabled=read.flag(name))
+    return PolicyChange(origin, scope, thresholds={what: read.number(name, 1, 1, MAX_THRESHOLD)})
 
 
 def _rule_meant(name: str) -> str | None:

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from detectors.evaluation.policy import MAX_THRESHOLD, Change
+from detectors.evaluation.policy import MAX_THRESHOLD, PolicyChange
 from detectors.evaluation.suppressions import EVERY, Scope, SuppressionRule
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Severity
@@ -35,7 +35,7 @@ _CALLER = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|arn:
 class Tuning(NamedTuple):
     """What a tuning file says, and what is wrong with it."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[PolicyChange, ...] = ()
     suppression_rules: tuple[SuppressionRule, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ def parse(text: str, name: str) -> Tuning:
         return Tuning(problems=(f"{name} is no TOML: {error}.",))
     changes = [_of_rule(rule_id, entry) for rule_id, entry in _rules(top)]
     changes += [_of_resources(entry) for entry in top.tables("resources")]
-    suppression_rules = [_exemption(entry) for entry in top.tables("exceptions")]
+    suppression_rules = [_suppression_rule(entry) for entry in top.tables("exceptions")]
     top.refuse_others()
     return Tuning(tuple(changes), tuple(suppression_rules), tuple(problems))
 
@@ -78,23 +78,23 @@ def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
             yield rule_id, entry
 
 
-def _of_rule(rule_id: str, entry: TomlTable) -> Change:
+def _of_rule(rule_id: str, entry: TomlTable) -> PolicyChange:
     values = _values(entry, rule_id)
     entry.refuse_others()
-    return Change(entry.place, Scope(rule_id), **values)
+    return PolicyChange(entry.place, Scope(rule_id), **values)
 
 
-def _of_resources(entry: TomlTable) -> Change:
+def _of_resources(entry: TomlTable) -> PolicyChange:
     scope = Scope(_rule(entry), _pattern(entry) or entry.missing("resource", "a pattern, such as */accounts/aoai-ci-*"))
     values = _values(entry, scope.rule)
     reason = entry.text("reason", MAX_REASON) or entry.missing("reason", "the reason, for whoever reads this next")
     if entry.names <= {"rule", "resource", "reason"}:
         entry.refuse("", "it changes nothing: give it enabled, severity or a threshold.")
     entry.refuse_others()
-    return Change(entry.place, scope, **values, reason=reason)
+    return PolicyChange(entry.place, scope, **values, reason=reason)
 
 
-def _exemption(entry: TomlTable) -> SuppressionRule:
+def _suppression_rule(entry: TomlTable) -> SuppressionRule:
     suppression_rule = SuppressionRule(
         scope=Scope(_rule(entry), _pattern(entry) or EVERY),
         callers=_callers(entry),
@@ -114,8 +114,8 @@ def _values(entry: TomlTable, rule_id: str) -> dict[str, Any]:
     enabled = entry.take("enabled", bool, "true or false")
     severity = entry.one_of("severity", _SEVERITIES)
     numbers = {name: entry.number(name, 1, MAX_THRESHOLD) for name in names}
-    at_least = {name: number for name, number in numbers.items() if number is not None}
-    return {"enabled": enabled, "severity": severity, "at_least": at_least}
+    thresholds = {name: number for name, number in numbers.items() if number is not None}
+    return {"enabled": enabled, "severity": severity, "thresholds": thresholds}
 
 
 def _rule(entry: TomlTable) -> str:

@@ -108,11 +108,11 @@ def learn(
     known: Mapping[Key, SeenMembers], sightings: Iterable[Sighting], window_end: datetime
 ) -> tuple[dict[Key, SeenMembers], dict[Key, int]]:
     """What sightings of a window change, by rule and resource; and the newcomers among them, with the days watched."""
-    by_subject: dict[Key, list[Sighting]] = {}
+    by_entity: dict[Key, list[Sighting]] = {}
     for sighting in sightings:
-        by_subject.setdefault(sighting.about, []).append(sighting)
+        by_entity.setdefault(sighting.about, []).append(sighting)
     changed, found = {}, {}
-    for key, its_sightings in by_subject.items():
+    for key, its_sightings in by_entity.items():
         before = known.get(key) or SeenMembers(min(microseconds(sighting.bucket) for sighting in its_sightings))
         for sighting in its_sightings:
             if (days := before.days_watched(sighting, window_end)) is not None:

@@ -13,13 +13,13 @@ from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Rule, Severity, Trigger
 from detectors.rules.tally import Key, Tally
 
-__all__ = ["Change", "Effective", "EffectiveThresholds", "Policy", "Resolved", "Suppression", "Thresholds"]
+__all__ = ["EffectiveThresholds", "Policy", "PolicyChange", "Resolved", "ResolvedRule", "Suppression", "Thresholds"]
 
 MAX_THRESHOLD = 2**53
 """The largest number that a threshold takes: JSON readers keep whole numbers exact up to here."""
 
 _MAX_REMEMBERED = 100_000
-"""Terms that are kept at hand, of a rule and a resource each: some tens of megabytes."""
+"""Effective thresholds kept in memory, one for each rule and entity: some tens of megabytes."""
 
 Thresholds = Mapping[str, Mapping[str, int]]
 """Numbers in force: by rule id, by threshold name."""
@@ -31,7 +31,7 @@ def catalogue_thresholds() -> Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PolicyChange:
     """One thing that somebody wants otherwise than the catalogue; None and what is missing leave things as they are.
 
     Attributes:
@@ -39,7 +39,7 @@ class Change:
         scope: for which rules and resources.
         enabled: on or off.
         severity: of findings.
-        at_least: numbers by threshold name; a rule without a threshold of that name is not changed.
+        thresholds: numbers by threshold name; a rule without a threshold of that name is not changed.
         reason: why, where that has to be said.
     """
 
@@ -47,7 +47,7 @@ class Change:
     scope: Scope
     enabled: bool | None = None
     severity: Severity | None = None
-    at_least: Mapping[str, int] = field(default_factory=dict)
+    thresholds: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -65,28 +65,30 @@ class EffectiveThresholds:
     """What one rule holds one group against.
 
     Attributes:
-        at_least: numbers by threshold name.
+        thresholds: numbers by threshold name.
         severity: of its findings.
     """
 
-    at_least: Mapping[str, int]
+    thresholds: Mapping[str, int]
     severity: Severity
 
 
 @dataclass(frozen=True, slots=True)
-class Effective:
+class ResolvedRule:
     """All that holds for one rule and resource, and why."""
 
     enabled: Resolved[bool]
     severity: Resolved[Severity]
-    at_least: Mapping[str, Resolved[int]]
+    thresholds: Mapping[str, Resolved[int]]
 
     @property
-    def terms(self) -> EffectiveThresholds | None:
+    def effective(self) -> EffectiveThresholds | None:
         """Without the why; None if the rule is off."""
         if not self.enabled.value:
             return None
-        return EffectiveThresholds({name: number.value for name, number in self.at_least.items()}, self.severity.value)
+        return EffectiveThresholds(
+            {name: number.value for name, number in self.thresholds.items()}, self.severity.value
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Policy:
     """
 
     thresholds: Thresholds = field(default_factory=catalogue_thresholds)
-    changes: Sequence[Change] = ()
+    changes: Sequence[PolicyChange] = ()
     suppression_rules: Sequence[SuppressionRule] = ()
     _remembered: dict[tuple[str, str], EffectiveThresholds | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -111,40 +113,40 @@ class Policy:
         """The rules that may be on for some resource."""
         return tuple(rule for rule in CATALOGUE if rule.id in self.thresholds and self._may_be_on(rule))
 
-    def terms(self, key: Key) -> EffectiveThresholds | None:
+    def effective(self, key: Key) -> EffectiveThresholds | None:
         """What holds for a group; None if the rule is off for it. Asked for each group of each window: remembered."""
         place = key.rule_id, key.group[0]
         try:
             return self._remembered[place]
         except KeyError:
-            terms = self.explain(*place).terms
+            effective = self.resolve(*place).effective
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[place] = terms
-        return terms
+        self._remembered[place] = effective
+        return effective
 
-    def explain(self, rule_id: str, subject: str) -> Effective:
+    def resolve(self, rule_id: str, entity: str) -> ResolvedRule:
         """What holds for a rule and a resource, or whatever the rule's first group field is, and why."""
         enabled = Resolved(rule_id in self.thresholds)
         severity = Resolved(BY_ID[rule_id].severity)
-        at_least = {name: Resolved(number) for name, number in self.thresholds.get(rule_id, {}).items()}
+        thresholds = {name: Resolved(number) for name, number in self.thresholds.get(rule_id, {}).items()}
         for change in self.changes:
-            if not change.scope.covers(rule_id, subject):
+            if not change.scope.matches(rule_id, entity):
                 continue
             if change.enabled is not None and rule_id in self.thresholds:
                 enabled = Resolved(change.enabled, change.origin, change.reason)
             if change.severity is not None:
                 severity = Resolved(change.severity, change.origin, change.reason)
-            for name in change.at_least.keys() & at_least.keys():
-                at_least[name] = Resolved(change.at_least[name], change.origin, change.reason)
-        return Effective(enabled, severity, at_least)
+            for name in change.thresholds.keys() & thresholds.keys():
+                thresholds[name] = Resolved(change.thresholds[name], change.origin, change.reason)
+        return ResolvedRule(enabled, severity, thresholds)
 
     def suppression(self, key: Key, tally: Tally, triggers: Sequence[Trigger], at: datetime) -> Suppression | None:
         """What explains, in the window that ends at a time, all that fired; None if nothing does."""
         in_force = (
             suppression_rule
             for suppression_rule in self.suppression_rules
-            if suppression_rule.in_force(at) and suppression_rule.scope.covers(key.rule_id, key.group[0])
+            if suppression_rule.in_force(at) and suppression_rule.scope.matches(key.rule_id, key.group[0])
         )
         return explanation(in_force, tally, triggers, BY_ID[key.rule_id].requires)
 
@@ -155,12 +157,14 @@ class Policy:
 
     def with_number(self, rule_id: str, threshold: str, value: int) -> "Policy":
         """The policy with one number changed for every resource."""
-        return replace(self, changes=(*self.changes, Change("what if", Scope(rule_id), at_least={threshold: value})))
+        return replace(
+            self, changes=(*self.changes, PolicyChange("what if", Scope(rule_id), thresholds={threshold: value}))
+        )
 
     def is_split(self, rule_id: str, threshold: str) -> bool:
         """Whether some resources have a number of their own for a threshold."""
         return any(
-            threshold in change.at_least and change.scope.rule in {EVERY, rule_id} and change.scope.resource != EVERY
+            threshold in change.thresholds and change.scope.rule in {EVERY, rule_id} and change.scope.resource != EVERY
             for change in self.changes
         )
 

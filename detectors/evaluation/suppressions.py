@@ -43,10 +43,10 @@ class Scope:
     rule: str = EVERY
     resource: str = EVERY
 
-    def covers(self, rule_id: str, subject: str) -> bool:
+    def matches(self, rule_id: str, entity: str) -> bool:
         """Whether it is about groups of a rule with this first field."""
         return self.rule in {EVERY, rule_id} and (
-            self.resource == EVERY or fnmatchcase(subject.lower(), self.resource.lower())
+            self.resource == EVERY or fnmatchcase(entity.lower(), self.resource.lower())
         )
 
 

@@ -123,13 +123,13 @@ def judge(
     silent = [(key, Total()) for key in watched if key not in totals]
     verdicts = []
     for key, total in (*totals.items(), *silent):
-        rule, terms = BY_ID[key.rule_id], policy.terms(key)
+        rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
-        if terms is not None and (not rule.only_new or key in newcomers):
-            triggers = rule.triggers(total.tally, terms.at_least, newcomers.get(key))
+        if effective is not None and (not rule.only_new or key in newcomers):
+            triggers = rule.triggers(total.tally, effective.thresholds, newcomers.get(key))
         if triggers or key in watched:
             suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
-            severity = terms.severity if terms else rule.severity
+            severity = effective.severity if effective else rule.severity
             verdicts.append(_verdict(key, total, triggers, severity, suppression))
     return in_order(verdicts)
 

@@ -9,7 +9,7 @@ import pytest
 from detectors.backtest import history as history_module
 from detectors.backtest.history import MAX_TIMELINES, History
 from detectors.backtest.outcome import Timeline
-from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope
 from detectors.evaluation.window import Total
 from detectors.rules.tally import Key, Lengths, Tally
@@ -130,7 +130,7 @@ def test_a_measure_alone_does_not_bring_a_rule_near_to_firing_that_needs_all() -
 
 def test_numbers_of_single_resources_count() -> None:
     """Near is what is near to the resource's own number."""
-    policy = Policy(THRESHOLDS, [Change("x", Scope("model_theft", "*/accounts/a"), at_least={"count": 1_000})])
+    policy = Policy(THRESHOLDS, [PolicyChange("x", Scope("model_theft", "*/accounts/a"), thresholds={"count": 1_000})])
     history = History(policy)
     history.add(_end(0), {_key("a"): _total(300), _key("b"): _total(90)})
     assert [(one.resource[-1], one.at_least) for one in history.timelines()] == [("b", 100), ("a", 1_000)]

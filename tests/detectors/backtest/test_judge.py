@@ -6,7 +6,7 @@ from datetime import date, datetime
 import pytest
 
 from detectors.backtest.judge import Judge
-from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.evaluation.window import Total
 from detectors.reporting.finding import finding
@@ -175,7 +175,7 @@ def test_a_minute_is_suppressed_until_more_of_it_is_known() -> None:
 
 def test_the_severity_is_that_in_force_for_the_resource() -> None:
     """As its findings have it, not the catalogue's."""
-    policy = Policy(THRESHOLDS, [Change("x", Scope("*", "*/accounts/aoai-dev"), severity="High")])
+    policy = Policy(THRESHOLDS, [PolicyChange("x", Scope("*", "*/accounts/aoai-dev"), severity="High")])
     judge, _ = _judged([{PROD: _total(*"a" * 10), DEV: _total(*"a" * 10)}], Judge(policy))
     assert {one.resource: one.severity for one in judge.episodes} == {PROD.group[0]: "Medium", DEV.group[0]: "High"}
 

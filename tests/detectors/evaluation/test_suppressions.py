@@ -79,7 +79,7 @@ def test_expired_exceptions_are_listed_with_the_latest_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "subject", "covered"),
+    ("pattern", "entity", "matched"),
     [
         ("*", "anything at all", True),
         ("*/accounts/aoai-ci-*", canonical_id("aoai-ci-7"), True),
@@ -94,11 +94,11 @@ def test_expired_exceptions_are_listed_with_the_latest_first() -> None:
         (canonical_id(), canonical_id() + "x", False),
     ],
 )
-def test_a_pattern_is_held_against_the_whole_first_field(pattern: str, subject: str, *, covered: bool) -> None:
+def test_a_pattern_is_held_against_the_whole_first_field(pattern: str, entity: str, *, matched: bool) -> None:
     """Upper and lower case are the same, of the pattern and of what it is held against."""
-    assert Scope("model_theft", pattern).covers("model_theft", subject) is covered
-    assert Scope(EVERY, pattern).covers("model_theft", subject) is covered
-    assert not Scope("denial_of_service", pattern).covers("model_theft", subject)
+    assert Scope("model_theft", pattern).matches("model_theft", entity) is matched
+    assert Scope(EVERY, pattern).matches("model_theft", entity) is matched
+    assert not Scope("denial_of_service", pattern).matches("model_theft", entity)
 
 
 def test_an_exception_without_callers_explains_whoever_called() -> None:
