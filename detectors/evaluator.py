@@ -14,7 +14,7 @@ from detectors.errors import ConflictError
 from detectors.evaluation.baseline import Baseline
 from detectors.evaluation.episodes import Episode, advance
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import GroupResult, add_up, in_order, judge, sightings
+from detectors.evaluation.window import GroupResult, evaluate_thresholds, in_order, sightings, sum_window
 from detectors.reporting.finding import as_json, finding
 from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure
 from detectors.reporting.sinks import Sink
@@ -35,7 +35,7 @@ PURGE_MARGIN = timedelta(hours=1)
 class ShardResult(msgspec.Struct):
     """What one shard of a window's resources came to."""
 
-    verdicts: list[GroupResult]
+    results: list[GroupResult] = msgspec.field(name="verdicts")
     resources_seen: int
 
 
@@ -96,10 +96,10 @@ class Evaluator:
             for episode in self._journal.episodes(plan.base_window)
             if episode.rule_id in BY_ID and slice_of(episode.group) in slices
         }
-        totals = add_up(window_end, lambda bucket: self._store.read(bucket, slices))
+        totals = sum_window(window_end, lambda bucket: self._store.read(bucket, slices))
         newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
-        verdicts = judge(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
-        return self._handover.send(plan.window_end, ShardResult(verdicts, len({key.group[0] for key in totals})))
+        results = evaluate_thresholds(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
+        return self._handover.send(plan.window_end, ShardResult(results, len({key.group[0] for key in totals})))
 
     def measure_health(self, plan: Plan) -> WindowHealth:
         """What went through in the window, and how far each partition is."""
@@ -108,7 +108,7 @@ class Evaluator:
         return measure(window_end, self._store.read_counters, marks)
 
     def conclude(
-        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, course: RunProgress, now: datetime
+        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, progress: RunProgress, now: datetime
     ) -> Conclusion:
         """Advance the episodes, post findings and heartbeat, record the window.
 
@@ -121,28 +121,28 @@ class Evaluator:
             return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)
         shards = [self._handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
-        verdicts = in_order(verdict for shard in shards for verdict in shard.verdicts)
+        results = in_order(result for shard in shards for result in shard.results)
         known = self._known(plan)
-        episodes, steps = advance(self._journal.episodes(plan.base_window), verdicts, window_end, known)
+        episodes, changes = advance(self._journal.episodes(plan.base_window), results, window_end, known)
         row = self._journal.row(plan, episodes)
         beat = heartbeat(
             window_end,
             now,
             health,
-            course,
+            progress,
             resources_seen=sum(shard.resources_seen for shard in shards),
-            findings=len(steps),
+            findings=len(changes),
             open_episodes=len(episodes),
             expired=self._policy.expired(window_end),
         )
-        self._sink.post(self._findings_stream, [as_json(finding(step, window_end, now)) for step in steps])
+        self._sink.post(self._findings_stream, [as_json(finding(change, window_end, now)) for change in changes])
         self._sink.post(self._health_stream, [as_json(beat)])
         try:
             self._journal.record(row)
         except ConflictError:
             self._journal.reopen(plan)  # what was just posted may be older than what the other run posted
-            return Conclusion(plan.window_end, len(steps), recorded=False)
-        return Conclusion(plan.window_end, len(steps), recorded=True)
+            return Conclusion(plan.window_end, len(changes), recorded=False)
+        return Conclusion(plan.window_end, len(changes), recorded=True)
 
     def _known(self, plan: Plan) -> dict[Key, Episode]:
         """Episodes as earlier evaluations knew them: ids from this window on, posted minutes of later windows alone.

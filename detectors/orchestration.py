@@ -133,12 +133,12 @@ def measure_health(evaluator: Evaluator, work: Json) -> Json:
 def conclude_window(evaluator: Evaluator, work: Json) -> Json:
     """Activity: post the findings and the heartbeat, record the window."""
     plan = msgspec.convert(work["plan"], Plan)
-    course = RunProgress(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
+    progress = RunProgress(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
     conclusion = evaluator.conclude(
         plan,
         msgspec.convert(work["shards"], list[Parcel]),
         msgspec.convert(work["health"], WindowHealth),
-        course,
+        progress,
         datetime.fromisoformat(work["now"]),
     )
     _LOG.info("window %s concluded: %s", plan.window_end, conclusion)

@@ -111,8 +111,8 @@ class Deployment:
         plan = self.evaluator.plan(until, after)
         if plan is not None:
             shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-            course = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
-            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
+            progress = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
+            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), progress, until)
         return plan
 
     @property

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from detectors.backtest.outcome import Timeline, entity
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import Total
+from detectors.evaluation.window import GroupTotal
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Number, Threshold, measure
 from detectors.rules.tally import Key
@@ -71,7 +71,7 @@ class History:
         self._points = 0
         self.left_out = 0
 
-    def add(self, window_end: datetime, totals: Mapping[Key, Total]) -> None:
+    def add(self, window_end: datetime, totals: Mapping[Key, GroupTotal]) -> None:
         """Note a window; windows must come in their order."""
         for key, total in totals.items():
             rule, effective = BY_ID[key.rule_id], self._policy.effective(key)

@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from detectors.backtest.deduplication import Seen
 from detectors.backtest.exports import Piece
 from detectors.backtest.history import History
-from detectors.backtest.judge import Judge
 from detectors.backtest.outcome import Outcome, Quality, Trial
 from detectors.backtest.partial_counts import Part, Span
+from detectors.backtest.policy_replay import PolicyReplay
 from detectors.backtest.quality import Measured
 from detectors.backtest.workers import Counted, counted
 from detectors.evaluation.baseline import MemoryBaseline
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import add_up, sightings
+from detectors.evaluation.window import sightings, sum_window
 from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
@@ -99,19 +99,19 @@ def replay(
         InputError: a worker process died, or a reader is not installed.
     """
     hooks = hooks or Hooks()
-    course, measured = _Course(question, hooks.on_finding), Measured(pieces)
+    run, measured = _Replay(question, hooks.on_finding), Measured(pieces)
     interrupted = False
     try:
         for work in counted(pieces, question.policy.rules, question.span, processes):
-            measured.add(work.piece, work.task.size, course.add(work))
+            measured.add(work.piece, work.task.size, run.add(work))
             hooks.on_read(work.task.size)
     except KeyboardInterrupt:
         interrupted = True
-    course.finish(measured.last_time)
-    return course.outcome(measured.quality(interrupted=interrupted), interrupted=interrupted)
+    run.finish(measured.last_time)
+    return run.outcome(measured.quality(interrupted=interrupted), interrupted=interrupted)
 
 
-class _Course:
+class _Replay:
     """The buckets that are held, and the windows judged so far."""
 
     def __init__(self, question: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
@@ -120,16 +120,21 @@ class _Course:
         self._buckets: dict[datetime, dict[Source, dict[Key, Tally]]] = {}
         self._held = 0
         self._seen = Seen()
-        self._judge = Judge(question.policy)
+        self._policy_replay = PolicyReplay(question.policy)
         self._baseline = MemoryBaseline()
         self._trials = [
-            (rule_id, threshold, value, Judge(question.policy.alone(rule_id).with_number(rule_id, threshold, value)))
+            (
+                rule_id,
+                threshold,
+                value,
+                PolicyReplay(question.policy.alone(rule_id).with_number(rule_id, threshold, value)),
+            )
             for rule_id, threshold, values in question.sweeps
             for value in values
         ]
         self._history = History(question.policy)
         self._windows = 0
-        self._judged: datetime | None = None
+        self._evaluated: datetime | None = None
         self._next = bucket_start(question.since) + BUCKET if question.since else None
 
     def add(self, work: Counted) -> Part:
@@ -139,15 +144,15 @@ class _Course:
         for at in sorted(part.tallies):
             self._merge(from_microseconds(at), part.tallies[at], part.counters)
         if self._held > MAX_HELD:
-            self._judge_until(max(self._buckets) - REACH)
+            self._evaluate_until(max(self._buckets) - REACH)
         return part
 
     def finish(self, last_time: int | None) -> None:
         """Judge the windows that are left, up to the last one that a record touches."""
         if self._question.until:
-            self._judge_until(bucket_start(self._question.until))
+            self._evaluate_until(bucket_start(self._question.until))
         elif last_time is not None:
-            self._judge_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
+            self._evaluate_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
 
     def outcome(self, quality: Quality, *, interrupted: bool) -> Outcome:
         """What it all came to."""
@@ -158,8 +163,8 @@ class _Course:
             thresholds=in_force,
             severities=question.severities(),
             windows=self._windows,
-            findings=self._judge.findings,
-            episodes=self._judge.episodes,
+            findings=self._policy_replay.findings,
+            episodes=self._policy_replay.episodes,
             trials=[
                 Trial(
                     rule_id=rule_id,
@@ -167,11 +172,11 @@ class _Course:
                     value=value,
                     in_force=value == in_force[rule_id][threshold],
                     overrules=question.policy.is_split(rule_id, threshold),
-                    findings=judge.findings,
-                    episodes=len(judge.episodes),
-                    resources=len(judge.resources),
+                    findings=trial.findings,
+                    episodes=len(trial.episodes),
+                    resources=len(trial.resources),
                 )
-                for rule_id, threshold, value, judge in self._trials
+                for rule_id, threshold, value, trial in self._trials
             ],
             timelines=self._history.timelines(),
             timelines_left_out=self._history.timelines_left_out,
@@ -179,7 +184,7 @@ class _Course:
         )
 
     def _merge(self, bucket: datetime, added: Mapping[tuple[Source, Key], Tally], counters: Counters) -> None:
-        if self._judged is not None and bucket < self._judged:  # the first window that holds it is over
+        if self._evaluated is not None and bucket < self._evaluated:  # the first window that holds it is over
             lost = sum(tally.count for tally in added.values())
             counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
             return
@@ -193,34 +198,34 @@ class _Course:
             fold(known, tallies)
             self._held += len(known)
 
-    def _judge_until(self, until: datetime) -> None:
+    def _evaluate_until(self, until: datetime) -> None:
         """Judge the windows that end by a time, and drop the buckets that no later one needs."""
         order = deque(sorted(self._buckets))
         while (window_end := self._coming(order)) is not None and window_end <= until:
-            self._look(window_end)
-            self._judged, self._next = window_end, window_end + BUCKET
+            self._evaluate(window_end)
+            self._evaluated, self._next = window_end, window_end + BUCKET
             while order and order[0] < self._next - WINDOW:
                 self._held -= sum(map(len, self._buckets.pop(order.popleft()).values()))
 
     def _coming(self, order: Sequence[datetime]) -> datetime | None:
         """The next window that matters: while an episode is open any, else the first one that holds something."""
-        if self._next and (self._judge.is_watching or any(judge.is_watching for *_, judge in self._trials)):
+        if self._next and (self._policy_replay.is_watching or any(trial.is_watching for *_, trial in self._trials)):
             return self._next
         if not order:
             return None
         first = order[0] + BUCKET
         return max(first, self._next) if self._next else first
 
-    def _look(self, window_end: datetime) -> None:
+    def _evaluate(self, window_end: datetime) -> None:
         """Judge one window by every policy."""
-        totals = add_up(window_end, self._read)
+        totals = sum_window(window_end, self._read)
         self._history.add(window_end, totals)
-        self._windows += bool(totals) or self._judge.is_watching
+        self._windows += bool(totals) or self._policy_replay.is_watching
         newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
-        for step in self._judge.judge(window_end, totals, newcomers):
-            self._on_finding(finding(step, window_end, window_end))
-        for *_, judge in self._trials:
-            judge.judge(window_end, totals, newcomers)
+        for change in self._policy_replay.evaluate(window_end, totals, newcomers):
+            self._on_finding(finding(change, window_end, window_end))
+        for *_, trial in self._trials:
+            trial.evaluate(window_end, totals, newcomers)
 
     def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
         for source, tallies in self._buckets.get(bucket, {}).items():

@@ -39,7 +39,7 @@ _STRENGTH = (Status.SUPPRESSED, Status.CLOSED, Status.ONGOING, Status.NEW, Statu
 """Which status a reader must not miss if one row replaces another."""
 
 
-class Posted(msgspec.Struct, frozen=True, array_like=True):
+class PostedMinute(msgspec.Struct, frozen=True, array_like=True):
     """The row of one minute: its count, and its status, which later rows of it keep unless theirs is stronger."""
 
     count: int
@@ -63,7 +63,7 @@ class Episode(msgspec.Struct, frozen=True):
     group: tuple[str, ...]
     started: str
     peaks: dict[str, float]
-    posted: dict[str, Posted] = {}
+    posted: dict[str, PostedMinute] = {}
 
     @property
     def key(self) -> Key:
@@ -71,22 +71,22 @@ class Episode(msgspec.Struct, frozen=True):
         return Key(self.rule_id, self.group)
 
 
-class Step(NamedTuple):
+class EpisodeChange(NamedTuple):
     """What happened to an episode in a window, or in one minute of it."""
 
     status: Status
     episode: Episode
-    verdict: GroupResult
+    result: GroupResult
 
 
 def advance(
-    before: Iterable[Episode], verdicts: Iterable[GroupResult], window_end: datetime, known: Mapping[Key, Episode]
-) -> tuple[list[Episode], list[Step]]:
+    before: Iterable[Episode], results: Iterable[GroupResult], window_end: datetime, known: Mapping[Key, Episode]
+) -> tuple[list[Episode], list[EpisodeChange]]:
     """The episodes that are open after a window, and what happened in it.
 
     Args:
         before: the episodes that were open after the previous window.
-        verdicts: those of this window, among them one for every open episode.
+        results: those of this window, among them one for every open episode.
         window_end: names the window.
         known: episodes as an earlier evaluation of this window or of a later one knew them. An episode that turns out
             to have begun earlier keeps its id, so that nobody is alerted again; and what was posted of a minute is
@@ -94,43 +94,43 @@ def advance(
     """
     open_before = {episode.key: episode for episode in before}
     by_episode: dict[Key, list[GroupResult]] = {}
-    for verdict in verdicts:
-        about = BY_ID[verdict.rule_id].about(verdict.group)
-        by_episode.setdefault(Key(verdict.rule_id, about), []).append(verdict)
-    after, steps = [], []
-    for key, its_verdicts in by_episode.items():
-        episode, happened = _continued(key, open_before.get(key), its_verdicts, window_end, known.get(key))
-        steps += happened
+    for result in results:
+        about = BY_ID[result.rule_id].about(result.group)
+        by_episode.setdefault(Key(result.rule_id, about), []).append(result)
+    after, changes = [], []
+    for key, its_results in by_episode.items():
+        episode, happened = _continued(key, open_before.get(key), its_results, window_end, known.get(key))
+        changes += happened
         after += [episode] if episode else []
-    return sorted(after, key=lambda episode: episode.key), steps
+    return sorted(after, key=lambda episode: episode.key), changes
 
 
 def _continued(
-    key: Key, episode: Episode | None, verdicts: Iterable[GroupResult], window_end: datetime, known: Episode | None
-) -> tuple[Episode | None, list[Step]]:
+    key: Key, episode: Episode | None, results: Iterable[GroupResult], window_end: datetime, known: Episode | None
+) -> tuple[Episode | None, list[EpisodeChange]]:
     """The episode after a window, None if it is over, and what happened to it."""
-    firing = sorted((verdict for verdict in verdicts if verdict.triggers), key=lambda verdict: verdict.group)
+    firing = sorted((result for result in results if result.triggers), key=lambda result: result.group)
     if not firing:
-        silent = next(iter(verdicts))
-        return None, [Step(Status.CLOSED, episode, silent)] if episode else []
+        silent = next(iter(results))
+        return None, [EpisodeChange(Status.CLOSED, episode, silent)] if episode else []
     if episode is None:
         started = key_of(window_end)
         episode = Episode(known.id if known else _uuid("episode", key, started), *key, started, {})
-    posted, steps = dict(episode.posted), []
-    for verdict in firing:
-        minute = verdict.group[-1] if BY_ID[verdict.rule_id].per_minute else None
-        if minute in posted and verdict.tally.count <= posted[minute].count:
+    posted, changes = dict(episode.posted), []
+    for result in firing:
+        minute = result.group[-1] if BY_ID[result.rule_id].per_minute else None
+        if minute in posted and result.tally.count <= posted[minute].count:
             continue
-        status, episode = _step(episode, verdict)
+        status, episode = _change(episode, result)
         if minute is not None:
             status = max(status, posted[minute].status if minute in posted else status, key=_STRENGTH.index)
-            posted[minute] = Posted(verdict.tally.count, status)
+            posted[minute] = PostedMinute(result.tally.count, status)
             if known and _says_as_much(known.posted.get(minute), posted[minute]):
                 continue
-        steps.append(Step(status, episode, verdict))
-    if all(verdict.suppression for verdict in firing):
+        changes.append(EpisodeChange(status, episode, result))
+    if all(result.suppression for result in firing):
         episode = _unalerted(episode, window_end)
-    return msgspec.structs.replace(episode, posted=_still_possible(posted, firing, window_end)), steps
+    return msgspec.structs.replace(episode, posted=_still_possible(posted, firing, window_end)), changes
 
 
 def _unalerted(episode: Episode, window_end: datetime) -> Episode:
@@ -145,7 +145,7 @@ def _unalerted(episode: Episode, window_end: datetime) -> Episode:
     return Episode(_uuid("episode", episode.key, started), *episode.key, started, {})
 
 
-def _says_as_much(known: Posted | None, row: Posted) -> bool:
+def _says_as_much(known: PostedMinute | None, row: PostedMinute) -> bool:
     """Whether a row that another evaluation posted says all that this one would."""
     return (
         known is not None and known.count >= row.count and _STRENGTH.index(known.status) >= _STRENGTH.index(row.status)
@@ -153,19 +153,19 @@ def _says_as_much(known: Posted | None, row: Posted) -> bool:
 
 
 def _still_possible(
-    posted: Mapping[str, Posted], firing: Iterable[GroupResult], window_end: datetime
-) -> dict[str, Posted]:
+    posted: Mapping[str, PostedMinute], firing: Iterable[GroupResult], window_end: datetime
+) -> dict[str, PostedMinute]:
     """Minutes that may still get records: those that fire, and those not long past."""
     oldest = f"{window_end - 2 * WINDOW:%Y-%m-%dT%H:%MZ}"
-    current = {verdict.group[-1] for verdict in firing}
+    current = {result.group[-1] for result in firing}
     return {minute: row for minute, row in posted.items() if minute >= oldest or minute in current}
 
 
-def _step(episode: Episode, verdict: GroupResult) -> tuple[Status, Episode]:
+def _change(episode: Episode, result: GroupResult) -> tuple[Status, Episode]:
     """The status of what fired, and the episode with what is alerted on."""
-    if verdict.suppression:
+    if result.suppression:
         return Status.SUPPRESSED, episode
-    values = {trigger.threshold: trigger.value for trigger in verdict.triggers}
+    values = {trigger.threshold: trigger.value for trigger in result.triggers}
     if not episode.peaks:
         return Status.NEW, msgspec.structs.replace(episode, peaks=values)
     if not BY_ID[episode.rule_id].only_new and _escalates(episode, values):

@@ -58,7 +58,7 @@ class GroupResult(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Total:
+class GroupTotal:
     """What a window's buckets hold of one group.
 
     Attributes:
@@ -80,21 +80,23 @@ class Total:
             self.evidence[source] = (min(first, tally.first_sequence), max(last, tally.last_sequence))
 
 
-def add_up(window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]) -> dict[Key, Total]:
+def sum_window(
+    window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]
+) -> dict[Key, GroupTotal]:
     """The totals of a window's groups; none of them is empty."""
-    totals: dict[Key, Total] = {}
+    totals: dict[Key, GroupTotal] = {}
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
             if key.rule_id not in BY_ID:  # of a release that had more rules
                 continue
             total = totals.get(key)
             if total is None:
-                total = totals[key] = Total()
+                total = totals[key] = GroupTotal()
             total.add(place, source, tally)
     return totals
 
 
-def sightings(totals: Mapping[Key, Total], window_end: datetime) -> Iterator[Sighting]:
+def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterator[Sighting]:
     """Who appears in a window, for the rules that look at newcomers, and in which bucket first."""
     starts = window_buckets(window_end)
     for key, total in totals.items():
@@ -103,9 +105,9 @@ def sightings(totals: Mapping[Key, Total], window_end: datetime) -> Iterator[Sig
             yield Sighting(key.rule_id, key.group, starts[first])
 
 
-def judge(
+def evaluate_thresholds(
     window_end: datetime,
-    totals: Mapping[Key, Total],
+    totals: Mapping[Key, GroupTotal],
     policy: Policy,
     *,
     newcomers: Mapping[Key, int],
@@ -120,8 +122,8 @@ def judge(
         newcomers: for the rules that look at newcomers, who is one, and for how many days others were seen before.
         watched: what gets a verdict although nothing fires: its episode is open.
     """
-    silent = [(key, Total()) for key in watched if key not in totals]
-    verdicts = []
+    silent = [(key, GroupTotal()) for key in watched if key not in totals]
+    results = []
     for key, total in (*totals.items(), *silent):
         rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
@@ -130,17 +132,17 @@ def judge(
         if triggers or key in watched:
             suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
             severity = effective.severity if effective else rule.severity
-            verdicts.append(_verdict(key, total, triggers, severity, suppression))
-    return in_order(verdicts)
+            results.append(_result(key, total, triggers, severity, suppression))
+    return in_order(results)
 
 
-def in_order(verdicts: Iterable[GroupResult]) -> list[GroupResult]:
+def in_order(results: Iterable[GroupResult]) -> list[GroupResult]:
     """Highest count first; equal counts by group, so that the order is always the same."""
-    return sorted(verdicts, key=lambda verdict: (-verdict.tally.count, verdict.rule_id, verdict.group))
+    return sorted(results, key=lambda result: (-result.tally.count, result.rule_id, result.group))
 
 
-def _verdict(
-    key: Key, total: Total, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
+def _result(
+    key: Key, total: GroupTotal, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
 ) -> GroupResult:
     places = sorted(total.evidence.items())[:MAX_LISTED]
     return GroupResult(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from detectors import __version__
-from detectors.evaluation.episodes import Step, finding_id
+from detectors.evaluation.episodes import EpisodeChange, finding_id
 from detectors.evaluation.window import MAX_LISTED
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.tally import Tally
@@ -70,21 +70,21 @@ def _holds(annotation: object, kind: type) -> bool:
     return annotation is kind or annotation == (kind | None)
 
 
-def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
+def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Finding:
     """The row for what happened to an episode in a window."""
-    verdict, tally, rule = step.verdict, step.verdict.tally, BY_ID[step.verdict.rule_id]
-    group = dict(zip(rule.group_fields, verdict.group, strict=False))  # a closed episode of minutes has no minute
+    result, tally, rule = change.result, change.result.tally, BY_ID[change.result.rule_id]
+    group = dict(zip(rule.group_fields, result.group, strict=False))  # a closed episode of minutes has no minute
     resource_id = group.get("ResourceId", "")
     resource = resources.parts(resource_id) if resource_id else resources.Resource("", "", "")
     return Finding(
         time_generated=now,
-        finding_id=finding_id(verdict.key, window_end),
-        episode_id=step.episode.id,
-        status=step.status.value,
+        finding_id=finding_id(result.key, window_end),
+        episode_id=change.episode.id,
+        status=change.status.value,
         rule_id=rule.id,
         rule_name=rule.name,
         rule_version=rule.version,
-        severity=verdict.severity,
+        severity=result.severity,
         risk_score=rule.risk_score,
         window_start=window_end - WINDOW,
         window_end=window_end,
@@ -104,14 +104,14 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
                 "Value": trigger.value,
                 "Threshold": trigger.at_least,
             }
-            for trigger in verdict.triggers
+            for trigger in result.triggers
         ],
-        suppression=None if verdict.suppression is None else msgspec.to_builtins(verdict.suppression),
+        suppression=None if result.suppression is None else msgspec.to_builtins(result.suppression),
         first_event_time=None if tally.first_time is None else from_microseconds(tally.first_time),
         last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
         callers=_callers(tally),
         callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED,
-        bucket_counts=verdict.bucket_counts,
+        bucket_counts=result.bucket_counts,
         evidence=[
             {
                 "Namespace": place.namespace,
@@ -120,7 +120,7 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
                 "FirstSequence": place.first_sequence,
                 "LastSequence": place.last_sequence,
             }
-            for place in verdict.evidence[:MAX_LISTED]
+            for place in result.evidence[:MAX_LISTED]
         ],
         techniques=list(rule.techniques),
         detector_version=__version__,
