@@ -16,7 +16,7 @@ from detectors.evaluation.episodes import Episode, advance
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import GroupResult, evaluate_thresholds, in_order, sightings, sum_window
 from detectors.reporting.finding import as_json, finding
-from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure
+from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure_health
 from detectors.reporting.sinks import Sink
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.tally import Key
@@ -97,15 +97,15 @@ class Evaluator:
             if episode.rule_id in BY_ID and slice_of(episode.group) in slices
         }
         totals = sum_window(window_end, lambda bucket: self._store.read(bucket, slices))
-        newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
+        newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
         results = evaluate_thresholds(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
         return self._handover.send(plan.window_end, ShardResult(results, len({key.group[0] for key in totals})))
 
     def measure_health(self, plan: Plan) -> WindowHealth:
         """What went through in the window, and how far each partition is."""
         window_end = time_of(plan.window_end)
-        marks = self._store.marks(window_end - self._retention, window_end - BUCKET)
-        return measure(window_end, self._store.read_counters, marks)
+        watermarks = self._store.watermarks(window_end - self._retention, window_end - BUCKET)
+        return measure_health(window_end, self._store.read_counters, watermarks)
 
     def conclude(
         self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, progress: RunProgress, now: datetime

@@ -139,8 +139,8 @@ def lines_of(text: str) -> dict[Path, int]:
     counts: dict[Path, int] = {}
     is_inside = False
     for number, line in enumerate(text.splitlines(), start=1):
-        was_inside, marks = is_inside, len(_MULTILINE.findall(line))
-        is_inside ^= bool(marks % 2)
+        was_inside, quotes = is_inside, len(_MULTILINE.findall(line))
+        is_inside ^= bool(quotes % 2)
         if was_inside:
             continue
         if header := _HEADER.match(line):

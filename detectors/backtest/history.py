@@ -21,8 +21,8 @@ _RECENT = 512
 MAX_TIMELINES = 40
 
 
-class _Place(NamedTuple):
-    """What a series is of."""
+class _SeriesKey(NamedTuple):
+    """Names one series."""
 
     key: Key
     threshold: str
@@ -67,7 +67,7 @@ class History:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._series: dict[_Place, _Series] = {}
+        self._series: dict[_SeriesKey, _Series] = {}
         self._points = 0
         self.left_out = 0
 
@@ -86,14 +86,14 @@ class History:
         if self._points > MAX_POINTS:
             self._let_go()
 
-    def _note(self, about: Key, at: int, values: Mapping[str, Number | None], near: Mapping[str, float]) -> None:
+    def _note(self, key: Key, at: int, values: Mapping[str, Number | None], near: Mapping[str, float]) -> None:
         """Note the values of one group, by threshold."""
         for name, value in values.items():
             if value is None:
                 continue
-            series = self._series.setdefault(_Place(about, name), _Series())
+            series = self._series.setdefault(_SeriesKey(key, name), _Series())
             series.nearest = max(series.nearest, near[name])
-            if not BY_ID[about.rule_id].per_minute or series.is_news(at, value):
+            if not BY_ID[key.rule_id].per_minute or series.is_news(at, value):
                 series.add(at, value)
                 self._points += 1
 
@@ -106,7 +106,7 @@ class History:
         """How many series have no timeline."""
         return self.left_out + max(len(self._series) - MAX_TIMELINES, 0)
 
-    def _timeline(self, place: _Place) -> Timeline:
+    def _timeline(self, place: _SeriesKey) -> Timeline:
         series = self._series[place]
         threshold = next(one for one in _thresholds_of(place.key) if one.name == place.threshold)
         points = series.points()
@@ -120,10 +120,10 @@ class History:
             points=[(end, int(value) if whole else value) for end, value in points],
         )
 
-    def _nearest(self) -> list[_Place]:
+    def _nearest(self) -> list[_SeriesKey]:
         return sorted(self._series, key=lambda place: (-self._series[place].nearest, place))
 
-    def _threshold(self, place: _Place) -> int:
+    def _threshold(self, place: _SeriesKey) -> int:
         effective = self._policy.effective(place.key)
         assert effective is not None  # else it has no series
         return effective.thresholds[place.threshold]

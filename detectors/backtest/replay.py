@@ -26,7 +26,7 @@ from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Severity
 from detectors.rules.tally import Key, Tally
-from detectors.storage.buckets import fold
+from detectors.storage.buckets import merge_bounded
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
 MAX_HELD = 400_000
@@ -195,7 +195,7 @@ class _Replay:
         for source, tallies in by_source.items():
             known = held.setdefault(source, {})
             self._held -= len(known)
-            fold(known, tallies)
+            merge_bounded(known, tallies)
             self._held += len(known)
 
     def _evaluate_until(self, until: datetime) -> None:
@@ -221,7 +221,7 @@ class _Replay:
         totals = sum_window(window_end, self._read)
         self._history.add(window_end, totals)
         self._windows += bool(totals) or self._policy_replay.is_watching
-        newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
+        newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
         for change in self._policy_replay.evaluate(window_end, totals, newcomers):
             self._on_finding(finding(change, window_end, window_end))
         for *_, trial in self._trials:

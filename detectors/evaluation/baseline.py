@@ -38,7 +38,7 @@ class Sighting(msgspec.Struct, frozen=True):
         return Key(self.rule_id, self.group)
 
     @property
-    def about(self) -> Key:
+    def entity_key(self) -> Key:
         """What the member belongs to: the group without its last field."""
         return Key(self.rule_id, self.group[:-1])
 
@@ -87,7 +87,7 @@ def digest(member: str) -> bytes:
 class Baseline(Protocol):
     """Who was seen before. In Table Storage where the detector runs, in memory for a backtest."""
 
-    def meet(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
+    def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """The newcomers of a window, with the days for which others were seen before; all are known from then on."""
 
 
@@ -97,7 +97,7 @@ class MemoryBaseline:
     def __init__(self) -> None:
         self._known: dict[Key, SeenMembers] = {}
 
-    def meet(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
+    def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """See `Baseline.meet`."""
         changed, found = learn(self._known, sightings, window_end)
         self._known |= changed
@@ -110,7 +110,7 @@ def learn(
     """What sightings of a window change, by rule and resource; and the newcomers among them, with the days watched."""
     by_entity: dict[Key, list[Sighting]] = {}
     for sighting in sightings:
-        by_entity.setdefault(sighting.about, []).append(sighting)
+        by_entity.setdefault(sighting.entity_key, []).append(sighting)
     changed, found = {}, {}
     for key, its_sightings in by_entity.items():
         before = known.get(key) or SeenMembers(min(microseconds(sighting.bucket) for sighting in its_sightings))

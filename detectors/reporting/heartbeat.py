@@ -83,12 +83,12 @@ class RunProgress(msgspec.Struct):
     reevaluated: bool = False
 
 
-def measure(
+def measure_health(
     window_end: datetime,
     read_counters: Callable[[datetime], Iterable[tuple[Source, Counters]]],
-    marks: Mapping[Source, Watermark],
+    watermarks: Mapping[Source, Watermark],
 ) -> WindowHealth:
-    """Sum up the counters of a window's six buckets; `marks` tells how far each partition is."""
+    """Sum up the counters of a window's six buckets; `watermarks` says how far each partition is counted."""
     total = Counters()
     lags_ms: dict[Source, int] = {}
     for bucket in window_buckets(window_end):
@@ -100,11 +100,11 @@ def measure(
             namespace=source.namespace,
             hub=source.hub,
             partition=source.partition,
-            last_sequence=mark.sequence,
-            last_arrival=from_microseconds(mark.enqueued),
+            last_sequence=watermark.sequence,
+            last_arrival=from_microseconds(watermark.enqueued),
             lag_seconds=lags_ms[source] / 1000 if source in lags_ms else None,
         )
-        for source, mark in sorted(marks.items())
+        for source, watermark in sorted(watermarks.items())
     ]
     return WindowHealth(total, partitions)
 

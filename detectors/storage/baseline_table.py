@@ -16,7 +16,7 @@ from detectors.storage.tables import Row, Table, bytes_of
 MAX_CONFLICTS = 5
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_key = msgspec.msgpack.Decoder(Key).decode
-_unpack_acquainted = msgspec.msgpack.Decoder(SeenMembers).decode
+_unpack_seen_members = msgspec.msgpack.Decoder(SeenMembers).decode
 
 
 class TableBaseline:
@@ -25,7 +25,7 @@ class TableBaseline:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def meet(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
+    def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """See `Baseline.meet`.
 
         Raises:
@@ -37,12 +37,12 @@ class TableBaseline:
         for attempt in range(MAX_CONFLICTS + 1):
             rows = {key: row for index in slices for key, row in self._read(index)}
             known = {
-                key: _unpack_acquainted(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()
+                key: _unpack_seen_members(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()
             }
             changed, newcomers = learn(known, seen, window_end)
             try:
-                for key, acquainted in changed.items():
-                    self._write(key, acquainted, rows.get(key))
+                for key, seen_members in changed.items():
+                    self._write(key, seen_members, rows.get(key))
             except ConflictError:
                 if attempt == MAX_CONFLICTS:
                     raise
@@ -54,8 +54,8 @@ class TableBaseline:
         for row in self._table.query(_partition(index), _partition(index)):
             yield _unpack_key(bytes_of(row.values["Key"])), row
 
-    def _write(self, key: Key, acquainted: SeenMembers, known: Row | None) -> None:
-        values = {"Key": _pack(key), "Seen": zlib.compress(_pack(acquainted))}
+    def _write(self, key: Key, seen_members: SeenMembers, known: Row | None) -> None:
+        values = {"Key": _pack(key), "Seen": zlib.compress(_pack(seen_members))}
         row_key = f"{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
         row = Row(_partition(slice_of(key.group)), row_key, values, known.etag if known else None)
         if known:

@@ -170,7 +170,7 @@ class BucketStore:
         for row in self._table.query(key_of(bucket), key_of(bucket), columns=["Counters"]):
             yield _source(row.key), _unpack_counters(bytes_of(row.values["Counters"]))
 
-    def marks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
+    def watermarks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
         """How far each Event Hub partition has been counted that brought anything to the buckets between two starts."""
         rows = self._table.query(key_of(first), key_of(last), columns=["Sequence", "Enqueued"])
         return {_source(row.key): _watermark(row) for row in rows}  # rows come oldest first, so the newest stays
@@ -210,15 +210,15 @@ def purge(table: Table, before_key: str) -> int:
     return deleted
 
 
-def fold(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
+def merge_bounded(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
     """Add tallies to those of one bucket and partition, within the room that there is for callers and newcomers."""
     members: Counter[Key] | None = None
     for key, tally in added:
         if key.rule_id in _ONLY_NEW and key not in held:
             if members is None:
-                members = Counter(_about(known) for known in held if known.rule_id in _ONLY_NEW)
-            members[_about(key)] += 1
-            if members[_about(key)] > MAX_MEMBERS:
+                members = Counter(_entity_key(known) for known in held if known.rule_id in _ONLY_NEW)
+            members[_entity_key(key)] += 1
+            if members[_entity_key(key)] > MAX_MEMBERS:
                 key = Key(key.rule_id, (*key.group[:-1], OTHERS))  # noqa: PLW2901 - where it is counted instead
         held[key] = (
             held[key].merged(tally, max_callers=MAX_CALLERS)
@@ -227,7 +227,7 @@ def fold(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
         )
 
 
-def _about(key: Key) -> Key:
+def _entity_key(key: Key) -> Key:
     return Key(key.rule_id, key.group[:-1])
 
 
@@ -238,7 +238,7 @@ def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Ma
     changed: dict[int, Mapping[Key, Tally]] = {}
     for index, tallies in by_slice.items():
         slice_ = dict(segment.slices[index])
-        fold(slice_, tallies)
+        merge_bounded(slice_, tallies)
         changed[index] = slice_
     return changed
 

@@ -13,7 +13,7 @@ from detectors.storage.buckets import purge
 from detectors.storage.tables import Row, Table
 from detectors.windows import key_of
 
-ROOM = 100
+MAX_ROWS = 100
 """Rows kept for one Event Hub partition in one bucket (in one of its segments, should there be several)."""
 
 _ROWS_AT_ONCE = 25
@@ -31,7 +31,7 @@ class Quarantine:
 
     def keep(self, source: Source, bucket: datetime, flaws: Sequence[PlacedFlaw], *, already: int) -> None:
         """Store as many flaws as there is room for behind the `already` counted ones of this bucket."""
-        rows = [self._row(source, bucket, placed) for placed in flaws[: max(ROOM - already, 0)]]
+        rows = [self._row(source, bucket, placed) for placed in flaws[: max(MAX_ROWS - already, 0)]]
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             self._table.upsert(rows[start : start + _ROWS_AT_ONCE])
 

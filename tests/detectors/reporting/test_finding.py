@@ -16,7 +16,7 @@ from detectors.evaluation.policy import Suppression
 from detectors.evaluation.window import MAX_LISTED, GroupResult, Range
 from detectors.events import Source
 from detectors.reporting.finding import Finding, as_json, columns, finding
-from detectors.reporting.heartbeat import Heartbeat, RunProgress, heartbeat, measure
+from detectors.reporting.heartbeat import Heartbeat, RunProgress, heartbeat, measure_health
 from detectors.rules.counters import Counters, Selected
 from detectors.rules.rule import Trigger
 from detectors.rules.tally import Key, Lengths, Tally
@@ -313,8 +313,8 @@ def _beat() -> dict[str, Any]:
     )
     stored = {bucket: [(SOURCE, counters)] for bucket in window_buckets(WINDOW_END)[:1]}
     silent = Source(NAMESPACE, "llm-logs", "1")
-    marks = {silent: Watermark(7, microseconds(START)), SOURCE: Watermark(90, microseconds(START))}
-    health = measure(WINDOW_END, lambda bucket: stored.get(bucket, []), marks)
+    watermarks = {silent: Watermark(7, microseconds(START)), SOURCE: Watermark(90, microseconds(START))}
+    health = measure_health(WINDOW_END, lambda bucket: stored.get(bucket, []), watermarks)
     progress = RunProgress(windows_caught_up=2, windows_skipped=1, reevaluated=True)
     return as_json(heartbeat(WINDOW_END, NOW, health, progress, resources_seen=4, findings=1, open_episodes=5))
 
