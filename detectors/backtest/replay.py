@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from detectors.backtest.deduplication import Seen
-from detectors.backtest.exports import Piece
+from detectors.backtest.deduplication import SeenEvents
+from detectors.backtest.exports import InputChunk
 from detectors.backtest.history import History
 from detectors.backtest.outcome import Outcome, Quality, Trial
-from detectors.backtest.partial_counts import Part, Span
+from detectors.backtest.partial_counts import BucketRange, PartialCounts
 from detectors.backtest.policy_replay import PolicyReplay
-from detectors.backtest.quality import Measured
-from detectors.backtest.workers import Counted, counted
+from detectors.backtest.quality import QualityMeter
+from detectors.backtest.workers import CountedChunk, count_chunks
 from detectors.evaluation.baseline import MemoryBaseline
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import sightings, sum_window
@@ -57,10 +57,10 @@ class BacktestRequest:
     until: datetime | None = None
 
     @property
-    def span(self) -> Span:
+    def span(self) -> BucketRange:
         """The buckets that the windows are made of."""
         first = microseconds(bucket_start(self.since) + BUCKET - WINDOW) if self.since else -(2**63)
-        return Span(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
+        return BucketRange(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
 
     def in_force(self) -> dict[str, dict[str, int]]:
         """The numbers that hold where no resource has its own, by rule id and threshold name."""
@@ -88,7 +88,7 @@ class Hooks:
 
 
 def replay(
-    pieces: Sequence[Piece], question: BacktestRequest, *, processes: int = 1, hooks: Hooks | None = None
+    chunks: Sequence[InputChunk], request: BacktestRequest, *, processes: int = 1, hooks: Hooks | None = None
 ) -> Outcome:
     """Count the pieces in their order and judge every window that their records touch.
 
@@ -99,69 +99,69 @@ def replay(
         InputError: a worker process died, or a reader is not installed.
     """
     hooks = hooks or Hooks()
-    run, measured = _Replay(question, hooks.on_finding), Measured(pieces)
+    run, meter = _Replay(request, hooks.on_finding), QualityMeter(chunks)
     interrupted = False
     try:
-        for work in counted(pieces, question.policy.rules, question.span, processes):
-            measured.add(work.piece, work.task.size, run.add(work))
-            hooks.on_read(work.task.size)
+        for counted in count_chunks(chunks, request.policy.rules, request.span, processes):
+            meter.add(counted.chunk, counted.task.size, run.add(counted))
+            hooks.on_read(counted.task.size)
     except KeyboardInterrupt:
         interrupted = True
-    run.finish(measured.last_time)
-    return run.outcome(measured.quality(interrupted=interrupted), interrupted=interrupted)
+    run.finish(meter.last_time)
+    return run.outcome(meter.quality(interrupted=interrupted), interrupted=interrupted)
 
 
 class _Replay:
     """The buckets that are held, and the windows judged so far."""
 
-    def __init__(self, question: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
-        self._question = question
+    def __init__(self, request: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
+        self._request = request
         self._on_finding = on_finding
         self._buckets: dict[datetime, dict[Source, dict[Key, Tally]]] = {}
         self._held = 0
-        self._seen = Seen()
-        self._policy_replay = PolicyReplay(question.policy)
+        self._seen = SeenEvents()
+        self._policy_replay = PolicyReplay(request.policy)
         self._baseline = MemoryBaseline()
         self._trials = [
             (
                 rule_id,
                 threshold,
                 value,
-                PolicyReplay(question.policy.alone(rule_id).with_number(rule_id, threshold, value)),
+                PolicyReplay(request.policy.alone(rule_id).with_number(rule_id, threshold, value)),
             )
-            for rule_id, threshold, values in question.sweeps
+            for rule_id, threshold, values in request.sweeps
             for value in values
         ]
-        self._history = History(question.policy)
+        self._history = History(request.policy)
         self._windows = 0
         self._evaluated: datetime | None = None
-        self._next = bucket_start(question.since) + BUCKET if question.since else None
+        self._next = bucket_start(request.since) + BUCKET if request.since else None
 
-    def add(self, work: Counted) -> Part:
+    def add(self, counted: CountedChunk) -> PartialCounts:
         """Take in a part, without what other pieces of the same capture brought already."""
-        part = work.again(self._seen) if self._seen.meets(work.part.seen) else work.part
-        self._seen.absorb(part.seen)
-        for at in sorted(part.tallies):
-            self._merge(from_microseconds(at), part.tallies[at], part.counters)
+        counts = counted.again(self._seen) if self._seen.overlaps(counted.counts.seen) else counted.counts
+        self._seen.absorb(counts.seen)
+        for at in sorted(counts.tallies):
+            self._merge(from_microseconds(at), counts.tallies[at], counts.counters)
         if self._held > MAX_HELD:
             self._evaluate_until(max(self._buckets) - REACH)
-        return part
+        return counts
 
     def finish(self, last_time: int | None) -> None:
         """Judge the windows that are left, up to the last one that a record touches."""
-        if self._question.until:
-            self._evaluate_until(bucket_start(self._question.until))
+        if self._request.until:
+            self._evaluate_until(bucket_start(self._request.until))
         elif last_time is not None:
             self._evaluate_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
 
     def outcome(self, quality: Quality, *, interrupted: bool) -> Outcome:
         """What it all came to."""
-        question, in_force = self._question, self._question.in_force()
+        request, in_force = self._request, self._request.in_force()
         return Outcome(
             quality=quality,
             rules=list(in_force),
             thresholds=in_force,
-            severities=question.severities(),
+            severities=request.severities(),
             windows=self._windows,
             findings=self._policy_replay.findings,
             episodes=self._policy_replay.episodes,
@@ -171,7 +171,7 @@ class _Replay:
                     threshold=threshold,
                     value=value,
                     in_force=value == in_force[rule_id][threshold],
-                    overrules=question.policy.is_split(rule_id, threshold),
+                    overrules=request.policy.is_split(rule_id, threshold),
                     findings=trial.findings,
                     episodes=len(trial.episodes),
                     resources=len(trial.resources),
