@@ -1,8 +1,8 @@
 """The steps of an evaluation: plan a window, evaluate its shards, conclude it.
 
-Each step may run again at any time, on any host: a plan reads, an evaluation reads, and a conclusion posts rows
-whose ids do not depend on when they are made and then records the window in one conditional write. A crash
-anywhere leaves the window unrecorded, so it is due again.
+Each step may run again at any time, on any host. Planning and evaluating only read. Concluding posts rows, whose ids
+do not depend on the time of posting, and then records the window in one conditional write. A crash anywhere leaves
+the window unrecorded, so it is due again.
 """
 
 from collections.abc import Sequence
@@ -29,18 +29,18 @@ from detectors.storage.slices import SLICES, shares, slice_of
 from detectors.windows import BUCKET, WINDOW, bucket_start, time_of
 
 PURGE_MARGIN = timedelta(hours=1)
-"""How much longer rows are kept than any evaluation reaches, so that none sees a half-purged window."""
+"""Rows are kept this much longer than any evaluation reads, so that none reads a half-purged window."""
 
 
 class ShardResult(msgspec.Struct):
-    """What one shard of a window's resources came to."""
+    """The results of one shard of a window's groups."""
 
     results: list[GroupResult] = msgspec.field(name="verdicts")
     resources_seen: int
 
 
 class Conclusion(msgspec.Struct):
-    """What became of a window; not `recorded` if another run was faster."""
+    """The outcome of a window; `recorded` is false if another run was faster."""
 
     window_end: str
     findings: int
@@ -77,11 +77,11 @@ class Evaluator:
 
     @property
     def shards(self) -> int:
-        """How many parallel parts a window has."""
+        """The number of parallel shards of a window."""
         return len(self._shares)
 
     def plan(self, until: datetime, after: datetime | None) -> Plan | None:
-        """The next window that is due, later than `after`, none later than `until` unless others went further."""
+        """Plan the next due window after `after`: none later than `until`, unless other runs evaluated later ones."""
         evaluated = self._journal.windows()
         newest = max([until, *evaluated])
         versions = self._store.versions(newest - self._retention, newest)
@@ -89,7 +89,7 @@ class Evaluator:
         return next_window(versions, evaluated, newest, reach, after=after, purged=self._journal.purged())
 
     def evaluate_shard(self, plan: Plan, shard: int) -> Parcel:
-        """The `ShardResult` of one share of the groups; among its verdicts is one for every open episode of it."""
+        """Evaluate one shard of the groups; its `ShardResult` holds a result for each of its open episodes."""
         window_end, slices = time_of(plan.window_end), self._shares[shard]
         watched = {
             episode.key
@@ -102,7 +102,7 @@ class Evaluator:
         return self._handover.send(plan.window_end, ShardResult(results, len({key.group[0] for key in totals})))
 
     def measure_health(self, plan: Plan) -> WindowHealth:
-        """What went through in the window, and how far each partition is."""
+        """Measure what was counted in the window, and how far each partition is counted."""
         window_end = time_of(plan.window_end)
         watermarks = self._store.watermarks(window_end - self._retention, window_end - BUCKET)
         return measure_health(window_end, self._store.read_counters, watermarks)
@@ -113,8 +113,8 @@ class Evaluator:
         """Advance the episodes, post findings and heartbeat, record the window.
 
         Raises:
-            PostingError: not recorded; the window stays due.
-            StorageError: as above; rows may have been posted and will be posted again.
+            PostingError: the window is not recorded and stays due.
+            StorageError: likewise; rows may have been posted, and will be posted again.
         """
         current = self._journal.window(plan.window_end)
         if (current.etag if current else None) != plan.etag:
@@ -145,9 +145,9 @@ class Evaluator:
         return Conclusion(plan.window_end, len(changes), recorded=True)
 
     def _known(self, plan: Plan) -> dict[Key, Episode]:
-        """Episodes as earlier evaluations knew them: ids from this window on, posted minutes of later windows alone.
+        """Collect episodes as earlier evaluations recorded them: ids from this window on, posted minutes of later ones.
 
-        This window's own rows may be replaced; those of later ones must not be, as they may not be due again.
+        This window's own rows may be replaced. Rows of later windows may not, since those windows may not be due again.
         """
         known: dict[Key, Episode] = {}
         for window in plan.later:  # the last one first
@@ -159,7 +159,7 @@ class Evaluator:
         return known
 
     def purge(self, now: datetime) -> int:
-        """Delete what no evaluation can need any more; how many rows that were."""
+        """Delete what no evaluation can need any more, and return the number of rows."""
         before = bucket_start(now) - self._retention - PURGE_MARGIN
         self._journal.note_purge(before)
         return (

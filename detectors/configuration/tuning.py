@@ -1,11 +1,11 @@
-"""The tuning file: what is otherwise than in the catalogue, and known exceptions, kept and reviewed as code.
+"""The tuning file: changes to the catalogue's rules, and suppression rules, kept and reviewed as code.
 
     [rules.<rule id>]     enabled, severity, and thresholds by their names
-    [[resources]]         the same for the resources that a pattern names; where several entries fit, the last one wins
+    [[resources]]         the same for the resources that a pattern matches; the last matching entry wins
     [[exceptions]]        what explains findings, until a day
 
-A misspelt word would silently change nothing, so everything that is not known is refused. All problems are found at
-once, each with its place.
+A misspelt name would silently change nothing, so every unknown name is an error. All problems are reported at once,
+each with its place.
 """
 
 import re
@@ -22,18 +22,18 @@ from detectors.rules.rule import Severity
 from detectors.toml_table import TomlTable, lines_of, nearest, shown
 
 MAX_PATTERN, MAX_REASON, MAX_OWNER = 500, 300, 100
-"""Characters: findings and heartbeats show them, in columns of 64 KB."""
+"""The most characters: findings and heartbeats show these texts, in columns of 64 KB."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _THRESHOLDS = sorted({threshold.name for rule in CATALOGUE for threshold in rule.thresholds})
 _ID_STARTS = ("/subscriptions/", "arn:")
-"""How a rule's first group field begins: resource ids, and ARNs of users."""
+"""The prefixes of a rule's first group field: resource ids, and ARNs of users."""
 
 _CALLER = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|arn:\S{1,252}")
 
 
 class Tuning(NamedTuple):
-    """What a tuning file says, and what is wrong with it."""
+    """The contents of a tuning file, and its problems."""
 
     changes: tuple[PolicyChange, ...] = ()
     suppression_rules: tuple[SuppressionRule, ...] = ()
@@ -41,7 +41,7 @@ class Tuning(NamedTuple):
 
 
 def read(path: Path, name: str) -> Tuning:
-    """What the file at a path says; `name` is how problems and origins call it."""
+    """Read the file at a path; problems and origins call it `name`."""
     try:
         return parse(path.read_text(encoding="utf-8-sig"), name)
     except OSError as error:
@@ -54,7 +54,7 @@ def read(path: Path, name: str) -> Tuning:
 
 
 def parse(text: str, name: str) -> Tuning:
-    """What a tuning file with this text says."""
+    """Parse the text of a tuning file."""
     problems: list[str] = []
     try:
         values = tomllib.loads(f"{text}\n")  # so that tomllib can name the last line too
@@ -69,7 +69,7 @@ def parse(text: str, name: str) -> Tuning:
 
 
 def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
-    """The tables `[rules.<rule id>]`."""
+    """Yield the tables `[rules.<rule id>]`."""
     for rule_id, values in (top.take("rules", dict, "tables, such as [rules.model_theft]") or {}).items():
         name = f"[rules.{rule_id}]"
         if rule_id not in BY_ID:
@@ -109,7 +109,7 @@ def _suppression_rule(entry: TomlTable) -> SuppressionRule:
 
 
 def _values(entry: TomlTable, rule_id: str) -> dict[str, Any]:
-    """Enabled, severity and thresholds: those of the rule, or any for an entry about every rule."""
+    """Read enabled, severity and thresholds: those of the rule, or of any rule if the entry applies to every rule."""
     names = [threshold.name for threshold in BY_ID[rule_id].thresholds] if rule_id in BY_ID else _THRESHOLDS
     enabled = entry.take("enabled", bool, "true or false")
     severity = entry.one_of("severity", _SEVERITIES)

@@ -1,11 +1,11 @@
-"""Verdicts -> episodes: consecutive windows in which one group fires are one episode, and alert once. Pure.
+"""Turns results into episodes: consecutive windows in which one group fires are one episode, and alert once. Pure.
 
-Rules that look at minutes post each minute once, and once more when late records make it larger; what fires within one
-hour of a resource is one episode all the same. What an exception explains is Suppressed; an episode is New in the
-first window in which something fires that none explains, and again after a window in which one explained everything.
+Rules per minute post each minute once, and again when late records increase its count; all minutes of one resource
+that fire within an hour belong to one episode. A result that a suppression rule explains is Suppressed. An episode is
+New in the first window in which an unexplained result fires, and again after a window in which all were explained.
 
-The state after a window depends only on the state before it and on the window's verdicts, so a window that is
-evaluated again gives the same again, and a correction runs through the windows after it.
+The state after a window depends only on the state before it and on the window's results, so evaluating a window again
+gives the same state, and a correction propagates through the windows after it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ ESCALATION_FACTOR = 2
 
 
 class Status(StrEnum):
-    """Where an episode stands in a window."""
+    """The state of an episode in a window."""
 
     NEW = "New"
     ONGOING = "Ongoing"
@@ -36,11 +36,11 @@ class Status(StrEnum):
 
 
 _STRENGTH = (Status.SUPPRESSED, Status.CLOSED, Status.ONGOING, Status.NEW, Status.ESCALATED)
-"""Which status a reader must not miss if one row replaces another."""
+"""Weakest first: when one row replaces another, the stronger status must remain visible."""
 
 
 class PostedMinute(msgspec.Struct, frozen=True, array_like=True):
-    """The row of one minute: its count, and its status, which later rows of it keep unless theirs is stronger."""
+    """The posted row of one minute: its count and status. A later row keeps the status unless its own is stronger."""
 
     count: int
     status: Status
@@ -52,10 +52,10 @@ class Episode(msgspec.Struct, frozen=True):
     Attributes:
         id: the same for all of its findings.
         rule_id: the rule.
-        group: what it is about: a group, without its minute if the rule has one.
+        group: the group that fires, without its minute if the rule is per minute.
         started: the key of its first window's end.
-        peaks: by trigger, the value that was last alerted on; empty if nobody was alerted yet.
-        posted: by minute, what was last posted; empty for rules without minutes.
+        peaks: by trigger, the value last alerted on; empty before the first alert.
+        posted: by minute, the row last posted; empty unless the rule is per minute.
     """
 
     id: str
@@ -67,12 +67,12 @@ class Episode(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> Key:
-        """What the episode is about."""
+        """The rule and group of the episode."""
         return Key(self.rule_id, self.group)
 
 
 class EpisodeChange(NamedTuple):
-    """What happened to an episode in a window, or in one minute of it."""
+    """A change of an episode in a window, or in one minute of it."""
 
     status: Status
     episode: Episode
@@ -82,15 +82,15 @@ class EpisodeChange(NamedTuple):
 def advance(
     before: Iterable[Episode], results: Iterable[GroupResult], window_end: datetime, known: Mapping[Key, Episode]
 ) -> tuple[list[Episode], list[EpisodeChange]]:
-    """The episodes that are open after a window, and what happened in it.
+    """Advance the episodes by one window; return those that are open after it, and the changes in it.
 
     Args:
         before: the episodes that were open after the previous window.
-        results: those of this window, among them one for every open episode.
+        results: the results of this window, with one for every open episode.
         window_end: names the window.
-        known: episodes as an earlier evaluation of this window or of a later one knew them. An episode that turns out
-            to have begun earlier keeps its id, so that nobody is alerted again; and what was posted of a minute is
-            not replaced by less.
+        known: episodes as an earlier evaluation of this window or of a later one recorded them. An episode that turns
+            out to have begun earlier keeps its id, so that nobody is alerted again; and a row of a minute is never
+            replaced by one with a lower count.
     """
     open_before = {episode.key: episode for episode in before}
     by_episode: dict[Key, list[GroupResult]] = {}
@@ -108,7 +108,7 @@ def advance(
 def _continued(
     key: Key, episode: Episode | None, results: Iterable[GroupResult], window_end: datetime, known: Episode | None
 ) -> tuple[Episode | None, list[EpisodeChange]]:
-    """The episode after a window, None if it is over, and what happened to it."""
+    """Advance one episode; return it, None if it has ended, and its changes in the window."""
     firing = sorted((result for result in results if result.triggers), key=lambda result: result.group)
     if not firing:
         silent = next(iter(results))
@@ -134,10 +134,10 @@ def _continued(
 
 
 def _unalerted(episode: Episode, window_end: datetime) -> Episode:
-    """What goes on of an episode when an exception explains all that fires: whatever comes next is news.
+    """Restart an alerted episode once suppression rules explain everything that fires, so that the next result is New.
 
-    Else a job that an exception excuses would keep an episode open that somebody else began, and the next stranger
-    would hide in it. Alerts go by episode, so it needs an id of its own.
+    Otherwise an explained job would keep open an episode that somebody else began, and the next stranger would hide in
+    it. Alerts are grouped by episode, so the restarted one gets an id of its own.
     """
     if not episode.peaks:
         return episode
@@ -146,7 +146,7 @@ def _unalerted(episode: Episode, window_end: datetime) -> Episode:
 
 
 def _says_as_much(known: PostedMinute | None, row: PostedMinute) -> bool:
-    """Whether a row that another evaluation posted says all that this one would."""
+    """Check whether a row posted by another evaluation says at least as much as this one."""
     return (
         known is not None and known.count >= row.count and _STRENGTH.index(known.status) >= _STRENGTH.index(row.status)
     )
@@ -155,14 +155,14 @@ def _says_as_much(known: PostedMinute | None, row: PostedMinute) -> bool:
 def _still_possible(
     posted: Mapping[str, PostedMinute], firing: Iterable[GroupResult], window_end: datetime
 ) -> dict[str, PostedMinute]:
-    """Minutes that may still get records: those that fire, and those not long past."""
+    """Keep the minutes that may still receive records: those that fire, and recent ones."""
     oldest = f"{window_end - 2 * WINDOW:%Y-%m-%dT%H:%MZ}"
     current = {result.group[-1] for result in firing}
     return {minute: row for minute, row in posted.items() if minute >= oldest or minute in current}
 
 
 def _change(episode: Episode, result: GroupResult) -> tuple[Status, Episode]:
-    """The status of what fired, and the episode with what is alerted on."""
+    """Find the status of a result that fires, and update the episode's peaks."""
     if result.suppression:
         return Status.SUPPRESSED, episode
     values = {trigger.threshold: trigger.value for trigger in result.triggers}
@@ -175,14 +175,14 @@ def _change(episode: Episode, result: GroupResult) -> tuple[Status, Episode]:
 
 
 def _escalates(episode: Episode, values: Mapping[str, float]) -> bool:
-    """Whether a trigger joined, or one doubled since it was last alerted on."""
+    """Check whether a new trigger fires, or the value of one has doubled since the last alert."""
     return any(
         name not in episode.peaks or value >= ESCALATION_FACTOR * episode.peaks[name] for name, value in values.items()
     )
 
 
 def finding_id(key: Key, window_end: datetime) -> str:
-    """The id of a finding: the same whenever the same window, or the same minute, is evaluated for the same group."""
+    """Derive the id of a finding: each evaluation of the same group and window, or minute, gives the same id."""
     rule = BY_ID.get(key.rule_id)
     if rule and rule.per_minute and len(key.group) == len(rule.group_fields):
         return str(uuid5(_NAMESPACE, "\x1f".join(("finding", key.rule_id, *key.group))))

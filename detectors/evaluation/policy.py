@@ -1,7 +1,7 @@
-"""What is in force for a rule and a resource: on or off, severity, thresholds, exceptions. Pure.
+"""The policy for a rule and an entity: on or off, severity, thresholds, suppression rules. Pure.
 
-The catalogue's numbers come first. Changes follow in their order, and later ones win: the tuning file's for a rule,
-its for resources, then the app settings, so that an operator can overrule everything.
+The catalogue's numbers come first. Changes follow in order, and later ones win: the tuning file's changes of rules,
+its changes for resources, then the app settings, so that an operator can override everything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ Thresholds = Mapping[str, Mapping[str, int]]
 
 
 def catalogue_thresholds() -> Thresholds:
-    """The numbers of the catalogue."""
+    """Return the default thresholds of the catalogue."""
     return {rule.id: {threshold.name: threshold.at_least for threshold in rule.thresholds} for rule in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """One thing that somebody wants otherwise than the catalogue; None and what is missing leave things as they are.
+    """One change to the catalogue's defaults; None, or a missing threshold, changes nothing.
 
     Attributes:
         origin: where it stands, such as `tuning.toml [[resources]] 2`.
@@ -40,7 +40,7 @@ class PolicyChange:
         enabled: on or off.
         severity: of findings.
         thresholds: numbers by threshold name; a rule without a threshold of that name is not changed.
-        reason: why, where that has to be said.
+        reason: why, if a reason is required.
     """
 
     origin: str
@@ -53,7 +53,7 @@ class PolicyChange:
 
 @dataclass(frozen=True, slots=True)
 class Resolved[T]:
-    """A value, where it comes from, and the reason if one is given."""
+    """A value, its origin, and the reason if one is given."""
 
     value: T
     origin: str = "default"
@@ -62,7 +62,7 @@ class Resolved[T]:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveThresholds:
-    """What one rule holds one group against.
+    """The thresholds and severity of one rule for one group.
 
     Attributes:
         thresholds: numbers by threshold name.
@@ -75,7 +75,7 @@ class EffectiveThresholds:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRule:
-    """All that holds for one rule and resource, and why."""
+    """Everything in force for one rule and one entity, with origins."""
 
     enabled: Resolved[bool]
     severity: Resolved[Severity]
@@ -83,7 +83,7 @@ class ResolvedRule:
 
     @property
     def effective(self) -> EffectiveThresholds | None:
-        """Without the why; None if the rule is off."""
+        """The same without origins; None if the rule is off."""
         if not self.enabled.value:
             return None
         return EffectiveThresholds(
@@ -96,9 +96,9 @@ class Policy:
     """Thresholds, severities and exceptions, by rule and resource.
 
     Attributes:
-        thresholds: the numbers to begin with; a rule that is not in it is off, and no change puts it on.
-        changes: what is otherwise; later ones win.
-        suppression_rules: the exceptions, whether they hold yet, still, or no longer.
+        thresholds: the initial numbers; a rule that is missing here is off, and no change enables it.
+        changes: the changes to them; later ones win.
+        suppression_rules: all of them, expired ones included.
     """
 
     thresholds: Thresholds = field(default_factory=catalogue_thresholds)
@@ -114,7 +114,7 @@ class Policy:
         return tuple(rule for rule in CATALOGUE if rule.id in self.thresholds and self._may_be_on(rule))
 
     def effective(self, key: Key) -> EffectiveThresholds | None:
-        """What holds for a group; None if the rule is off for it. Asked for each group of each window: remembered."""
+        """Resolve the thresholds for a group; None if the rule is off for it. Cached, as every group needs them."""
         place = key.rule_id, key.group[0]
         try:
             return self._remembered[place]
@@ -126,7 +126,7 @@ class Policy:
         return effective
 
     def resolve(self, rule_id: str, entity: str) -> ResolvedRule:
-        """What holds for a rule and a resource, or whatever the rule's first group field is, and why."""
+        """Resolve everything in force for a rule and an entity, the value of the rule's first group field."""
         enabled = Resolved(rule_id in self.thresholds)
         severity = Resolved(BY_ID[rule_id].severity)
         thresholds = {name: Resolved(number) for name, number in self.thresholds.get(rule_id, {}).items()}
@@ -142,7 +142,7 @@ class Policy:
         return ResolvedRule(enabled, severity, thresholds)
 
     def suppression(self, key: Key, tally: Tally, triggers: Sequence[Trigger], at: datetime) -> Suppression | None:
-        """What explains, in the window that ends at a time, all that fired; None if nothing does."""
+        """Find the suppression that explains all triggers in the window that ends at a time; None if there is none."""
         in_force = (
             suppression_rule
             for suppression_rule in self.suppression_rules
@@ -151,29 +151,29 @@ class Policy:
         return explanation(in_force, tally, triggers, BY_ID[key.rule_id].requires)
 
     def expired(self, at: datetime) -> list[SuppressionRule]:
-        """The exceptions that no longer hold, those that ended last first."""
+        """List the expired suppression rules, latest first."""
         ended = (suppression_rule for suppression_rule in self.suppression_rules if not suppression_rule.in_force(at))
         return sorted(ended, key=lambda suppression_rule: suppression_rule.expires, reverse=True)
 
     def with_number(self, rule_id: str, threshold: str, value: int) -> "Policy":
-        """The policy with one number changed for every resource."""
+        """Return the policy with one threshold changed for every resource."""
         return replace(
             self, changes=(*self.changes, PolicyChange("what if", Scope(rule_id), thresholds={threshold: value}))
         )
 
     def is_split(self, rule_id: str, threshold: str) -> bool:
-        """Whether some resources have a number of their own for a threshold."""
+        """Check whether some resources have their own number for a threshold."""
         return any(
             threshold in change.thresholds and change.scope.rule in {EVERY, rule_id} and change.scope.resource != EVERY
             for change in self.changes
         )
 
     def alone(self, rule_id: str) -> "Policy":
-        """The policy with all other rules off."""
+        """Return the policy with all other rules off."""
         return replace(self, thresholds={rule_id: self.thresholds[rule_id]})
 
     def _may_be_on(self, rule: Rule) -> bool:
-        """Whether it is on, or some resource has it on."""
+        """Check whether the rule is on, generally or for some resource."""
         on = True
         for change in self.changes:
             if change.enabled is not None and change.scope.rule in {EVERY, rule.id}:

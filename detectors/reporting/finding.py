@@ -21,7 +21,7 @@ Dynamic = list[dict[str, Any]]
 
 
 class Finding(msgspec.Struct, rename="pascal", kw_only=True):
-    """One group in one window that fired, or that closed its episode: a row of `LlmThreatFindings_CL`."""
+    """One group that fires in one window, or that closes its episode: a row of `LlmThreatFindings_CL`."""
 
     time_generated: datetime
     finding_id: str
@@ -59,7 +59,7 @@ _KQL_TYPES = {datetime: "datetime", str: "string", int: "long", float: "real", b
 
 
 def columns(table: type[msgspec.Struct]) -> dict[str, str]:
-    """The columns of a table and their KQL types, in order."""
+    """List the columns of a table and their KQL types, in order."""
     return {
         field.encode_name: next((kql for kind, kql in _KQL_TYPES.items() if _holds(field.type, kind)), "dynamic")
         for field in msgspec.structs.fields(table)
@@ -71,7 +71,7 @@ def _holds(annotation: object, kind: type) -> bool:
 
 
 def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Finding:
-    """The row for what happened to an episode in a window."""
+    """Build the row for a change of an episode in a window."""
     result, tally, rule = change.result, change.result.tally, BY_ID[change.result.rule_id]
     group = dict(zip(rule.group_fields, result.group, strict=False))  # a closed episode of minutes has no minute
     resource_id = group.get("ResourceId", "")
@@ -141,6 +141,6 @@ def _callers(tally: Tally) -> Dynamic:
 
 
 def as_json(posted: msgspec.Struct) -> dict[str, Any]:
-    """The row as JSON values: what the Logs Ingestion API, and a line of ndjson, hold."""
+    """Convert a row to JSON values, as the Logs Ingestion API and a line of ndjson hold them."""
     values: dict[str, Any] = msgspec.to_builtins(posted)
     return values

@@ -1,4 +1,4 @@
-"""The heartbeat: what each evaluation saw, so that silence is never mistaken for safety."""
+"""The heartbeat of each evaluation, so that silence is never mistaken for safety."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,14 +14,14 @@ from detectors.storage.buckets import Watermark
 from detectors.windows import WINDOW, from_microseconds, window_buckets
 
 MAX_EXPIRED = 20
-"""Expired exceptions that one heartbeat lists: keeps the column far below 64 KB."""
+"""Expired suppression rules that one heartbeat lists; keeps the column far below 64 KB."""
 
 
 class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
-    """One evaluation: a row of `LlmDetectorHealth_CL`. No row for a while means that nobody is watching.
+    """One evaluation: a row of `LlmDetectorHealth_CL`. If rows stop, nothing is being evaluated.
 
-    A record that several rules select is one of `RecordsSelected`, and one of each rule in `SelectedByRule`, where
-    `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
+    A record that several rules select counts once in `RecordsSelected`, and once for each rule in `SelectedByRule`.
+    There `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
     """
 
     time_generated: datetime
@@ -48,10 +48,10 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class Partition(msgspec.Struct, rename="pascal", kw_only=True):
-    """How far one Event Hub partition has been counted; of every partition that buckets are kept of.
+    """How far one Event Hub partition is counted; one for every partition with stored buckets.
 
-    `lag_seconds` is the longest time from arrival to count in the window, None if nothing was counted: then
-    `last_arrival` tells whether the partition is silent or stuck.
+    `lag_seconds` is the longest time from arrival to counting in the window, None if nothing was counted: then
+    `last_arrival` shows whether the partition is silent or stuck.
     """
 
     namespace: str
@@ -63,18 +63,18 @@ class Partition(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class WindowHealth(msgspec.Struct):
-    """What went through in a window."""
+    """What was counted in a window."""
 
     counters: Counters
     partitions: list[Partition]
 
 
 class RunProgress(msgspec.Struct):
-    """How an evaluation came to its window.
+    """The progress of a run up to its window.
 
     Attributes:
         windows_caught_up: windows that the same run evaluated before this one.
-        windows_skipped: windows that were never evaluated, as they are older than what is kept.
+        windows_skipped: windows that were never evaluated, because their buckets are no longer kept.
         reevaluated: the window had been evaluated before, and its buckets or predecessors changed.
     """
 
@@ -120,7 +120,7 @@ def heartbeat(
     open_episodes: int,
     expired: Sequence[SuppressionRule] = (),
 ) -> Heartbeat:
-    """The row that says this window was evaluated, and from what."""
+    """Build the row that reports the evaluation of a window."""
     total = health.counters
     by_rule = sorted(total.selected.items())
     return Heartbeat(

@@ -1,4 +1,4 @@
-"""The baseline in a table: a row for each rule and resource, in the slice that holds the resource's tallies too."""
+"""The baseline in a table: one row for each rule and entity, in the same slice as the entity's tallies."""
 
 import hashlib
 import zlib
@@ -20,7 +20,7 @@ _unpack_seen_members = msgspec.msgpack.Decoder(SeenMembers).decode
 
 
 class TableBaseline:
-    """Remembers across hosts. Learning is idempotent, so a step that runs again learns nothing new."""
+    """Remembers members across hosts. Learning is idempotent, so a step may run again."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -29,8 +29,8 @@ class TableBaseline:
         """See `Baseline.meet`.
 
         Raises:
-            ConflictError: other runs keep writing the same rows; the step has to run again.
-            StorageError: as above.
+            ConflictError: other runs keep writing the same rows; the step must run again.
+            StorageError: likewise.
         """
         seen = list(sightings)
         slices = {slice_of(sighting.group) for sighting in seen}
