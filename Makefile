@@ -42,7 +42,7 @@ generate: $(PYTHON_READY)
 	@$(PYTHON) -m generate
 
 docs: $(PYTHON_READY)
-	@$(MKDOCS) build --quiet
+	@built="$$($(MKDOCS) build 2>&1)" || { echo "$$built"; exit 1; }  # --quiet would not count warnings
 
 docs-serve: $(PYTHON_READY)
 	@$(MKDOCS) serve

@@ -42,7 +42,7 @@ def page(rule: Rule) -> str:
     parts = [
         f"<!-- Written by `make generate` from detectors/rules/{rule.id}.toml and its guide. -->",
         f"# {rule.name}",
-        table(("", ""), _facts(rule)),
+        table(("Rule", f"`{rule.id}`, version {rule.version}"), _facts(rule)),
         "## What it looks for",
         rule.description,
         "## Thresholds",
@@ -55,7 +55,6 @@ def page(rule: Rule) -> str:
 
 
 def _facts(rule: Rule) -> Iterable[Sequence[str]]:
-    yield "Rule", f"`{rule.id}`, version {rule.version}"
     yield "Severity", f"{rule.severity}, risk {rule.risk_score}"
     yield from (("Counts", _selected(selection)) for selection in rule.select)
     yield "Counted by", _counted_by(rule)
