@@ -21,7 +21,43 @@ Dynamic = list[dict[str, Any]]
 
 
 class Finding(msgspec.Struct, rename="pascal", kw_only=True):
-    """One group that fires in one window, or that closes its episode: a row of `LlmThreatFindings_CL`."""
+    """One group that fires in one window, or that closes its episode: a row of `LlmThreatFindings_CL`.
+
+    Attributes:
+        time_generated: when the window was evaluated.
+        finding_id: the same for the same rule, group and window.
+        episode_id: the same for all findings of an episode.
+        status: New, Ongoing, Escalated, Closed or Suppressed.
+        rule_id: the rule, such as `model_theft`.
+        rule_name: its name for people.
+        rule_version: raised when the meaning of the rule changes.
+        severity: Informational, Low, Medium or High.
+        risk_score: 0 to 100.
+        window_start: the begin of the hour, by arrival.
+        window_end: its end.
+        subscription_id: of the resource, in lower case like all its parts; empty if the rule is not about a
+            resource.
+        resource_group: of the resource.
+        resource_name: of the resource.
+        resource_id: in the form of `_ResourceId`; empty if the rule is not about a resource.
+        group: the values of the fields that the rule groups by, such as ResourceId, Minute, Caller, UserArn,
+            ModelId, AccountId or Violations.
+        event_count: records in the window.
+        max_response_length: bytes of the largest response; empty if no record carried a length.
+        total_response_length: bytes of all responses; empty if no record carried a length.
+        avg_request_length: bytes of a request on average; empty if no record carried a length.
+        triggers: the thresholds that were reached: Name, Measure, Value, Threshold.
+        suppression: the exception that explains the finding: Reason, Owner, Expires; empty if none does.
+        first_event_time: the earliest record's own time.
+        last_event_time: the latest record's own time.
+        callers: ObjectId (for AWS the ARN), IpAddress (masked) and Count, most records first, at most 50;
+            where the rule looks at bytes by caller also Bytes, and most bytes first.
+        callers_truncated: there were more callers.
+        bucket_counts: the six 10-minute counts, oldest first.
+        evidence: Namespace, Hub, Partition, FirstSequence and LastSequence of the raw events.
+        techniques: MITRE ATLAS and OWASP ids.
+        detector_version: the release that posted the row.
+    """
 
     time_generated: datetime
     finding_id: str

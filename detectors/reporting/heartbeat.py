@@ -20,8 +20,34 @@ MAX_EXPIRED = 20
 class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     """One evaluation: a row of `LlmDetectorHealth_CL`. If rows stop, nothing is being evaluated.
 
-    A record that several rules select counts once in `RecordsSelected`, and once for each rule in `SelectedByRule`.
-    There `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
+    A record that several rules select is one of `RecordsSelected`, and one of each rule in `SelectedByRule`, where
+    `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
+
+    Attributes:
+        time_generated: when the window was evaluated.
+        window_start: the begin of the hour, by arrival.
+        window_end: its end.
+        messages: Event Hub events counted.
+        records: records in them.
+        records_selected: records that at least one rule selected.
+        selected_with_length: those that carried a response length.
+        selected_by_rule: RuleId, Records, WithLength; at 0 WithLength no length threshold of that rule can
+            fire.
+        records_quarantined: records, or parts of messages, that could not be read.
+        quarantined_by_reason: Reason, Records.
+        resources_seen: resources (for AWS Bedrock: users) with selected records.
+        accounts: resource ids of the Azure OpenAI accounts that logged anything, at most 100.
+        findings: rows posted for this window.
+        open_episodes: episodes that are open after this window.
+        windows_caught_up: windows, not evaluated before, that the same run evaluated before this one.
+        windows_skipped: windows that were lost, since their buckets were no longer kept.
+        reevaluated: the window had been evaluated before, and something changed.
+        partitions: Namespace, Hub, Partition, LastSequence, LastArrival and LagSeconds of every partition
+            that buckets are kept of; no LagSeconds: nothing counted in the window.
+        max_lag_seconds: the longest time from arrival in the hub to its count.
+        expired_exceptions: RuleId, Resource, Callers (how many), Owner and Expires of exceptions that no
+            longer hold, the latest first, at most 20.
+        detector_version: the release that posted the row.
     """
 
     time_generated: datetime
