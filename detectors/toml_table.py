@@ -117,8 +117,9 @@ class TomlTable:
         return ""
 
     def refuse(self, name: str, problem: str) -> None:
-        """Note a problem with its place, and with the line of this value if the line is known."""
-        line = self._lines.get((*self._path, name)) or self._lines.get(self._path)
+        """Note a problem with the place, and with the line of the value of this name, or of what is around it."""
+        path = (*self._path, name)
+        line = next((self._lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in self._lines), None)
         self._problems.append(f"{self.place}{f', line {line}' if line else ''}: {problem}")
 
     def refuse_unknown(self, name: str, known: Iterable[str], *, key: str = "") -> None:
