@@ -17,7 +17,7 @@ from detectors.backtest.exports import Block, Captured, Document, Lines, ReadErr
 from detectors.events import Event, Source
 from detectors.ingestion.columns import Columns
 from detectors.ingestion.counting import BatchCounter, Problem
-from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Key, Tally
@@ -66,7 +66,7 @@ class PartialCounts:
 
     tallies: dict[int, dict[tuple[Source, Key], Tally]] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
-    examples: list[PlacedFlaw] = field(default_factory=list)
+    examples: list[QuarantinedRecord] = field(default_factory=list)
     lines: int = 0
     first_time: int | None = None
     last_time: int | None = None
@@ -81,7 +81,7 @@ class PartialCounts:
             for tally in tallies.values():
                 tally.first_sequence = lines + (tally.first_sequence or 0)
                 tally.last_sequence = lines + (tally.last_sequence or 0)
-        self.examples = [placed._replace(sequence=placed.sequence + lines) for placed in self.examples]
+        self.examples = [flawed._replace(sequence=flawed.sequence + lines) for flawed in self.examples]
 
 
 _decode_lines = msgspec.json.Decoder(Line).decode_lines
@@ -219,8 +219,8 @@ class _Counting:
 
     def _keep_examples(self) -> None:
         """Keep the first flaws of each reason, and drop the others: a file may be nothing but flaws."""
-        for placed in self._delta.flaws:
-            self._examples[placed.flaw.reason] += 1
-            if self._examples[placed.flaw.reason] <= MAX_EXAMPLES:
-                self._counts.examples.append(placed)
+        for flawed in self._delta.flaws:
+            self._examples[flawed.flaw.reason] += 1
+            if self._examples[flawed.flaw.reason] <= MAX_EXAMPLES:
+                self._counts.examples.append(flawed)
         self._delta.flaws.clear()

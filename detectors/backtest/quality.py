@@ -38,7 +38,7 @@ class QualityMeter:
         self._delays.update(counts.delays)
         self._duplicates += counts.duplicates
         self._examples += [
-            Place(chunk.path, placed.sequence, placed.flaw.reason, placed.flaw.detail) for placed in counts.examples
+            Place(chunk.path, flawed.sequence, flawed.flaw.reason, flawed.flaw.detail) for flawed in counts.examples
         ]
         if counts.read_error:
             self._broken.add(chunk.path)
