@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from detectors.backtest.outcome import Timeline, entity
+from detectors.backtest.outcome import Timeline, group_name
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import GroupTotal
 from detectors.rules.catalogue import BY_ID
@@ -75,14 +75,14 @@ class History:
         """Note a window; windows must come in order."""
         for key, total in totals.items():
             rule, effective = BY_ID[key.rule_id], self._policy.effective(key)
-            if rule.only_new or effective is None:
+            if rule.first_seen_only or effective is None:
                 continue
             at = datetime.fromisoformat(key.group[-1]) if rule.per_minute else window_end
             values = {threshold.name: measure(total.tally, threshold.measure) for threshold in rule.thresholds}
             near = {name: (value or 0) / effective.thresholds[name] for name, value in values.items()}
             if rule.requires == "all":  # a measure far above its threshold says nothing alone
                 near = dict.fromkeys(near, min(near.values()))
-            self._note(Key(rule.id, rule.about(key.group)), int(at.timestamp()), values, near)
+            self._note(Key(rule.id, rule.episode_group(key.group)), int(at.timestamp()), values, near)
         if self._points > MAX_POINTS:
             self._let_go()
 
@@ -116,7 +116,7 @@ class History:
             threshold=place.threshold,
             measure=threshold.measure,
             at_least=self._threshold(place),
-            resource=entity(place.key),
+            resource=group_name(place.key),
             points=[(end, int(value) if whole else value) for end, value in points],
         )
 

@@ -75,7 +75,7 @@ class EpisodeSummary(msgspec.Struct, kw_only=True):
     Attributes:
         episode_id: as in its findings.
         rule_id: the rule.
-        resource: the canonical resource id, or another entity that the rule groups by.
+        resource: the canonical resource id, or the group of a rule that groups by something else.
         first_window: end of its first window that fired.
         last_window: end of its last.
         is_open: whether it still fired in the last window evaluated.
@@ -144,7 +144,7 @@ class Timeline(msgspec.Struct, kw_only=True):
         threshold: the threshold's name.
         measure: what it compares.
         at_least: the number in force.
-        resource: the canonical resource id, or another entity that the rule groups by.
+        resource: the canonical resource id, or the group of a rule that groups by something else.
         points: window end, or begin of the minute, in seconds since 1970, and value; in order of time.
     """
 
@@ -187,6 +187,6 @@ class Outcome(msgspec.Struct, kw_only=True):
     interrupted: bool = False
 
 
-def entity(key: Key) -> str:
-    """Name the entity of a tally for people: the values of its group fields, without the minute."""
-    return " ".join(BY_ID[key.rule_id].about(key.group))
+def group_name(key: Key) -> str:
+    """Format a tally's group for people: the values of its group fields, without the minute."""
+    return " ".join(BY_ID[key.rule_id].episode_group(key.group))

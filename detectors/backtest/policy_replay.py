@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import get_args
 
-from detectors.backtest.outcome import EpisodeSummary, entity
+from detectors.backtest.outcome import EpisodeSummary, group_name
 from detectors.evaluation.episodes import Episode, EpisodeChange, Status, advance
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import GroupTotal, evaluate_thresholds
@@ -77,7 +77,7 @@ class PolicyReplay:
             summary = self._summaries[episode.id] = EpisodeSummary(
                 episode_id=episode.id,
                 rule_id=episode.rule_id,
-                resource=entity(episode.key),
+                resource=group_name(episode.key),
                 first_window=window_end,
                 last_window=window_end,
             )
