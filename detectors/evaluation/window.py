@@ -100,7 +100,7 @@ def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterato
     """Yield the members that appear in a window, with their first bucket, for rules that look at newcomers."""
     starts = window_buckets(window_end)
     for key, total in totals.items():
-        if BY_ID[key.rule_id].only_new:
+        if BY_ID[key.rule_id].first_seen_only:
             first = next(place for place, count in enumerate(total.bucket_counts) if count)
             yield Sighting(key.rule_id, key.group, starts[first])
 
@@ -127,7 +127,7 @@ def evaluate_thresholds(
     for key, total in (*totals.items(), *silent):
         rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
-        if effective is not None and (not rule.only_new or key in newcomers):
+        if effective is not None and (not rule.first_seen_only or key in newcomers):
             triggers = rule.triggers(total.tally, effective.thresholds, newcomers.get(key))
         if triggers or key in watched:
             suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None

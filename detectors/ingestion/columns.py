@@ -35,7 +35,7 @@ class Columns:
                 rule = target.choice.rule
                 for group, part in _groups(target, observations, name_of):
                     tally = whole if part is observations else Tally.of(part, name_of)
-                    if rule.weighs_callers:
+                    if rule.needs_bytes_by_caller:
                         tally = tally.weighed(part, name_of)
                     key = Key(rule.id, group)
                     if key in tallies:

@@ -10,11 +10,11 @@ import msgspec
 from detectors.events import Event
 from detectors.ingestion.columns import Columns
 from detectors.ingestion.decisions import Decider, Decision
-from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Observation
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.decoding import EXCERPT_CHARACTERS, Flaw, Message, decode, without_content
+from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, RecordFlaw, decode, without_content
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
 from detectors.windows import microseconds, record_time
@@ -80,7 +80,7 @@ class BatchCounter:
                 self._decide(reader, traits)
             decision = decisions[traits]
             if unreadable and reader.decider.could_select(record, unreadable):
-                flaws[index] = Flaw(index, *_INCOMPLETE, _excerpt(record))
+                flaws[index] = RecordFlaw(index, *_INCOMPLETE, _excerpt(record))
             if decision is None:
                 continue
             columns = columns_of(time)
@@ -89,10 +89,10 @@ class BatchCounter:
             if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
                 columns.observations[decision].append(one)
             elif columns and (problem := _count_closely(columns, decision, one)):
-                flaws[index] = Flaw(index, *problem, _excerpt(record))
+                flaws[index] = RecordFlaw(index, *problem, _excerpt(record))
         self._note_unreadable(flaws, message)
         for flaw in flaws.values():
-            delta.flaws.append(PlacedFlaw(sequence + step * flaw.index, flaw))
+            delta.flaws.append(QuarantinedRecord(sequence + step * flaw.index, flaw))
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader]]:
@@ -116,13 +116,13 @@ class BatchCounter:
             self._decisions.clear()
         self._decisions[traits] = reader.decider.decide(traits)
 
-    def _note_unreadable(self, flaws: dict[int, Flaw], message: Message) -> None:
+    def _note_unreadable(self, flaws: dict[int, RecordFlaw], message: Message) -> None:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""
         for index, found in message.unreadable.items():
             record = message.records[index]
             if self._reader_of(record).decider.could_select(record, frozenset(found.fields)):
                 detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
-                flaws.setdefault(index, Flaw(index, "unreadable_field", detail, found.excerpt))
+                flaws.setdefault(index, RecordFlaw(index, "unreadable_field", detail, found.excerpt))
 
     def _reader_of(self, record: msgspec.Struct) -> _Reader:
         return next(reader for reader in self._readers if reader.source.recognises(record))

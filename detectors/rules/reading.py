@@ -86,7 +86,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     if rule_id and rule_id != stem:
         top.refuse("id", f"id is {shown(rule_id)}: give it the name of the file, {stem}.")
     select = tuple(_selections(top))
-    by, columns, per_minute, only_new = _group(top, select)
+    by, columns, per_minute, first_seen_only = _group(top, select)
     rule = Rule(
         id=rule_id,
         name=_text(top, "name", "a name for people"),
@@ -101,7 +101,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         thresholds=tuple(_thresholds(top)),
         requires=top.one_of("fires", ("any", "all")) or "any",
         per_minute=per_minute,
-        only_new=only_new,
+        first_seen_only=first_seen_only,
         description=top.lines("description") or top.missing("description", "what it looks for, and what it cannot see"),
         alert=_alert(top),
         order=top.number("order", 1, _MAX_NUMBER) or 100,

@@ -174,9 +174,9 @@ class Rule:
         requires: whether any of them fires the rule, or all must hold together.
         per_minute: whether each minute of the records' own time is a group and a finding of its own. The minutes of
             one group without it are one episode.
-        only_new: whether only a last group field fires that was never seen before with the fields ahead of it, such
-            as a caller of a resource. Its measure `days_watched` says for how long others were. It never escalates:
-            one call of a newcomer says as much as two.
+        first_seen_only: whether it fires only for a last group field that was never seen before with the fields ahead
+            of it, such as a new caller of a resource. Its measure `days_watched` says for how many days others were
+            seen. It never escalates: one call of a newcomer says as much as two.
         description: what it looks for, why, where that comes from, and what it cannot see.
         alert: what Microsoft Sentinel makes of it; None if it is told nothing.
         order: its place in lists.
@@ -196,19 +196,19 @@ class Rule:
     thresholds: tuple[Threshold, ...]
     requires: Literal["any", "all"]
     per_minute: bool = False
-    only_new: bool = False
+    first_seen_only: bool = False
     description: str = ""
     alert: Alert | None = field(default=None, hash=False)
     order: int = 100
     examples: tuple[Example, ...] = field(default=(), hash=False)
 
     @property
-    def weighs_callers(self) -> bool:
+    def needs_bytes_by_caller(self) -> bool:
         """Whether it looks at response bytes by caller."""
         return any(threshold.measure == "max_caller_bytes" for threshold in self.thresholds)
 
-    def about(self, group: Group) -> Group:
-        """What an episode is about: the group, without its minute if it has one."""
+    def episode_group(self, group: Group) -> Group:
+        """Cut a group down to that of its episode: without its minute if it has one."""
         return group[: len(self.group_fields) - 1] if self.per_minute else group
 
     def triggers(

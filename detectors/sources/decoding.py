@@ -45,7 +45,7 @@ class RawEnvelope(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class RecordFlaw:
     """A record that is not counted, or not in full, and why.
 
     Attributes:
@@ -81,7 +81,7 @@ class Message:
     """
 
     records: Sequence[Any]
-    flaws: Sequence[Flaw] = ()
+    flaws: Sequence[RecordFlaw] = ()
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
 
 
@@ -135,7 +135,7 @@ class _NoObject:
 def _decode_one_by_one(body: bytes) -> Message:
     """The slow way: every record on its own, so that a bad one costs only itself."""
     records: list[Any] = []
-    flaws: list[Flaw] = []
+    flaws: list[RecordFlaw] = []
     unreadable: dict[int, Unreadable] = {}
     private = _HOLDS_CONTENT.search(body) is not None
     for index, element in enumerate(_parsed(body)):
@@ -193,11 +193,11 @@ def _elements(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _flaw_of(index: int, element: object) -> Flaw:
+def _flaw_of(index: int, element: object) -> RecordFlaw:
     if isinstance(element, repair.Broken):
-        return Flaw(index, "not_json", "this is not JSON", _excerpt(element.text))
+        return RecordFlaw(index, "not_json", "this is not JSON", _excerpt(element.text))
     text = element.text if isinstance(element, _NoObject) else json.dumps(element)
-    return Flaw(index, "not_a_record", "a record is an object, and this is none", _excerpt(text))
+    return RecordFlaw(index, "not_a_record", "a record is an object, and this is none", _excerpt(text))
 
 
 def _excerpt(text: str) -> str:

@@ -57,7 +57,7 @@ def _of_query(rule: Rule, alert: Alert) -> dict[str, str]:
         "latest_minute": _LATEST_MINUTE if rule.per_minute else "",
         "group": "".join(f"      {_COLUMN.get(name, name)} = tostring(Group.{name}),\n" for name in _told_apart(rule)),
         "each_reason": _each_reason(rule),
-        "weight": "Bytes" if rule.weighs_callers else "Count",
+        "weight": "Bytes" if rule.needs_bytes_by_caller else "Count",
         "place": _ON_ACCOUNT if _on_azure(rule) else _BY_USER,
         "reasons": _BOTH_REASONS if len(rule.thresholds) > 1 else "Reason1",
         "when": _MINUTE if rule.per_minute else _HOUR,
@@ -104,7 +104,7 @@ def _columns(rule: Rule, alert: Alert) -> list[str]:
 
 def _description(rule: Rule, alert: Alert) -> str:
     joined = ", or the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
-    again = "" if rule.only_new else f", and once more each time it escalates: a value doubled{joined}"
+    again = "" if rule.first_seen_only else f", and once more each time it escalates: a value doubled{joined}"
     quiet = "" if alert.raises == "incident" else " It opens no incident, since everyday use looks the same."
     says = " ".join(alert.says.split())
     return (
@@ -128,7 +128,7 @@ def _each_reason(rule: Rule) -> str:
 
 def _who(rule: Rule) -> str:
     if _on_azure(rule):
-        return f'". Callers{" with their bytes" if rule.weighs_callers else ""}: ", TopCallers'
+        return f'". Callers{" with their bytes" if rule.needs_bytes_by_caller else ""}: ", TopCallers'
     told = {"ModelId": '". Model: ", ModelId', "Violations": '". Policies: ", Violations'}
     more = [text for name, text in told.items() if name in rule.group_fields]
     return ", ".join(['". User: ", UserArn, ". AWS account: ", AwsAccountId', *more])

@@ -112,7 +112,7 @@ def detect(arrived: Sequence[Arrived]) -> list[Row]:
 def said_by_detector(rule_id: str, findings: Iterable[Row]) -> set[tuple[object, ...]]:
     """What fired; of newcomers, who cannot be new twice, the first row."""
     fired = (row for row in findings if row["RuleId"] == rule_id and row["Triggers"])
-    newest = (row for row in fired if row["Status"] == "New" or not BY_ID[rule_id].only_new)
+    newest = (row for row in fired if row["Status"] == "New" or not BY_ID[rule_id].first_seen_only)
     return {TWINS[rule_id].of_finding(row) for row in newest}
 
 
@@ -203,7 +203,7 @@ def test_a_twin_finds_the_attacks_of_a_day(attacked_day: list[Arrived], detected
     in_workspace = [one for one in attacked_day if one[1].get("category") in {"Audit", "RequestResponse"}]
     said = twin_of(rule_id, in_workspace, DAY + timedelta(hours=8))
     assert said == said_by_detector(rule_id, detected)
-    assert bool(said) is not BY_ID[rule_id].only_new  # a day is too short to know newcomers
+    assert bool(said) is not BY_ID[rule_id].first_seen_only  # a day is too short to know newcomers
 
 
 @pytest.mark.parametrize("rule_id", ["model_theft", "insecure_output", "large_transfer"])
@@ -219,7 +219,7 @@ def test_a_twin_has_the_numbers_of_the_detector(rule_id: str) -> None:
     """They are typed twice, in two languages, and compared here."""
     numbers = dict(re.findall(r"let (\w+) = (\d+)d?;", hunt(TWINS[rule_id].query)))
     at_least = {threshold.name: str(threshold.at_least) for threshold in BY_ID[rule_id].thresholds}
-    at_least |= {"count": numbers.get("Count", "")} if BY_ID[rule_id].only_new else {}  # one is enough
+    at_least |= {"count": numbers.get("Count", "")} if BY_ID[rule_id].first_seen_only else {}  # one is enough
     assert {name: numbers[name] for name in TWINS[rule_id].numbers} == {
         name: at_least[threshold] for name, threshold in TWINS[rule_id].numbers.items()
     }

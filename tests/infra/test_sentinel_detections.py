@@ -76,7 +76,7 @@ def attacked() -> Deployment:
 @each_rule
 def test_an_episode_alerts_once_and_once_more_when_it_escalates(attacked: Deployment, rule_id: str) -> None:
     """Each rule by itself; a newcomer who comes back says nothing new."""
-    expected = ["New"] if BY_ID[rule_id].only_new else ["New", "Escalated"]
+    expected = ["New"] if BY_ID[rule_id].first_seen_only else ["New", "Escalated"]
     assert statuses(attacked, rule_id, 120) == expected
 
 

@@ -67,7 +67,7 @@ def _places(counts: PartialCounts, source: Source = FILE) -> list[tuple[int, int
 
 
 def _bad(counts: PartialCounts) -> list[tuple[int, str]]:
-    return [(placed.sequence, placed.flaw.reason) for placed in counts.examples]
+    return [(flawed.sequence, flawed.flaw.reason) for flawed in counts.examples]
 
 
 def test_lines_count_by_their_own_time_and_are_placed_by_their_number() -> None:

@@ -143,4 +143,4 @@ def test_it_is_the_upstream_rule() -> None:
     rule = DENIAL_OF_SERVICE
     assert (rule.source_id, rule.severity, rule.risk_score) == ("b0450411-46e5-46d2-9b35-8b5dd9ba763e", "Medium", 47)
     assert {one.name: one.at_least for one in rule.thresholds} == {"count": 10, "request_length": 5_000}
-    assert (rule.requires, rule.per_minute, rule.only_new) == ("all", True, False)
+    assert (rule.requires, rule.per_minute, rule.first_seen_only) == ("all", True, False)

@@ -153,7 +153,7 @@ def test_its_numbers_are_the_contract() -> None:
     """One listing, two weeks."""
     rule = NEW_KEY_LISTER
     assert {one.name: one.at_least for one in rule.thresholds} == {"count": 1, "learning_days": 14}
-    assert (rule.requires, rule.only_new, rule.per_minute) == ("all", True, False)
+    assert (rule.requires, rule.first_seen_only, rule.per_minute) == ("all", True, False)
 
 
 callers = st.sampled_from(["", PIPELINE, EVE, MALLORY])
