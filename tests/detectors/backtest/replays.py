@@ -41,7 +41,7 @@ class Replayed:
 
 
 def run(chunks: Sequence[InputChunk], request: BacktestRequest = QUESTION, *, processes: int = 1) -> Replayed:
-    """Replay pieces, and keep the findings."""
+    """Replay chunks, and keep the findings."""
     findings: list[Finding] = []
     outcome = replay(chunks, request, processes=processes, hooks=Hooks(on_finding=findings.append))
     return Replayed(outcome, findings)

@@ -111,7 +111,7 @@ def test_more_callers_than_a_finding_lists_are_told() -> None:
 
 @pytest.mark.parametrize(("count", "fires"), [(9, False), (10, True)])
 def test_its_own_thresholds_count(count: int, *, fires: bool) -> None:
-    """Equal fires; a rule without thresholds is not judged."""
+    """Equal fires; a rule without thresholds is not evaluated."""
     totals = {PROD: _total(*"a" * count)}
     assert _replayed([totals])[1] == [["New"] if fires else []]
     assert _replayed([totals], PolicyReplay(Policy({})))[1] == [[]]

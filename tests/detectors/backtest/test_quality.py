@@ -1,4 +1,4 @@
-"""Measuring: what was read, what was wrong with it, and how late it arrived, over all pieces."""
+"""Measuring: what was read, what was wrong with it, and how late it arrived, over all chunks."""
 
 from collections import Counter
 from datetime import timedelta

@@ -318,7 +318,7 @@ def test_progress_is_for_terminals(burst: str) -> None:
 
 
 def test_an_interrupt_prints_what_is_known(burst: str) -> None:
-    """What came until then is judged, and the exit code says that it was not all."""
+    """What came until then is evaluated, and the exit code says that it was not all."""
     lines = Path(burst).read_bytes()
     block = lines * (2 + 4 * 2**20 // len(lines))  # more than a block, so that one is judged before the signal
     pipe = subprocess.PIPE

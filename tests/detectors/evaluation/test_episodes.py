@@ -116,7 +116,7 @@ def test_an_open_episode_goes_before_an_id_known_from_later() -> None:
 
 
 def test_groups_have_episodes_of_their_own() -> None:
-    """One group's verdict says nothing of another's."""
+    """One group's result says nothing of another's."""
     other = GroupResult("model_theft", ("other",), Tally(count=500), [500, 0, 0, 0, 0, 0], [], _result(500).triggers)
     episodes, _ = advance([], [_result(100), other], START, {})
     episodes, changes = advance(episodes, [_result(99), other], START + BUCKET, {})
@@ -222,7 +222,7 @@ def _minute(minute: int, count: int, resource: str = GROUP[0], suppression: Supp
 
 
 def test_minutes_of_one_resource_are_one_episode_in_their_order() -> None:
-    """Whatever order verdicts come in, the first minute is the news."""
+    """Whatever order results come in, the first minute is the news."""
     episodes, changes = advance([], [_minute(9, 60), _minute(5, 30), _minute(7, 12)], START, {})
     assert [(change.result.group[-1][-3:-1], change.status.value) for change in changes] == [
         ("05", "New"),
