@@ -115,14 +115,14 @@ def _enqueued(record: Mapping[str, Any]) -> datetime:
     try:
         if isinstance(finer, int):
             return _EPOCH + timedelta(milliseconds=finer)
-        return parse_time(str(record["EnqueuedTimeUtc"]))
+        return parse_utc(str(record["EnqueuedTimeUtc"]))
     except (ValueError, OverflowError) as error:
         detail = f"Event {record['SequenceNumber']}: cannot read the time it was enqueued: {error}."
         raise UnreadableError("not_a_capture", detail) from error
 
 
 @lru_cache(maxsize=4096)
-def parse_time(text: str) -> datetime:
+def parse_utc(text: str) -> datetime:
     """Parse `2/13/2017 6:04:28 PM` or ISO 8601 to aware UTC.
 
     Raises:

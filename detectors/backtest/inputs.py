@@ -169,7 +169,7 @@ def _first_time(content: Content, head: bytes, form: InputFormat) -> datetime | 
             return None
     for found in _RECORD_TIME.finditer(head):
         try:
-            return captures.parse_time(found[1].decode())
+            return captures.parse_utc(found[1].decode())
         except ValueError:
             continue
     return None

@@ -6,7 +6,7 @@ from detectors.backtest.outcome import Outcome
 
 
 @dataclass(slots=True)
-class Caller:
+class EpisodeCaller:
     """One caller: its object id or ARN, or its address, and its records and resources in episodes (by number)."""
 
     object_id: str
@@ -28,13 +28,13 @@ class Caller:
         return "address" if self.address else "not named"
 
 
-def callers(outcome: Outcome) -> list[Caller]:
+def callers(outcome: Outcome) -> list[EpisodeCaller]:
     """List the callers by object id and address, those with most records first."""
-    known: dict[tuple[str, str], Caller] = {}
+    known: dict[tuple[str, str], EpisodeCaller] = {}
     for index, summary in enumerate(outcome.episodes, start=1):
         for listed in summary.callers:
             identity = f"{listed['ObjectId']}", f"{listed['IpAddress']}"
-            caller = known.setdefault(identity, Caller(*identity))
+            caller = known.setdefault(identity, EpisodeCaller(*identity))
             caller.records += int(listed["Count"])
             caller.episodes.append(index)
             caller.resources.add(summary.resource.partition(" ")[0])

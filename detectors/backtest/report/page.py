@@ -36,7 +36,7 @@ def render(outcome: Outcome, made: datetime) -> str:
     """
     shown = numbered(outcome)
     return (
-        environment()
+        template_environment()
         .get_template("page.html")
         .render(
             outcome=outcome,
@@ -52,7 +52,7 @@ def render(outcome: Outcome, made: datetime) -> str:
     )
 
 
-def environment() -> Environment:
+def template_environment() -> Environment:
     """Create the template environment, which escapes everything written, control characters included."""
     made = Environment(
         loader=PackageLoader(__package__),
