@@ -25,7 +25,7 @@ class Columns:
         self.observations: defaultdict[Decision, list[Observation]] = defaultdict(list)
 
     def add_up(self) -> tuple[Tallies, Counters]:
-        """The tallies by rule and group; how many records each rule selected, and how many any rule did."""
+        """Sum up tallies by rule and group; count how many records each rule selected, and how many any rule did."""
         tallies: Tallies = {}
         counted: list[int | None] = []
         for decision, observations in self.observations.items():
@@ -50,7 +50,7 @@ class Columns:
 def _groups(
     target: Target, observations: Sequence[Observation], name_of: NameOf
 ) -> Iterator[tuple[Group, Sequence[Observation]]]:
-    """The groups of one rule among the records of one combination: mostly one, else by caller and by minute."""
+    """Yield the groups of one rule among the records of one combination: mostly one, else by caller and by minute."""
     if target.group is None:
         return
     taken = target.choice.take(observations)
@@ -87,7 +87,7 @@ def _by_minute(
 
 
 def _responses_counted(decision: Decision, observations: Sequence[Observation]) -> list[int | None]:
-    """The response lengths of the records of a combination that count for at least one rule."""
+    """Return the response lengths of the records of a combination that count for at least one rule."""
     takes_all = any(target.choice.check is None for target in decision.targets)
     return [
         one[3]

@@ -48,7 +48,7 @@ class BatchCounter:
         self._decisions: dict[tuple[Any, ...], Decision | None] = {}
 
     def count(self, events: Sequence[Event], now: datetime) -> Delta:
-        """What these events add. They must belong to one bucket; `now` is only for the lag."""
+        """Count these events. They must belong to one bucket; `now` is only for the lag."""
         delta, columns = Delta(), Columns()
         watched = _Watched()
         for event in events:
@@ -96,7 +96,7 @@ class BatchCounter:
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader]]:
-        """The records that a rule may select, with their places and readers."""
+        """Yield the records that a rule may select, with their places and readers."""
         by_shape = self._by_shape
         for index, shape in enumerate(map(_SHAPE, records)):
             if shape not in by_shape:
@@ -142,7 +142,7 @@ class _Watched:
             values.update(map(attrgetter(attribute), message.records))
 
     def names(self) -> list[str]:
-        """What is watched, in order."""
+        """Return what is watched, in order."""
         return sorted(
             name
             for source in SOURCES

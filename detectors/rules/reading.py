@@ -112,7 +112,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
 
 
 def _selections(top: TomlTable) -> Iterator[Selection]:
-    """The tables `[[select]]`."""
+    """Yield the tables `[[select]]`."""
     tables = list(top.tables("select"))
     if not tables:
         top.missing("select", "a table [[select]] that says which records count")
@@ -154,7 +154,7 @@ def _is_a(value: object, wanted: type | UnionType) -> bool:
 
 
 def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ...], tuple[str, ...], bool, bool]:
-    """The fields to group by, what findings call them, and whether minutes and newcomers are told apart."""
+    """Read the fields to group by, their names in findings, and whether minutes and newcomers are separate groups."""
     group = top.table("group")
     if group is None:
         top.missing("group", "a table [group] with by, the fields to group by")
@@ -176,7 +176,7 @@ def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ..
 
 
 def _thresholds(top: TomlTable) -> Iterator[Threshold]:
-    """The tables `[thresholds.<name>]`."""
+    """Yield the tables `[thresholds.<name>]`."""
     tables = top.take("thresholds", dict, "tables, such as [thresholds.count]") or {}
     if not tables:
         top.missing("thresholds", "a table [thresholds.count], or of another name")
@@ -196,7 +196,7 @@ def _thresholds(top: TomlTable) -> Iterator[Threshold]:
 
 
 def _alert(top: TomlTable) -> Alert | None:
-    """The table `[alert]`."""
+    """Return the table `[alert]`."""
     table = top.table("alert")
     if table is None:
         return None

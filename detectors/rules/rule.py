@@ -214,7 +214,7 @@ class Rule:
     def triggers(
         self, tally: Tally, at_least: Mapping[str, int], days_watched: int | None = None
     ) -> tuple[Trigger, ...]:
-        """What fires for a window's tally; empty if the rule does not.
+        """List the thresholds that a window's tally reaches; empty if the rule does not fire.
 
         Args:
             tally: the window's aggregate for one group.
@@ -231,7 +231,7 @@ class Rule:
 
 
 def measure(tally: Tally, what: Measure, days_watched: int | None = None) -> Number | None:
-    """The value of a measure; None if no record carried what it is made of."""
+    """Measure a tally; None if no record carried what the measure needs."""
     match what:
         case "count":
             return tally.count

@@ -79,7 +79,7 @@ _decode_json = msgspec.json.Decoder().decode
 
 
 def user_arn(record: BedrockRecord) -> str | None:
-    """The caller: a user, or a role and its session; None if none can be read."""
+    """Find the caller: a user, or a role and its session; None if neither is readable."""
     return _arn_in(bytes(record.identity))
 
 
@@ -93,17 +93,17 @@ def _arn_in(identity: bytes) -> str | None:
 
 
 def model_id(record: BedrockRecord) -> str | None:
-    """The model, or the profile it was called through, as the caller named it; None if none can be read."""
+    """Find the model, or the profile it was called through, as the caller named it; None if unreadable."""
     return _name(record.model_id)
 
 
 def account_id(record: BedrockRecord) -> str | None:
-    """The AWS account that was called; None if none can be read."""
+    """Return the AWS account that was called; None if none can be read."""
     return _name(record.account_id)
 
 
 def blocked_policies(record: BedrockRecord) -> frozenset[str]:
-    r"""The guardrail policies of which an item blocked the request or its answer, of all guardrails together.
+    r"""List the guardrail policies that blocked the request or its answer, of all guardrails together.
 
     An answer without the word is not parsed. JSON may spell letters as `\u0042`, though nobody does.
     """
@@ -119,7 +119,7 @@ def blocked_policies(record: BedrockRecord) -> frozenset[str]:
 
 
 def _guardrails(chunk: object) -> Iterator[object]:
-    """The sides of the guardrail traces in a body, or in a chunk of a stream."""
+    """Yield the sides of the guardrail traces in a body, or in a chunk of a stream."""
     for holder in (chunk, _field(chunk, "metadata")):  # the last chunk of a Converse stream
         for name in _TRACES:
             guardrail = _field(_field(holder, name), "guardrail")
@@ -128,7 +128,7 @@ def _guardrails(chunk: object) -> Iterator[object]:
 
 
 def _blocking(value: object, levels: int) -> Iterator[str]:
-    """The policies that block, in assessments at most some levels below a value."""
+    """Yield the policies that block, in assessments at most some levels below a value."""
     if isinstance(value, dict):
         yield from (policy for policy in POLICIES & value.keys() if _blocks(value[policy]))
         value = list(value.values())
@@ -148,7 +148,7 @@ def _field(value: object, name: str) -> object:
 
 
 def _parsed(text: bytes) -> object:
-    """The JSON value, None if it is none. Answers may end in half a character, which only the slow way reads."""
+    """Parse JSON; None if it is none. Answers may end in half a character, which only the slow way reads."""
     try:
         return _decode_json(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -160,7 +160,7 @@ def _parsed(text: bytes) -> object:
 
 
 def _name(value: object) -> str | None:
-    """A text that groups can be made of: without control characters, which would break keys and ids apart."""
+    """Accept a text that groups can be made of: without control characters, which would break keys and ids apart."""
     return value if isinstance(value, str) and 0 < len(value) <= MAX_CHARACTERS and value.isprintable() else None
 
 

@@ -133,7 +133,7 @@ class _NoObject:
 
 
 def _decode_one_by_one(body: bytes) -> Message:
-    """The slow way: every record on its own, so that a bad one costs only itself."""
+    """Decode every record on its own, the slow way, so that a bad one costs only itself."""
     records: list[Any] = []
     flaws: list[RecordFlaw] = []
     unreadable: dict[int, Unreadable] = {}
@@ -155,7 +155,7 @@ def _decode_one_by_one(body: bytes) -> Message:
 
 
 def _parsed(body: bytes) -> Iterable[object]:
-    """What stands in a message: records, other JSON values, and stretches that are no JSON."""
+    """Split a message into records, other JSON values, and text that is no JSON."""
     try:
         raw = _decode_raw_array(body) if body[:1] == b"[" else _decode_raw_envelope(body).records
     except _REFUSED:
@@ -185,7 +185,7 @@ def _parsed_element(raw: msgspec.Raw) -> object:
 
 
 def _elements(value: object) -> Sequence[object]:
-    """The records of a parsed message, whatever it turned out to be."""
+    """Return the records of a parsed message, whatever it turned out to be."""
     if isinstance(value, dict) and "records" in value:
         value = value["records"]
     if value is None:

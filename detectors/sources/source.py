@@ -109,6 +109,6 @@ class LogSource:
 
 
 def first_text(record: msgspec.Struct, attributes: Iterable[str]) -> str | None:
-    """The first of some attributes that is a text; None if the first that is there at all is none."""
+    """Find the first of some attributes that is set, if it is a text; None otherwise."""
     value = next((value for name in attributes if (value := getattr(record, name))), None)
     return value if isinstance(value, str) else None

@@ -30,7 +30,7 @@ def path(rule_id: str) -> Path:
 
 
 def render(rule: Rule, alert: Alert) -> str:
-    """The analytics rule as YAML."""
+    """Return the analytics rule as YAML."""
     raises = alert.raises
     texts = {
         "id": alert.id,
@@ -51,7 +51,7 @@ def render(rule: Rule, alert: Alert) -> str:
 
 
 def _of_query(rule: Rule, alert: Alert) -> dict[str, str]:
-    """The places of the query that differ between rules."""
+    """Return the places of the query that differ between rules."""
     return {
         "rule_id": rule.id,
         "latest_minute": _LATEST_MINUTE if rule.per_minute else "",
@@ -87,7 +87,7 @@ def _on_azure(rule: Rule) -> bool:
 
 
 def _told_apart(rule: Rule) -> list[str]:
-    """The group fields that no other column of a finding tells."""
+    """Return the group fields that no other column of a finding tells."""
     return [name for name in rule.group_fields if name not in {"ResourceId", "Caller"}]
 
 
@@ -114,7 +114,7 @@ def _description(rule: Rule, alert: Alert) -> str:
 
 
 def _each_reason(rule: Rule) -> str:
-    """What was reached, a text for each trigger that a finding can have; the first that fired stands first."""
+    """Return what was reached, a text for each trigger that a finding can have; the first that fired stands first."""
     first, *others = (f'"{threshold.unit}"' for threshold in rule.thresholds)
     lines = []
     for place in range(len(rule.thresholds)):
@@ -135,7 +135,7 @@ def _who(rule: Rule) -> str:
 
 
 def _entities(rule: Rule) -> str:
-    """The Azure account and its callers. An ARN is the name of an account, which Sentinel shows and cannot resolve."""
+    """Map the Azure account and its callers. An ARN is an account's name, which Sentinel shows and cannot resolve."""
     if not _on_azure(rule):
         return _ENTITY.format("Account", "Name", "UserArn")
     callers = (_ENTITY.format("Account", "AadUserId", column) for column in _caller_columns(rule))

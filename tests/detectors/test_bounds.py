@@ -40,7 +40,7 @@ def _events() -> Iterator[Event]:
 
 @pytest.fixture(scope="module")
 def table() -> MemoryTable:
-    """A bucket that got all of it, in batches of a hundred events."""
+    """Provide a bucket that got all of it, in batches of a hundred events."""
     table, events = MemoryTable(), list(_events())
     ingest = Ingest(BucketStore(table), Quarantine(table, excerpt_characters=0), BatchCounter(CATALOGUE), lambda: START)
     for first in range(0, CALLERS, 100):
@@ -100,7 +100,7 @@ LETTERS = {byte: 0x100 + byte for byte in range(256)}
 
 
 def _name(number: int, characters: int) -> str:
-    """The name of an account whose id has that many characters."""
+    """Return the name of an account whose id has that many characters."""
     return f"{number:03d}{'ü' * characters}"[: characters - len(canonical_id(""))]
 
 

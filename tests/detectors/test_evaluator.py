@@ -343,7 +343,7 @@ def test_what_readers_see_does_not_depend_on_when_records_were_counted(
 
 
 def _seen(deployment: Deployment) -> list[Any]:
-    """The newest rows without what may differ: when they were made, ids of episodes, and order of arrival."""
+    """Return the newest rows without what may differ: when they were made, ids of episodes, and order of arrival."""
     left_out = {"TimeGenerated", "EpisodeId", "Evidence", "FindingId"}
     rows = sorted(deployment.posted.newest().values(), key=lambda row: row["WindowEnd"])
     return [{name: value for name, value in row.items() if name not in left_out} for row in rows]

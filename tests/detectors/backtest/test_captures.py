@@ -37,7 +37,7 @@ def _troubles(blocks: list[Block]) -> list[str]:
 
 
 def _one(tmp_path: Path, changes: Mapping[str, object]) -> list[Block]:
-    """What is read of a file with one event of other values."""
+    """Return what is read of a file with one event of other values."""
     path = tmp_path / "one.avro"
     write_records(path, [{**record(EVENTS[1]), **changes}])
     return _read(path)

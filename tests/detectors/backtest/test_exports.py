@@ -87,7 +87,7 @@ def _stream(data: bytes) -> list[Block]:
 
 
 def _lines(blocks: Iterable[Block]) -> list[bytes]:
-    """The lines of blocks, which must each hold whole ones."""
+    """Return the lines of blocks, which must each hold whole ones."""
     data = [block.data for block in blocks if isinstance(block, Lines)]
     assert all(data)
     assert all(each.endswith(b"\n") for each in data[:-1])

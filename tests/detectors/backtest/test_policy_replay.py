@@ -1,4 +1,4 @@
-"""Judging: what a set of thresholds makes of windows, and how it sums up their episodes."""
+"""Replays of a policy: what a set of thresholds makes of windows, and how it sums up their episodes."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -21,7 +21,7 @@ PROD, DEV = (Key("model_theft", (canonical_id(name),)) for name in ("aoai-prod",
 
 
 def _total(*callers: str, length: int | None = None) -> GroupTotal:
-    """Records of these callers, each with a length of the response if one is given."""
+    """Return records of these callers, each with a length of the response if one is given."""
     return GroupTotal(
         Tally.of([(1, None, None, length, caller) for caller in callers], named), [0, 0, 0, 0, 0, len(callers)]
     )
@@ -34,7 +34,7 @@ def _end(window: int) -> datetime:
 def _replayed(
     windows: Sequence[Mapping[Key, GroupTotal]], replay: PolicyReplay | None = None
 ) -> tuple[PolicyReplay, list[list[str]]]:
-    """A judge after consecutive windows, and the statuses that each gave."""
+    """Return a replay after consecutive windows, and the statuses that each gave."""
     replay = replay or PolicyReplay(Policy(THRESHOLDS))
     return replay, [
         [change.status.value for change in replay.evaluate(_end(number), totals, {})]
@@ -148,7 +148,7 @@ def test_a_minute_that_late_records_make_larger_is_one_finding() -> None:
 
 
 def _asked(count: int) -> GroupTotal:
-    """Requests of ten bytes each."""
+    """Return requests of ten bytes each."""
     return GroupTotal(Tally.of([(1, None, 10, None, PIPELINE)] * count, named), [0, 0, 0, 0, 0, count])
 
 

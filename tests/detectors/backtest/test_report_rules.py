@@ -33,7 +33,7 @@ NUMBERS = {"denial_of_service": {"count": 10, "request_length": 5_000}}
 
 
 def _of_minutes(*episodes: EpisodeSummary, **changes: object) -> Outcome:
-    """An outcome of the rule that looks at minutes."""
+    """Return an outcome of the rule that looks at minutes."""
     values: dict[str, Any] = {
         "quality": quality(selected={"denial_of_service": Selected(900, 0)}),
         "rules": ["denial_of_service"],

@@ -33,7 +33,7 @@ def _sequences(counted: CountedChunk) -> list[tuple[Source, int | None, int | No
 
 
 def _file(folder: Path, name: str, *, lines: int) -> list[InputChunk]:
-    """A file in two pieces, of which the first holds three lines."""
+    """Return a file in two chunks, of which the first holds three lines."""
     path = Path(write(folder, name, listed(minutes(0), times=lines)))
     size = path.stat().st_size
     cut = 3 * size // lines

@@ -28,7 +28,7 @@ def _result(count: int, length: int = 0) -> GroupResult:
 
 
 def _course(counts: Sequence[int], known: Mapping[Key, Episode] | None = None) -> list[EpisodeChange]:
-    """What happens over consecutive windows with these counts."""
+    """Return what happens over consecutive windows with these counts."""
     episodes: list[Episode] = []
     course: list[EpisodeChange] = []
     for place, count in enumerate(counts):
@@ -173,7 +173,7 @@ def _explained(result: GroupResult) -> GroupResult:
 
 
 def _through(*results: GroupResult) -> list[EpisodeChange]:
-    """What happens over consecutive windows with a verdict each."""
+    """Return what happens over consecutive windows with a result each."""
     episodes: list[Episode] = []
     course: list[EpisodeChange] = []
     for place, result in enumerate(results):

@@ -18,7 +18,7 @@ DENIAL_OF_SERVICE = BY_ID["denial_of_service"]
 def _chats(
     lengths: Sequence[int | None], time: str = "2026-11-23T07:59:58.1234567Z", **changes: object
 ) -> list[RawRecord]:
-    """A chat for each request length; None for a record that carries none."""
+    """Return a chat for each request length; None for a record that carries none."""
     fields: list[RawRecord] = [{} if length is None else {"requestLength": length} for length in lengths]
     return [{**chat(**given), "time": time, **changes} for given in fields]
 

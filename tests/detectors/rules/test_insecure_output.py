@@ -51,7 +51,7 @@ def test_it_counts_chats_that_succeed_with_nothing(changes: RawRecord, *, counts
 
 
 def _rows(*arrivals: tuple[float, int]) -> list[dict[str, Any]]:
-    """What is posted for the window from 08:00 to 09:00: each arrival is a minute and a number of empty answers."""
+    """Return the rows of the window from 08:00 to 09:00: each arrival is a minute and a number of empty answers."""
     deployment = Deployment()
     for minute, count in arrivals:
         deployment.arrive(START + timedelta(minutes=minute), *[_empty()] * count)

@@ -21,7 +21,7 @@ def _answer(length: int, caller: str = EVE, **changes: object) -> RawRecord:
 
 
 def _rows(*batches: list[RawRecord]) -> list[dict[str, Any]]:
-    """What is posted for an hour in which each batch arrives in a bucket of its own."""
+    """Return what is posted for an hour in which each batch arrives in a bucket of its own."""
     deployment = Deployment()
     for place, records in enumerate(batches):
         deployment.arrive(START + timedelta(minutes=10 * place + 1), *records)

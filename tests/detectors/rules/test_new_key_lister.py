@@ -32,7 +32,7 @@ def _rows(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def _watched(since: timedelta, name: str = "aoai-prod") -> Deployment:
-    """A deployment in which the pipeline listed keys that long before 08:00."""
+    """Return a deployment in which the pipeline listed keys that long before 08:00."""
     deployment = Deployment()
     deployment.receive(START - since, 1, name)
     deployment.tick(START - since + BUCKET)
@@ -203,7 +203,7 @@ def test_newcomers_are_whom_plain_loops_find(every: list[Arrival], again: int, d
 
 
 def _windows(every: Sequence[Arrival]) -> list[datetime]:
-    """The windows that hold an arrival, oldest first."""
+    """Return the windows that hold an arrival, oldest first."""
     firsts = {bucket_start(arrival.at) + BUCKET for arrival in every}
     return sorted({end for first in firsts for end in window_ends(first, first + 5 * BUCKET)})
 
