@@ -1,7 +1,7 @@
 """Holds what came out of a play against what was generated, rule by rule."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,6 +77,24 @@ def check(outcome: Outcome, truth: Truth, console: Console) -> bool:
         f"{'[bold green]exact[/]' if exact else '[bold red]NOT exact[/]'}: {truth.records:,} records in "
         f"{truth.messages:,} messages, {truth.malformed.total():,} of them malformed; {outcome.invocations:,} "
         f"invocations, {outcome.redelivered:,} messages delivered more than once."
+    )
+    return exact
+
+
+def check_counts(outcome: Outcome, truth: Truth, rules: Iterable[str], since: datetime, console: Console) -> bool:
+    """Print what of some rules' counts is wrong, in buckets from a time on; whether nothing is."""
+    generated = Counter({key: count for key, count in truth.counts().items() if key[2] >= since})
+    counted = Counter({key: count for key, count in outcome.counts.items() if key[2] >= since})
+    exact = True
+    for rule_id in rules:
+        for text in _differences("records", _of(rule_id, counted), _of(rule_id, generated)):
+            console.print(f"[red]{rule_id}[/]: {escape(text)}", highlight=False, soft_wrap=True)
+            exact = False
+    console.print(
+        f"[bold green]exact[/]: {truth.records:,} records were counted by each rule as they were generated, "
+        f"{outcome.redelivered:,} messages delivered more than once."
+        if exact
+        else "[bold red]NOT exact[/]: records were lost or counted twice."
     )
     return exact
 

@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detectors.__main__ import build_parser as product_parser
+from detectors.cli.main import program as llm_detector
 from detectors.configuration import tuning
 from detectors.ingestion.counting import BatchCounter
 from detectors.reporting.finding import Finding, columns
 from detectors.reporting.heartbeat import Heartbeat
 from detectors.rules.catalogue import CATALOGUE, load
 from detectors.rules.tally import Key
-from local.__main__ import build_parser
+from local.__main__ import program as local_runs
 from local.host import ROOT, SAMPLE
 from local.simulation import Play
 from tests.builders import START, canonical_id, chat, event
+from tests.commands import parsed
 from tests.infra.compiler import Compiler
 
 README = (ROOT / "README.md").read_text()
@@ -79,7 +80,7 @@ def test_the_host_settings_in_the_readme_are_those_of_host_json() -> None:
 def test_local_runs_cut_batches_as_host_json_does() -> None:
     """A local run stands for production."""
     size = json.loads((ROOT / "host.json").read_text())["extensions"]["eventHubs"]["maxEventBatchSize"]
-    assert build_parser().parse_args(["run"]).batch_size == size
+    assert parsed(local_runs, ["run"])["batch_size"] == size
     assert Play([]).batch_size == size
 
 
@@ -100,9 +101,9 @@ def test_the_commands_in_the_readme_can_be_taken() -> None:
     commands = re.findall(r"^python -m local (.*)$", README, flags=re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
-        build_parser().parse_args(shlex.split(command))
-    for command in re.findall(r"^python -m detectors (.*)$", README, flags=re.MULTILINE):
-        product_parser().parse_args(shlex.split(command, comments=True))
+        parsed(local_runs, shlex.split(command))
+    for command in re.findall(r"^llm-detector (.*)$", README, flags=re.MULTILINE):
+        parsed(llm_detector, shlex.split(command, comments=True))
 
 
 def test_the_runbook_says_how_long_messages_of_a_dead_host_are_hidden() -> None:

@@ -1,10 +1,11 @@
 """What holds for one resource, and why: every rule that can fire for it, and the exceptions that cover it."""
 
 import re
-from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import click
 
 from detectors.cli.layout import Rows
 from detectors.evaluation.policy import Effective, Policy, Resolved
@@ -28,12 +29,12 @@ def subject_of(text: str) -> str:
     """The id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
 
     Raises:
-        ArgumentTypeError: it is neither. A mere name will not do, as patterns are held against whole ids.
+        click.BadParameter: it is neither. A mere name will not do, as patterns are held against whole ids.
     """
     word = text.strip()
     subject = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
     if subject is None:
-        raise ArgumentTypeError(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
+        raise click.BadParameter(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
     return subject
 
 

@@ -101,7 +101,8 @@ def test_a_call_that_cannot_be_taken_says_why_and_exits_with_2(
 ) -> None:
     """What is wrong and how to put it right."""
     assert main(arguments) == 2
-    assert said in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["dmeo"], ["run", "--redeliver", "2"], ["run", "--partitions", "0"]])
@@ -109,7 +110,5 @@ def test_an_unknown_or_impossible_option_exits_with_2_and_help(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As every command line does."""
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
-    assert "usage: python -m local" in capsys.readouterr().err
+    assert main(arguments) == 2
+    assert "Usage: python -m local" in capsys.readouterr().err
