@@ -57,7 +57,7 @@ $(PYTHON_READY): requirements-dev.txt .python-version
 
 $(VENV)/.local-ready: local/requirements.txt .python-version
 	@python="$$(sh local/find-python)" && "$$python" -m venv --clear $(VENV)
-	@sh local/quietly "Installing Python packages into $(VENV), about XXX MB" \
+	@sh local/quietly "Installing Python packages into $(VENV), about 90 MB" \
 		$(PYTHON) $(PIP) --require-hashes --requirement local/requirements.txt
 	@$(INSTALL_SELF)
 	@touch $@
