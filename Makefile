@@ -1,38 +1,49 @@
-# make demo: see it work. make test: lint, types, tests. make bench: measure. Each sets up what it needs.
-# make generate: write what is made from code. make docs, docs-serve: the site.
-# make lock: lock what pyproject.toml asks for. make upgrade: the same, with the newest versions that fit.
+# Each target sets up what it needs. `make` alone lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint format generate docs docs-serve clean setup chromium lock upgrade
+.DEFAULT_GOAL := help
+.PHONY: help demo run test bench lint format generate docs docs-serve clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PYTHON_READY := $(VENV)/.ready
+# A local run needs a part of what a developer has, so it installs less where there is nothing yet.
+LOCAL_READY := $(or $(wildcard $(PYTHON_READY)),$(VENV)/.local-ready)
 AZURITE_READY := local/node_modules/.ready
 CHECKOV_READY := infra/.venv/.ready
 LOCKER := $(VENV)/locker
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs
+PIP := -m pip install --quiet --disable-pip-version-check
+# This project itself, from this folder, so that .venv/bin/llm-detector is what the code says.
+INSTALL_SELF := $(PYTHON) $(PIP) --no-deps --no-build-isolation --editable .
 # For every platform, with the hashes of every file of a version, and with no address of a package index.
 COMPILE = UV_PYTHON_DOWNLOADS=never $(LOCKER)/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python $(LOCKER)/bin/python --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
 
-demo: setup
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r target what; do \
+		printf '  make %-8s %s\n' "$$target" "$$what"; done
+
+demo: $(LOCAL_READY) $(AZURITE_READY) ## see it work: a day of logs through the functions, checked against the truth
 	@$(PYTHON) -m local demo
 
-test: setup $(CHECKOV_READY) chromium lint
+run: $(LOCAL_READY) $(AZURITE_READY) ## run the functions on traffic of your choice, such as ARGS="--file logs.ndjson"
+	@$(PYTHON) -m local run $(ARGS)
+
+test: setup $(CHECKOV_READY) chromium lint ## lint, check types and run every test
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile
 
-bench: setup
+bench: setup ## measure speed and memory
 	@$(PYTHON) -m benchmarks
 
-lint: $(PYTHON_READY) docs
+lint: $(PYTHON_READY) docs ## lint, formatting, layers, Bicep and the site
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
-	@rooms="$$(PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache)" || { echo "$$rooms"; exit 1; }
+	@rooms="$$($(VENV)/bin/lint-imports --no-cache)" || { echo "$$rooms"; exit 1; }
 	@$(PYTHON) -m infra.bicep
 
-format: $(PYTHON_READY)
+format: $(PYTHON_READY) ## format the code, and fix what can be fixed
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
@@ -48,39 +59,48 @@ docs-serve: $(PYTHON_READY)
 	@$(MKDOCS) serve
 
 setup: $(PYTHON_READY) $(AZURITE_READY)
+setup: $(PYTHON_READY) $(AZURITE_READY) ## install what a developer needs: about 1 GB in .venv and local/node_modules
 
 $(PYTHON_READY): requirements-dev.txt .python-version
-	@python="$$(sh local/find-python)" && echo "Setting up $(VENV) with $$python" \
-		&& "$$python" -m venv --clear $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@python="$$(sh local/find-python)" && "$$python" -m venv --clear $(VENV)
+	@sh local/quietly "Installing a developer's Python packages into $(VENV), about 650 MB" \
+		$(PYTHON) $(PIP) --require-hashes --requirement requirements-dev.txt
+	@$(INSTALL_SELF)
 	@touch $@
 
-# What runs in Azure is locked first, and what a developer has besides follows it.
-lock:
+$(VENV)/.local-ready: local/requirements.txt .python-version
+	@python="$$(sh local/find-python)" && "$$python" -m venv --clear $(VENV)
+	@sh local/quietly "Installing Python packages into $(VENV), about 90 MB" \
+		$(PYTHON) $(PIP) --require-hashes --requirement local/requirements.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+# What runs in Azure is locked first, and what others have besides follows it.
+lock: ## lock what pyproject.toml asks for
 	@python="$$(sh local/find-python)" && "$$python" -m venv --clear $(LOCKER)
-	@$(LOCKER)/bin/python -m pip install --quiet --disable-pip-version-check 'uv ~= 0.13.9'
+	@$(LOCKER)/bin/python $(PIP) 'uv ~= 0.13.9'
 	@$(COMPILE) --output-file requirements.txt
 	@$(COMPILE) --output-file requirements-dev.txt --all-extras --constraint requirements.txt
+	@$(COMPILE) --output-file local/requirements.txt --extra local --constraint requirements-dev.txt
 	@rm -rf $(LOCKER)
 
 upgrade: UPGRADE := --upgrade
-upgrade: lock
+upgrade: lock ## lock the newest versions that fit
 
 $(AZURITE_READY): local/package.json local/package-lock.json
 	@sh local/check-node
-	@echo "Installing Azurite, the storage of local runs"
-	@npm ci --prefix local --no-audit --no-fund --loglevel=error
+	@sh local/quietly "Installing Azurite, the storage of local runs, into local/node_modules, about 400 MB" \
+		npm ci --prefix local --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(CHECKOV_READY): infra/requirements-checkov.txt | $(PYTHON_READY)
-	@echo "Installing checkov, the policies on Bicep"
 	@$(PYTHON) -m venv --clear infra/.venv
-	@infra/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@sh local/quietly "Installing checkov, the policies on Bicep" infra/.venv/bin/python $(PIP) --requirement $<
 	@touch $@
 
 # No file to remember: whether it still starts is asked each time.
 chromium:
 	@sh local/find-chromium --install >/dev/null
 
-clean:
+clean: ## remove what was installed and cached
 	rm -rf $(VENV) infra/.venv site local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

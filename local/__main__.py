@@ -1,147 +1,197 @@
-"""The command line of local runs: `python -m local demo` and `python -m local run`."""
+"""The command line of local runs: `make demo` and `make run`."""
 
-import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from detectors.__main__ import Parser
+from detectors.cli.exit_codes import DONE, INTERRUPTED, NOT_IN_ORDER, USAGE_ERROR
+from detectors.cli.options import Word
+from detectors.cli.progress import Lines
+from detectors.configuration.settings import policy_from_env
 from local.azurite import AzuriteError
-from local.comparison import check
+from local.comparison import check, check_counts
+from local.host import sample_settings
 from local.report import newest, show
 from local.simulation import Faults, Outcome, Play, messages_of
-from local.traffic import Scenario, Traffic
+from local.traffic import Message, Scenario, Traffic
 from local.worker import WorkerStartError
 
 TUNING = "local/tuning.toml"
-EXAMPLES = """examples:
-  python -m local demo
-  python -m local run --records 50000 --redeliver 0.2 --set MODEL_THEFT__COUNT=50
-  python -m local run --file messages.ndjson --partitions 2 --format ndjson
+EXAMPLES = """\b
+Examples:
+  make demo
+  make run ARGS="--records 50000 --redeliver 0.2 --set MODEL_THEFT__COUNT=50"
+  make run ARGS="--file messages.ndjson --partitions 2 --format ndjson"
+
+\b
+Exit codes:
+  0    done; what was generated was counted exactly, and in the demo found exactly
+  1    counts, findings or functions were wrong
+  2    wrong usage, or input that cannot be read
+  130  interrupted
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code.
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+def program() -> None:
+    """Run the functions on this machine, as they are deployed, with Azurite and a loopback endpoint."""
 
-    0 done, 1 if counts or functions were wrong, 2 for a call that cannot be taken, 130 if it was stopped by Ctrl-C.
-    """
-    options = build_parser().parse_args(arguments)
-    console = Console(stderr=options.format == "ndjson")
+
+def _traffic_options[**P](command: Callable[P, int]) -> Callable[P, int]:
+    """Add what both commands take."""
+    for option in (
+        click.option("--format", "form", type=Word(("table", "ndjson")), default="table", help="Of findings."),
+        click.option("--seed", type=int, default=1, show_default=True, help="Of everything random."),
+        click.option("--records", type=int, default=300_000, show_default=True, help="Records to generate."),
+    ):
+        command = option(command)
+    return command
+
+
+@program.command()
+@_traffic_options
+def demo(records: int, seed: int, form: str) -> int:
+    """Run a realistic day with attacks and faults, checked against the truth."""
+    return _answered(form, lambda console: _demo(Scenario(records=records, seed=seed), form, console))
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r}: give it NAME=VALUE, such as MODEL_THEFT__COUNT=50")
+    return name, value
+
+
+@program.command()
+@_traffic_options
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A message body or a record on each line, instead of generated ones.",
+)
+@click.option("--partitions", type=click.IntRange(1), default=4, show_default=True, help="Of the Event Hub.")
+@click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True, help="Events in an invocation.")
+@click.option("--redeliver", type=click.FloatRange(0, 1), default=0.0, help="Share of batches that repeat events.")
+@click.option(
+    "--set", "settings", type=_setting, multiple=True, metavar="NAME=VALUE", help="An app setting; repeat for more."
+)
+def run(
+    *,
+    records: int,
+    seed: int,
+    form: str,
+    file: Path | None,
+    partitions: int,
+    batch_size: int,
+    redeliver: float,
+    settings: Sequence[tuple[str, str]],
+) -> int:
+    """Run generated traffic or a file, with settings of your choice. Counts of generated traffic are checked."""
+
+    def job(console: Console) -> int:
+        traffic = None if file else Traffic(Scenario(records=records, partitions=partitions, seed=seed))
+        messages = messages_of(file, partitions) if file else []
+        if traffic:
+            messages = _made(traffic, console)
+        faults = Faults(redelivered=redeliver, seed=seed)
+        play = Play(messages, settings=dict(settings), batch_size=batch_size, faults=faults)
+        outcome = _play(play, console)
+        _print(outcome, form, console)
+        return DONE if traffic is None or _counted(traffic, play, outcome, dict(settings), console) else NOT_IN_ORDER
+
+    return _answered(form, job)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    try:
+        code: int = program.main(arguments, prog_name="python -m local", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    return code
+
+
+def _answered(form: str, job: Callable[[Console], int]) -> int:
+    """Do a job; the exit code of it or of what kept it from its end."""
+    console = Console(stderr=form == "ndjson")
     _quiet_logs(console)
     try:
-        return _demo(options, console) if options.command == "demo" else _run(options, console)
+        return job(console)
     except (OSError, ValueError) as error:
         console.print(f"[red]error:[/] {error}", highlight=False)
-        return 2
+        return USAGE_ERROR
     except (AzuriteError, WorkerStartError) as error:
         console.print(f"[red]error:[/] {error}", highlight=False)
-        return 1
+        return NOT_IN_ORDER
     except KeyboardInterrupt:
-        console.print("stopped")
-        return 130
+        console.print("Interrupted.")
+        return INTERRUPTED
 
 
-def _demo(options: argparse.Namespace, console: Console) -> int:
-    """Run a made-up day: an attack for each rule, near misses, and everything that goes wrong on an ordinary day."""
-    scenario = Scenario(records=options.records, seed=options.seed)
+def _demo(scenario: Scenario, form: str, console: Console) -> int:
+    """Play a made-up day with an attack for each rule, look-alikes, and everything that goes wrong on an ordinary one."""
     console.print(
         "[bold]A day and an hour of logs of Azure OpenAI and AWS Bedrock through the functions as deployed[/]: "
         "Microsoft's worker library, Azurite, the real storage and ingestion clients. Batches are delivered again, the "
         "host dies once with a batch counted and not checkpointed, and for an hour no timer fires. There is an attack "
         f"for each rule, and harmless traffic just below every limit. Tuned with {TUNING}.\n"
     )
-    with console.status("making the day's logs"):
-        traffic = Traffic(scenario)
-        messages = list(traffic)
+    traffic = Traffic(scenario)
+    messages = _made(traffic, console)
     noon = scenario.start + scenario.duration / 2
     faults = Faults(redelivered=0.1, crash_at=noon, silent=(noon + timedelta(hours=1), noon + timedelta(hours=2)))
     outcome = _play(Play(messages, settings={"TUNING_FILE": TUNING}, faults=faults), console)
-    _print(outcome, options.format, console)
-    return 0 if check(outcome, traffic.truth, console) else 1
+    _print(outcome, form, console)
+    return DONE if check(outcome, traffic.truth, console) else NOT_IN_ORDER
 
 
-def _run(options: argparse.Namespace, console: Console) -> int:
-    """Run generated traffic or a file, at the caller's choice."""
-    settings = dict(_setting(text) for text in options.set)
-    if options.file:
-        messages = messages_of(options.file, options.partitions)
-    else:
-        messages = list(Traffic(Scenario(records=options.records, partitions=options.partitions, seed=options.seed)))
-    faults = Faults(redelivered=options.redeliver, seed=options.seed)
-    play = Play(messages, settings=settings, batch_size=options.batch_size, faults=faults)
-    _print(_play(play, console), options.format, console)
-    return 0
+def _made(traffic: Traffic, console: Console) -> list[Message]:
+    """Make the messages, saying so."""
+    if not console.is_terminal:
+        click.echo(f"making {traffic.scenario.records:,} records", err=True)
+    with console.status(f"making {traffic.scenario.records:,} records"):
+        return list(traffic)
+
+
+def _counted(traffic: Traffic, play: Play, outcome: Outcome, settings: Mapping[str, str], console: Console) -> bool:
+    """Whether each record was counted once, by the rules that are on, as far back as buckets are kept."""
+    env = {**sample_settings(), **settings}
+    rules = [rule.id for rule in policy_from_env(env).rules]
+    since = play.windows[-1] - timedelta(hours=int(env["BUCKET_RETENTION_HOURS"]))
+    return check_counts(outcome, traffic.truth, rules, since, console)
 
 
 def _play(play: Play, console: Console) -> Outcome:
-    """Play it with a progress bar."""
+    """Play it, saying how far it has come: a bar on a terminal, elsewhere a line now and then."""
+    windows = len(play.windows)
+    if not console.is_terminal:
+        lines = Lines(lambda done: f"evaluated {done} of {windows} windows")
+        return play.run(lambda _: lines.advance(1))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=len(play.windows))
+        task = progress.add_task("starting", total=windows)
         return play.run(lambda end: progress.update(task, advance=1, description=f"{end:%Y-%m-%d %H:%M}"))
 
 
 def _print(outcome: Outcome, form: str, console: Console) -> None:
-    """Print findings as one JSON line each on standard output, or everything as tables."""
+    """Print findings as one JSON line each, or everything as tables."""
     if form == "ndjson":
         for row in newest(outcome.findings):
             print(json.dumps(row))
     else:
         show(outcome, console)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of the command line."""
-    parser = Parser(
-        prog="python -m local",
-        description="Runs the functions on this machine, as they are deployed, with Azurite and a loopback endpoint.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,run}")
-    demo = commands.add_parser("demo", help="a realistic day with attacks and faults, checked against the truth")
-    run = commands.add_parser("run", help="generated traffic or a file, with settings of your choice")
-    for command in (demo, run):
-        command.add_argument("--records", type=int, default=300_000, help="records to generate (default: 300000)")
-        command.add_argument("--seed", type=int, default=1, help="of everything random (default: 1)")
-        command.add_argument("--format", choices=("table", "ndjson"), default="table", help="of findings")
-    run.add_argument("--file", type=Path, help="a message body or a record on each line, instead of generated ones")
-    run.add_argument("--partitions", type=_positive, default=4, help="of the Event Hub (default: 4)")
-    run.add_argument("--batch-size", type=_positive, default=100, help="events in an invocation (default: 100)")
-    run.add_argument("--redeliver", type=_share, default=0.0, help="share of batches that repeat events (0 to 1)")
-    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an app setting; repeatable")
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return share
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ValueError(f"--set {text}: give it NAME=VALUE, such as MODEL_THEFT__COUNT=50")
-    return name, value
 
 
 def _quiet_logs(console: Console) -> None:

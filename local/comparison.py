@@ -1,7 +1,7 @@
 """Holds what came out of a play against what was generated, rule by rule."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,6 +77,26 @@ def check(outcome: Outcome, truth: Truth, console: Console) -> bool:
         f"{'[bold green]exact[/]' if exact else '[bold red]NOT exact[/]'}: {truth.records:,} records in "
         f"{truth.messages:,} messages, {truth.malformed.total():,} of them malformed; {outcome.invocations:,} "
         f"invocations, {outcome.redelivered:,} messages delivered more than once."
+    )
+    return exact
+
+
+def check_counts(outcome: Outcome, truth: Truth, rules: Collection[str], since: datetime, console: Console) -> bool:
+    """Print what of some rules' counts is wrong, in buckets from a time on; whether nothing is."""
+    generated, counted = (
+        Counter({key: count for key, count in counts.items() if key[0] in rules and key[2] >= since})
+        for counts in (truth.counts(), outcome.counts)
+    )
+    wrong = {
+        rule_id: list(_differences("records", _of(rule_id, counted), _of(rule_id, generated))) for rule_id in rules
+    }
+    for rule_id, texts in wrong.items():
+        for text in texts[:_SHOWN_DIFFERENCES]:
+            console.print(f"[red]{rule_id}[/]: {escape(text)}", highlight=False, soft_wrap=True)
+    exact = not any(wrong.values())
+    console.print(
+        f"{'[bold green]exact[/]' if exact else '[bold red]NOT exact[/]'}: {counted.total():,} records counted by "
+        f"{len(wrong)} rules, {generated.total():,} generated; {outcome.redelivered:,} messages came again."
     )
     return exact
 

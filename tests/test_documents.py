@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detectors.__main__ import build_parser as product_parser
+from detectors.cli.main import program as llm_detector
 from detectors.configuration import tuning
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import load
 from detectors.rules.tally import Key
 from generate.pages import BLOCKS, DETECTIONS, pages
-from local.__main__ import build_parser
+from local.__main__ import program as local_runs
 from local.host import ROOT
 from local.simulation import Play
 from tests.builders import START, canonical_id, chat, event
+from tests.commands import parsed
 from tests.infra.compiler import Compiler
 
 README = (ROOT / "README.md").read_text()
@@ -56,7 +57,7 @@ def test_generated_pages_and_blocks_are_up_to_date() -> None:
 def test_local_runs_cut_batches_as_host_json_does() -> None:
     """A local run stands for production."""
     size = json.loads((ROOT / "host.json").read_text())["extensions"]["eventHubs"]["maxEventBatchSize"]
-    assert build_parser().parse_args(["run"]).batch_size == size
+    assert parsed(local_runs, ["run"])["batch_size"] == size
     assert Play([]).batch_size == size
 
 
@@ -81,9 +82,9 @@ def test_the_commands_in_the_documents_can_be_taken(document: Path) -> None:
             case ["make", target]:
                 assert f"\n{target}:" in makefile
             case ["python", "-m", "local", *arguments]:
-                build_parser().parse_args(arguments)
+                parsed(local_runs, arguments)
             case ["llm-detector", *arguments]:
-                product_parser().parse_args(arguments)
+                parsed(llm_detector, arguments)
 
 
 def test_the_readme_shows_the_commands_that_people_come_for() -> None:

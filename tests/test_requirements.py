@@ -15,8 +15,10 @@ from local.host import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 EVERYTHING = RUNTIME + [Requirement(text) for extra in PROJECT["optional-dependencies"].values() for text in extra]
-LOCKS = {"requirements.txt": RUNTIME, "requirements-dev.txt": EVERYTHING}
-VENV_MAKES = {"pip"}
+LOCAL = RUNTIME + [Requirement(text) for text in PROJECT["optional-dependencies"]["local"]]
+LOCKS = {"requirements.txt": RUNTIME, "local/requirements.txt": LOCAL, "requirements-dev.txt": EVERYTHING}
+SET_UP = {"pip", PROJECT["name"]}
+"""What `make setup` installs besides a lock."""
 
 locks = pytest.mark.parametrize("name", LOCKS)
 
@@ -84,16 +86,20 @@ def test_every_locked_package_is_held_by_hashes_and_comes_from_no_named_place(na
         assert [line for line in rest if not re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line)] == []
 
 
-def test_a_developer_has_exactly_what_runs_in_azure() -> None:
-    """The same versions, and the same files for them."""
-    everything = _blocks("requirements-dev.txt")
-    assert [name for name, block in _blocks("requirements.txt").items() if everything.get(name) != block] == []
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    [("requirements.txt", "local/requirements.txt"), ("local/requirements.txt", "requirements-dev.txt")],
+)
+def test_who_has_more_has_all_of_who_has_less(part: str, whole: str) -> None:
+    """What runs in Azure, in a local run and at a developer's: the same versions, and the same files for them."""
+    more = _blocks(whole)
+    assert [name for name, block in _blocks(part).items() if more.get(name) != block] == []
 
 
 def test_these_tests_run_on_what_is_locked() -> None:
     """Otherwise `make setup`: it installs the lock anew."""
     installed = {canonicalize_name(found.name): found.version for found in distributions() if found.name}
-    assert {name: version for name, version in installed.items() if name not in VENV_MAKES} == _versions(
+    assert {name: version for name, version in installed.items() if name not in SET_UP} == _versions(
         "requirements-dev.txt"
     )
 

@@ -25,7 +25,7 @@ MAX_READ = 1 << 28
 """Bytes of a packed block. A file that claims more is damaged, as a hub accepts only far smaller messages."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MISSING = "Reading Avro needs {}: pip install -r requirements-dev.txt"
+_MISSING = "Reading Avro needs {}: pip install '.[backtest]'"
 _AMERICAN = re.compile(r"(\d\d?/\d\d?/\d{4} \d\d?:\d\d:\d\d [AP]M)(?: \+00:00)?", re.ASCII)
 
 

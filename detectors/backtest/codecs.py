@@ -128,7 +128,7 @@ def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         from backports import zstd  # noqa: PLC0415  # only a backtest of packed logs needs it
     except ImportError as error:
-        raise DetectorError("Reading zstd needs backports.zstd: pip install -r requirements-dev.txt") from error
+        raise DetectorError("Reading zstd needs backports.zstd: pip install '.[backtest]'") from error
     frame, is_begun = zstd.ZstdDecompressor(), False
     try:
         for chunk in chunks:

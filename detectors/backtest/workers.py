@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -95,11 +96,12 @@ def _tasks(chunks: Sequence[InputChunk], rule_ids: tuple[str, ...], span: Bucket
 
 def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task, PartialCounts]]:
     """Run tasks in fresh processes, not forks: a fork copies the locks of the thread that draws a progress bar."""
-    with ProcessPoolExecutor(processes, get_context("spawn"), _ignore_interrupts) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         waiting: deque[tuple[Task, Future[PartialCounts]]] = deque()
         try:
             for task in tasks:
-                waiting.append((task, pool.submit(task.run)))
+                with _deaf():
+                    waiting.append((task, pool.submit(task.run)))
                 if len(waiting) > AHEAD * processes:
                     oldest, future = waiting.popleft()
                     yield oldest, future.result()
@@ -112,6 +114,15 @@ def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task,
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Leave interrupts to the parent process, which stops the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Hold interrupts back, for good in a process that is started here.
+
+    An interrupt is for the process that the terminal talks to, which stops the others; they would answer it with a
+    traceback, even before their first line of ours runs.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,1 +1,1 @@
-"""The commands of `python -m detectors`: each a module with `add`, which describes it, and a function that runs it."""
+"""The command line `llm-detector`: a command is a module here with a `command`, and a line in `main.COMMANDS`."""

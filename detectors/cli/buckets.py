@@ -1,71 +1,67 @@
 """`buckets`: what is stored of the hours that a finding was made from."""
 
-import argparse
 import logging
-import sys
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detectors.cli.arguments import add_rule_option, add_settings_file, add_span
+import click
+
 from detectors.cli.environment import environment
+from detectors.cli.exit_codes import DONE, NOT_IN_ORDER
 from detectors.cli.layout import Rows, aligned, ndjson, write
-from detectors.cli.parser import FAILED, TAKEN, Commands, add_command, add_format
+from detectors.cli.options import RULE, format_option, settings_file_option, span_options
 from detectors.errors import SettingsError, StorageError
 
 if TYPE_CHECKING:
     from detectors.cli.stored_tallies import Stored
 
-ABOUT = """Shows stored 10-minute buckets, decoded: what each Event Hub partition brought, by rule and group.
-
-Connects as the app does, by BucketStorage or AzureWebJobsStorage; no other setting is needed. Where these name no key,
-your own sign-in is used (az login, with Storage Table Data Reader; leave __credential out). Nothing is written.
-"""
-
-EXAMPLES = """examples:
-  python -m detectors buckets --file local.settings.json
-  python -m detectors buckets --from -6h --to -2h --rule model_theft
-  python -m detectors buckets --from 2026-11-23T08:00Z --to 2026-11-23T09:00Z --resource accounts/aoai-prod
-  python -m detectors buckets --from -1d --resource "aoai-*" --format ndjson
+EXAMPLES = """\b
+Examples:
+  llm-detector buckets --file local.settings.json
+  llm-detector buckets --from -6h --to -2h --rule model_theft
+  llm-detector buckets --from 2026-11-23T08:00Z --to 2026-11-23T09:00Z --resource accounts/aoai-prod
+  llm-detector buckets --from -1d --resource "aoai-*" --format ndjson
 """
 
 _SHOWN_CALLERS = 3
 
 
-def add(commands: Commands) -> None:
-    """Describe the command."""
-    buckets = add_command(
-        commands, "buckets", _run, summary="what is stored, bucket by bucket", about=ABOUT, examples=EXAMPLES
-    )
-    add_span(buckets, "-1h", "now")
-    add_settings_file(buckets)
-    add_rule_option(buckets, "tallies of one rule")
-    buckets.add_argument(
-        "--resource", metavar="PATTERN", help="part of the group's name, in any case; * and ? stand for any text"
-    )
-    add_format(buckets, "table", "ndjson")
+@click.command(epilog=EXAMPLES)
+@span_options("-1h", "now")
+@settings_file_option
+@click.option("--rule", type=RULE, metavar="RULE", help="Tallies of one rule (default: all).")
+@click.option(
+    "--resource", metavar="PATTERN", help="PartialCounts of the group's name, in any case; * and ? stand for any text."
+)
+@format_option("table", "ndjson")
+def command(
+    *, first: datetime, last: datetime, file: Path | None, rule: str | None, resource: str | None, form: str
+) -> int:
+    """Show stored 10-minute buckets, decoded: what each Event Hub partition brought, by rule and group.
 
-
-def _run(options: argparse.Namespace) -> int:
-    if options.first >= options.last:
-        options.refuse("--from must be before --to")
+    Connects as the app does, by BucketStorage or AzureWebJobsStorage; no other setting is needed. Where these name no
+    key, your own sign-in is used (az login, with Storage Table Data Reader; leave __credential out). Nothing is
+    written.
+    """
+    if first >= last:
+        raise click.UsageError("--from must be before --to")
     from detectors.cli.stored_tallies import Where, stored  # noqa: PLC0415 - loads Azure's clients
 
     logging.getLogger("azure").addHandler(logging.NullHandler())  # says at length what the error says in a line
     try:
-        where = Where(options.first, options.last, options.rule, options.resource)
-        found = stored(environment(options.file), where)
+        found = stored(environment(file), Where(first, last, rule, resource))
     except (SettingsError, StorageError) as error:
-        sys.stderr.write(f"python -m detectors buckets: error: {error}\n")
-        return FAILED
-    if options.format == "ndjson":
+        click.echo(f"Error: {error}", err=True)
+        return NOT_IN_ORDER
+    if form == "ndjson":
         write(ndjson(map(_object, found)))
     elif found:
         write(aligned(_rows(found), text=(0, 1, 2, 6, 7, 8)))
     if not found:
-        sys.stderr.write(
-            f"Nothing is stored from {options.first:%Y-%m-%d %H:%M} to {options.last:%Y-%m-%d %H:%M} UTC.\n"
-        )
-    return TAKEN
+        click.echo(f"Nothing is stored from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC.", err=True)
+    return DONE
 
 
 def _rows(found: "Iterable[Stored]") -> Rows:

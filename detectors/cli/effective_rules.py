@@ -1,10 +1,11 @@
 """What holds for one resource, and why: every rule that can fire for it, and the exceptions that cover it."""
 
 import re
-from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import click
 
 from detectors.cli.layout import Rows
 from detectors.evaluation.policy import Policy, Resolved, ResolvedRule
@@ -28,12 +29,12 @@ def entity_of(text: str) -> str:
     """Return the id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
 
     Raises:
-        ArgumentTypeError: it is neither. A mere name will not do, as patterns are held against whole ids.
+        click.BadParameter: it is neither. A mere name will not do, as patterns are held against whole ids.
     """
     word = text.strip()
     entity = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
     if entity is None:
-        raise ArgumentTypeError(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
+        raise click.BadParameter(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
     return entity
 
 
@@ -55,7 +56,7 @@ def of_rules(policy: Policy, rules: Iterable[Rule], entity: str) -> list[OfRule]
 
 
 def values(found: Sequence[OfRule]) -> Rows:
-    """Return a row for each thing that holds."""
+    """List a row for each value in force."""
     rows = [["Rule", "What", "In force", "Because of", "Reason"]]
     for rule, effective, _ in found:
         for name, value in _all_of(effective):
@@ -64,7 +65,7 @@ def values(found: Sequence[OfRule]) -> Rows:
 
 
 def exceptions(found: Sequence[OfRule], now: datetime) -> Rows:
-    """Return a row for each exception, with the rules that it is about; the header alone if there is none."""
+    """List a row for each exception, with the rules that it is about; the header alone if there is none."""
     rules: dict[SuppressionRule, list[str]] = {}
     for rule, _, suppression_rules in found:
         for suppression_rule in suppression_rules:

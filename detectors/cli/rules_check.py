@@ -7,10 +7,33 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import click
+
+from detectors.cli.exit_codes import DONE, NOT_IN_ORDER
+from detectors.cli.layout import write
+from detectors.cli.options import FILE
 from detectors.errors import InputError
 from detectors.examples.play import Played, play
 from detectors.rules import catalogue
 from detectors.rules.rule import Rule
+
+EXAMPLES = """\b
+Examples:
+  llm-detector rules check my-rules                  # before they are deployed
+  llm-detector rules check                           # the rules that are shipped
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("folder", type=FILE, required=False, metavar="[FOLDER]")
+def command(folder: Path | None) -> int:
+    """Read every rule file of a folder, report all that is wrong, and play each rule's examples.
+
+    Exit codes: 0 every file is sound and every example does what it says, 1 some are not, 2 there is no such folder.
+    """
+    checked = check(folder)
+    write(lines(checked))
+    return DONE if checked.is_sound else NOT_IN_ORDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,9 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
     quality = outcome.quality
     if outcome.interrupted:
         yield f"Interrupted: {quality.files_read} of {quality.files} files were read to their end."
-    if not quality.records and not quality.problems:
+    elif not quality.records and not quality.problems:
         yield "There was no record in it."
-    elif quality.records and not quality.selected:
+    if quality.records and not quality.selected:
         yield f"No rule selects any of the {quality.records:,} records: are this the log and the time you meant?"
     for rule_id, selected in sorted(quality.selected.items()):
         measures = {threshold.measure for threshold in BY_ID[rule_id].thresholds}

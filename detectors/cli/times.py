@@ -1,33 +1,47 @@
 """Times on the command line: `now`, a span before now, or ISO 8601."""
 
 import re
-from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
+from typing import override
 
-EARLIER = re.compile(r"-([0-9]{1,9})([smhdw])")
+import click
+
+_EARLIER = re.compile(r"-([0-9]{1,9})([smhdw])")
 """A span before now, such as `-2h`."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMS = "a time such as 2026-11-23T08:10Z or 2026-11-23 (UTC if it names no zone), now, or before now: -30m, -2h, -1d"
 
 
+class Time(click.ParamType[datetime]):
+    """A time, of which `now` is the same for all options of a call."""
+
+    name = "time"
+
+    @override
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read the text."""
+        now = datetime.now(UTC)
+        return parse_time(value, ctx.meta.setdefault("now", now) if ctx else now)
+
+
 def parse_time(text: str, now: datetime) -> datetime:
-    """Return the time that a text means, aware UTC.
+    """Read a time, aware UTC.
 
     Args:
         text: ISO 8601, of which a time without zone is UTC; `now`; or a number of s, m, h, d or w before it.
         now: aware.
 
     Raises:
-        ArgumentTypeError: it is none of these; the message lists them.
+        click.BadParameter: it is none of these; the message lists them.
     """
     word = text.strip()
     try:
         if word == "now":
             return now.astimezone(UTC)
-        if earlier := EARLIER.fullmatch(word):
+        if earlier := _EARLIER.fullmatch(word):
             return now.astimezone(UTC) - timedelta(**{_UNITS[earlier[2]]: int(earlier[1])})
         at = datetime.fromisoformat(word)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError) as error:  # no time, or one before year 1 or after year 9999
-        raise ArgumentTypeError(f"{text!r} is no time: give {_FORMS}") from error
+        raise click.BadParameter(f"{text!r} is no time: give {_FORMS}") from error

@@ -35,7 +35,7 @@ def test_every_detection_has_its_rule_and_every_threshold_its_words() -> None:
 def test_an_alert_sends_its_reader_to_the_whole_guide(rule_id: str) -> None:
     """By the command that prints it."""
     loaded = yaml.safe_load(analytic_rules.path(rule_id).read_text())
-    assert f"python -m detectors rules {rule_id}\n" in loaded["alertDetailsOverride"]["alertDescriptionFormat"]
+    assert f"llm-detector rules {rule_id}\n" in loaded["alertDetailsOverride"]["alertDescriptionFormat"]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 import io
 import json
 import multiprocessing
+import signal
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from detectors.backtest.deduplication import SeenEvents
 from detectors.backtest.exports import Document, InputChunk, InputFormat, Lines, find
-from detectors.backtest.partial_counts import BucketRange
+from detectors.backtest.partial_counts import BucketRange, PartialCounts
 from detectors.backtest.workers import CountedChunk, Task, count_chunks
 from detectors.errors import InputError
 from detectors.events import Source
@@ -130,6 +133,26 @@ def test_a_process_that_dies_is_told_in_plain_words(tmp_path: Path) -> None:
         process.kill()
     with pytest.raises(InputError, match="died"):
         list(counted)
+
+
+def test_processes_start_deaf_to_interrupts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C goes to all of them; a traceback of each would hide what the command has to say."""
+    held_back = []
+    submit = ProcessPoolExecutor.submit
+
+    def noted(pool: ProcessPoolExecutor, run: Callable[[], PartialCounts]) -> Future[PartialCounts]:
+        held_back.append(_holds_interrupts_back())
+        return submit(pool, run)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", noted)
+    paths = [write(tmp_path, f"file{number}", listed(minutes(0))) for number in range(3)]
+    assert len(list(count_chunks(find(paths), [MODEL_THEFT], ALWAYS, 2))) == 3
+    assert held_back == [True] * 3
+    assert not _holds_interrupts_back()
+
+
+def _holds_interrupts_back() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_processes_end_with_the_work(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m detectors buckets`: on real storage, what the real ingestion wrote there."""
+"""`llm-detector buckets`: on real storage, what the real ingestion wrote there."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.data.tables import TableServiceClient
 
-from detectors.__main__ import main
+from detectors.cli.main import main
 from detectors.cli.stored_tallies import Where, stored
 from detectors.detector import BUCKETS_TABLE
 from detectors.errors import SettingsError
@@ -203,7 +203,7 @@ def test_a_storage_that_cannot_be_reached_is_said_in_one_line(
         assert main(["buckets", *HOUR]) == 1
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
-    assert line.startswith("python -m detectors buckets: error: BucketStorage: buckets cannot be read")
+    assert line.startswith("Error: BucketStorage: buckets cannot be read")
     assert "Connection refused" in line
     assert "Eby8" not in line
 

@@ -1,4 +1,4 @@
-"""`python -m detectors rules`: the catalogue, a rule in full, and the guides beside the rules."""
+"""`llm-detector rules`: the catalogue, a rule in full, and the guides beside the rules."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from detectors.__main__ import main
+from detectors.cli.main import main
 from detectors.configuration.settings import setting_of
 from detectors.rules.catalogue import CATALOGUE, HERE, guide
 from detectors.rules.rule import Rule

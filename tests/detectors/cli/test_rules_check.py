@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.__main__ import main
+from detectors.cli.main import main
 from detectors.cli.rules_check import check
 from detectors.errors import InputError
 from detectors.rules.catalogue import CATALOGUE, HERE, RULES_FOLDER

@@ -1,4 +1,4 @@
-"""`python -m detectors settings`: what is in force, every problem at once, and never a secret."""
+"""`llm-detector settings`: what is in force, every problem at once, and never a secret."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.__main__ import main
+from detectors.cli.main import main
 from detectors.configuration.settings import setting_of
 from detectors.rules.catalogue import CATALOGUE
 from local.host import SAMPLE, sample_settings
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_line(
     file.write_bytes(text.encode(errors="surrogateescape"))
     assert main(["settings", "--file", str(file)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"python -m detectors settings: error: {file}")
+    assert line.startswith(f"Error: {file}")
     assert complaint in line
 
 

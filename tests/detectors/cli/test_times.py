@@ -1,9 +1,9 @@
 """Times on the command line: every form, and what is none."""
 
-from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from click import BadParameter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +57,7 @@ def test_a_time_may_be_given_in_several_forms(text: str, expected: datetime) -> 
 )
 def test_what_is_no_time_is_told_what_is(text: str) -> None:
     """The message lists the forms; a time beyond the calendar is none."""
-    with pytest.raises(ArgumentTypeError) as refused:
+    with pytest.raises(BadParameter) as refused:
         parse_time(text, NOW)
     message = str(refused.value)
     assert message.startswith(f"{text!r} is no time: give ")
