@@ -141,7 +141,7 @@ def _answered(form: str, job: Callable[[Console], int]) -> int:
 
 
 def _demo(scenario: Scenario, form: str, console: Console) -> int:
-    """Play a made-up day with an attack for each rule, look-alikes, and everything that goes wrong on an ordinary one."""
+    """Play a made-up day with an attack for each rule, look-alikes, and an ordinary day's faults."""
     console.print(
         "[bold]A day and an hour of logs of Azure OpenAI and AWS Bedrock through the functions as deployed[/]: "
         "Microsoft's worker library, Azurite, the real storage and ingestion clients. Batches are delivered again, the "
