@@ -281,4 +281,4 @@ def test_missing_cramjam_is_told_with_how_to_install_it(tmp_path: Path) -> None:
         f"list(read(find([{str(path)!r}])[0]))"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
-    assert "DetectorError: Reading Avro needs cramjam: pip install -r requirements-dev.txt" in ended.stderr
+    assert "DetectorError: Reading Avro needs cramjam: pip install '.[backtest]'" in ended.stderr
