@@ -21,8 +21,8 @@ COMPILE = UV_PYTHON_DOWNLOADS=never $(LOCKER)/bin/uv pip compile --quiet --unive
 	--no-emit-index-url --python $(LOCKER)/bin/python --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r target what; do \
-		printf '  make %-8s %s\n' "$$target" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r target what; do \
+		printf '  make %-10s %s\n' "$$target" "$$what"; done
 
 demo: $(LOCAL_READY) $(AZURITE_READY) ## see it work: a day of logs through the functions, checked against the truth
 	@$(PYTHON) -m local demo
@@ -47,18 +47,17 @@ format: $(PYTHON_READY) ## format the code, and fix what can be fixed
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
-generate: $(PYTHON_READY)
+generate: $(PYTHON_READY) ## write anew what is derived from code and rule files
 	@$(PYTHON) -m infra.tables
 	@$(PYTHON) -m infra.sentinel.analytic_rules
 	@$(PYTHON) -m generate
 
-docs: $(PYTHON_READY)
+docs: $(PYTHON_READY) ## build the site of the documents into site/
 	@built="$$($(MKDOCS) build 2>&1)" || { echo "$$built"; exit 1; }  # --quiet would not count warnings
 
-docs-serve: $(PYTHON_READY)
+docs-serve: $(PYTHON_READY) ## show the site, and follow changes
 	@$(MKDOCS) serve
 
-setup: $(PYTHON_READY) $(AZURITE_READY)
 setup: $(PYTHON_READY) $(AZURITE_READY) ## install what a developer needs: about 1 GB in .venv and local/node_modules
 
 $(PYTHON_READY): requirements-dev.txt .python-version

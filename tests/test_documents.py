@@ -81,8 +81,8 @@ def test_the_commands_in_the_documents_can_be_taken(document: Path) -> None:
         match shlex.split(line, comments=True):
             case ["make", target]:
                 assert f"\n{target}:" in makefile
-            case ["python", "-m", "local", *arguments]:
-                parsed(local_runs, arguments)
+            case ["make", "run", arguments]:
+                parsed(local_runs, ["run", *shlex.split(arguments.removeprefix("ARGS="))])
             case ["llm-detector", *arguments]:
                 parsed(llm_detector, arguments)
 
