@@ -32,7 +32,7 @@ _IS_SIMPLE = re.compile(SIMPLE)
 _ELEMENT = re.compile(rf"[ \t\n\r,]*+(?:({SIMPLE})|(?=[\[{{]))")
 _MEMBER = re.compile(rf"[ \t\n\r,]*+({STRING}){_W}:{_W}(?:({SIMPLE})|(?=[\[{{]))")
 _RECORD_FIELD = re.compile(rf"""["'](?:operationName|category|resourceId|time|schemaType)["']{_W}:""")
-_NEXT_RECORD = re.compile(rf"""[\[}},]{_W}(?:,{_W})?+(?=\{{{_W}["'])""")
+_NEXT_RECORD = re.compile(r"""[\[},]\s*+(?:,\s*+)?+(?=\{\s*+["'])""")
 _BROKEN = -1
 
 type Span = tuple[int, int]
@@ -64,14 +64,14 @@ class Structure:
         """The values in the sound array that begins at a place."""
         position = start + 1
         while found := _ELEMENT.match(self._text, position):
-            first, position = found.span(1) if found[1] else (found.end(), self.end(found.end()))
+            first, position = found.span(1) if found[1] else (found.end(), abs(self._container(found.end())))
             yield first, position
 
     def members(self, start: int) -> Iterator[tuple[str, Span]]:
         """The names, as they are written, and the values in the sound object that begins at a place."""
         position = start + 1
         while found := _MEMBER.match(self._text, position):
-            first, position = found.span(2) if found[2] else (found.end(), self.end(found.end()))
+            first, position = found.span(2) if found[2] else (found.end(), abs(self._container(found.end())))
             yield found[1], (first, position)
 
     def _container(self, start: int) -> int:
@@ -95,7 +95,10 @@ class Structure:
                     break
                 pattern = _FURTHER[text[opened[-1]]]
             else:
-                opened.extend(place for place in range(step.start(2), position) if text[place] in _FIRST)
+                first = step.start(2)
+                opened.append(first)
+                if position - first > 1:
+                    opened.extend(place for place in range(first + 1, position) if text[place] == "[")
                 named += bytes(len(opened) - len(named))
                 pattern = _FIRST[text[position - 1]]
         for place in opened:
