@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -10,11 +11,12 @@ import msgspec
 from detectors.events import Event
 from detectors.ingestion.columns import Columns
 from detectors.ingestion.decisions import Decider, Decision
-from detectors.ingestion.delta import Delta, QuarantinedRecord
+from detectors.ingestion.delta import Delta
+from detectors.ingestion.flaws import Flaws
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Observation
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, RecordFlaw, decode, without_content
+from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, decode, without_content
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
 from detectors.windows import microseconds, record_time
@@ -72,28 +74,25 @@ class BatchCounter:
         The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines.
         """
         delta.counters.records += len(message.records)
-        flaws = {flaw.index: flaw for flaw in message.flaws}
+        flaws = Flaws(delta, message, lambda index: sequence + step * index)
         decisions = self._decisions
         for index, record, reader in self._candidates(message.records):
             traits, time, request, response, caller, unreadable = reader.source.observe(record)
             if traits not in decisions:
                 self._decide(reader, traits)
             decision = decisions[traits]
-            if unreadable and reader.decider.could_select(record, unreadable):
-                flaws[index] = RecordFlaw(index, *_INCOMPLETE, _excerpt(record))
-            if decision is None:
-                continue
-            columns = columns_of(time)
-            moment = record_time(time) if decision.by_minute else time
-            one = (sequence + step * index, moment, request, response, caller)
-            if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
-                columns.observations[decision].append(one)
-            elif columns and (problem := _count_closely(columns, decision, one)):
-                flaws[index] = RecordFlaw(index, *problem, _excerpt(record))
+            problem = _INCOMPLETE if unreadable and reader.decider.could_select(record, unreadable) else None
+            if decision is not None:
+                columns = columns_of(time)
+                moment = record_time(time) if decision.by_minute else time
+                one = (sequence + step * index, moment, request, response, caller)
+                if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
+                    columns.observations[decision].append(one)
+                elif columns:
+                    problem = _count_closely(columns, decision, one) or problem
+            if problem:
+                flaws.add(index, *problem, partial(_excerpt, record))
         self._note_unreadable(flaws, message)
-        for flaw in flaws.values():
-            delta.flaws.append(QuarantinedRecord(sequence + step * flaw.index, flaw))
-            delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader]]:
         """Yield the records that a rule may select, with their places and readers."""
@@ -116,13 +115,16 @@ class BatchCounter:
             self._decisions.clear()
         self._decisions[traits] = reader.decider.decide(traits)
 
-    def _note_unreadable(self, flaws: dict[int, RecordFlaw], message: Message) -> None:
+    def _note_unreadable(self, flaws: Flaws, message: Message) -> None:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""
         for index, found in message.unreadable.items():
             record = message.records[index]
-            if self._reader_of(record).decider.could_select(record, frozenset(found.fields)):
-                detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
-                flaws.setdefault(index, RecordFlaw(index, "unreadable_field", detail, found.excerpt))
+            if index in flaws.flawed or not self._reader_of(record).decider.could_select(
+                record, frozenset(found.fields)
+            ):
+                continue
+            detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
+            flaws.add(index, "unreadable_field", detail, partial(getattr, found, "excerpt"))
 
     def _reader_of(self, record: msgspec.Struct) -> _Reader:
         return next(reader for reader in self._readers if reader.source.recognises(record))

@@ -17,6 +17,9 @@ NO_TIME, NO_CALLER = "no_time", "no_caller"
 """The reasons under which records are quarantined that a rule counts by minute or by caller, and that tell none."""
 
 _FIRST_NUMBER = 2
+_MAX_REMEMBERED = 4096
+"""Answers remembered about records that cannot be read in full."""
+
 """Where the numbers begin in an observation."""
 
 
@@ -107,6 +110,7 @@ class Decider:
 
     def __init__(self, source: LogSource, rules: Sequence[Rule]) -> None:
         self._source = source
+        self._shape_wire = source.shape_wire
         self._rules = [
             (rule, chosen)
             for rule in rules
@@ -117,6 +121,7 @@ class Decider:
             dict.fromkeys(condition for selection in self._selections for condition in selection.conditions)
         )
         self._choices: dict[tuple[bool, ...], Sequence[Choice]] = {}
+        self._could_select: dict[object, bool] = {}
 
     def may_select(self, record: msgspec.Struct) -> bool:
         """Tell whether a rule may select records of a record's shape."""
@@ -127,12 +132,19 @@ class Decider:
 
     def could_select(self, record: msgspec.Struct, unreadable: frozenset[str]) -> bool:
         """Tell whether a rule selects a record, or would if what cannot be read (names in JSON) were there."""
-        fields = self._source.fields
-        if self._source.shape_wire & unreadable:
+        if self._shape_wire & unreadable:
             return True
         traits, _, *numbers, _, more = self._source.observe(record)
         unread = unreadable | more
-        of = self._source.traits(*traits)
+        question = traits, *numbers, unread
+        if question not in self._could_select:
+            if len(self._could_select) >= _MAX_REMEMBERED:
+                self._could_select.clear()
+            self._could_select[question] = self._could(traits, numbers, unread)
+        return self._could_select[question]
+
+    def _could(self, traits: tuple[Any, ...], numbers: Sequence[int | None], unread: frozenset[str]) -> bool:
+        fields, of = self._source.fields, self._source.traits(*traits)
         values = {name: field.read(of) for name, field in fields.items()}
         unknown = {name for name, field in fields.items() if field.wire & unread}
         values |= dict(zip(NUMBERS, numbers, strict=True))

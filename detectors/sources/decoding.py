@@ -10,8 +10,9 @@ Some sources' records hold prompts and answers. Nothing of these is kept, not ev
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -32,16 +33,18 @@ Record: Any = msgspec.defstruct(
 """One record of any source: the fields of all of them, so that a batch is decoded at once."""
 
 
+_Written: Any = msgspec.defstruct(
+    "_Written",
+    [(one.name, msgspec.Raw, msgspec.field(name=one.encode_name, default=None)) for one in _FIELDS.values()],
+    module=__name__,
+    gc=False,
+)
+"""The same fields as they are written, whatever they hold."""
+
 Envelope: Any = msgspec.defstruct(
     "Envelope", [("records", list[Record] | msgspec.UnsetType, msgspec.UNSET)], module=__name__, gc=False
 )
 """What Azure Monitor wraps around records; any other object is a bare record."""
-
-
-class RawEnvelope(msgspec.Struct, gc=False):
-    """An envelope whose records are read one by one."""
-
-    records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,25 @@ class RecordFlaw:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Fields of a record that hold a value of a kind they cannot have, and the beginning of the record."""
+    """Fields of a record that hold a value of a kind they cannot have.
+
+    Attributes:
+        fields: their names in JSON.
+        text: the record, which may hold prompts and answers.
+        private: whether its message may.
+    """
 
     fields: tuple[str, ...]
-    excerpt: str
+    text: str
+    private: bool
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the record, or of what may be shown of it."""
+        if not self.private:
+            return _excerpt(self.text)
+        shown = repair.members(self.text, _SHOWN_FIELDS)
+        return _excerpt(f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in shown.items())}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +93,20 @@ class Message:
 
     Attributes:
         records: in their order; a flawed one stands as an empty `Record`, so that places stay true.
-        flaws: records that say nothing usable.
+        flaws: records that say nothing usable: the first of each reason.
+        more_flaws: how many more there are, by reason.
         unreadable: by place, fields that had to be left out. Whether that matters depends on whether a rule
             selects the record.
     """
 
     records: Sequence[Any]
     flaws: Sequence[RecordFlaw] = ()
+    more_flaws: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
 
+
+MAX_FLAWS = 20
+"""Flaws of one reason that are kept of a message; more are counted."""
 
 EXCERPT_CHARACTERS = 4096
 LEFT_OUT = "(left out: the message holds prompts or answers)"
@@ -93,14 +116,19 @@ _NO_RECORD = Record()
 _TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
 _PRIVATE = frozenset().union(*(source.private for source in SOURCES))
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
+_KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
 _HOLDS_CONTENT = re.compile(b"|".join(source.private_mark for source in SOURCES if source.private_mark))
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+_NOT_JSON = ("not_json", "this is not JSON")
+_NO_OBJECT = ("not_a_record", "a record is an object, and this is none")
+
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_raw_envelope = msgspec.json.Decoder(RawEnvelope).decode
 _decode_array = msgspec.json.Decoder(list[Record]).decode
-_decode_raw_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_record = msgspec.json.Decoder(Record).decode
+_decode_written = msgspec.json.Decoder(_Written).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def decode(body: bytes) -> Message:
@@ -125,79 +153,59 @@ def without_content(record: msgspec.Struct) -> msgspec.Struct:
     return msgspec.structs.replace(record, **{name: _FIELDS[name].default for name in _PRIVATE})
 
 
-@dataclass(frozen=True, slots=True)
-class _NoObject:
-    """JSON that stands where a record belongs."""
-
-    text: str
-
-
 def _decode_one_by_one(body: bytes) -> Message:
     """Decode every record on its own, the slow way, so that a bad one costs only itself."""
     records: list[Any] = []
     flaws: list[RecordFlaw] = []
+    found: Counter[str] = Counter()
     unreadable: dict[int, Unreadable] = {}
     private = _HOLDS_CONTENT.search(body) is not None
-    for index, element in enumerate(_parsed(body)):
-        if isinstance(element, Record):
-            records.append(element)
-        elif isinstance(element, dict):
-            record, fields = lenient.read(Record, element)
+    for index, element in enumerate(repair.elements(body.decode(errors="replace"))):
+        if isinstance(element, str) and element[0] == "{":
+            record, fields = _read(element)
             records.append(record)
             if fields:
-                shown = {name: element[name] for name in _SHOWN_FIELDS if name in element} if private else element
-                unreadable[index] = Unreadable(fields, _excerpt(json.dumps(shown)))
-        else:
-            records.append(_NO_RECORD)
-            flaw = _flaw_of(index, element)
-            flaws.append(replace(flaw, excerpt=LEFT_OUT) if private else flaw)
-    return Message(records, flaws, unreadable)
+                unreadable[index] = Unreadable(fields, element, private)
+            continue
+        records.append(_NO_RECORD)
+        reason, detail = _NOT_JSON if isinstance(element, repair.Broken) else _NO_OBJECT
+        found[reason] += 1
+        if found[reason] <= MAX_FLAWS:
+            text = element.text if isinstance(element, repair.Broken) else element
+            flaws.append(RecordFlaw(index, reason, detail, LEFT_OUT if private else _excerpt(text)))
+    return Message(records, flaws, found - Counter(flaw.reason for flaw in flaws), unreadable)
 
 
-def _parsed(body: bytes) -> Iterable[object]:
-    """Split a message into records, other JSON values, and text that is no JSON."""
+def _read(text: str) -> tuple[Any, tuple[str, ...]]:
+    """Return the record that an object is, and the names in JSON of fields that hold what they cannot hold."""
     try:
-        raw = _decode_raw_array(body) if body[:1] == b"[" else _decode_raw_envelope(body).records
+        return _decode_record(text), ()
     except _REFUSED:
-        raw = msgspec.UNSET
-    if raw is not msgspec.UNSET:
-        return map(_parsed_element, raw)
-    text = body.decode(errors="replace")
+        respelled = repair.respelled(text)
+    if respelled != text:
+        return _read(respelled)
     try:
-        return _elements(repair.parse(text))
-    except ValueError:
-        elements = list(repair.salvage(text))
-        broken_only = all(isinstance(element, repair.Broken) for element in elements)
-        return [repair.Broken(text)] if broken_only else elements
-
-
-def _parsed_element(raw: msgspec.Raw) -> object:
-    try:
-        return _decode_record(raw)
+        written = _decode_written(text)
+        values = {
+            name: _value(kind, bytes(value).decode(errors="replace"))
+            for (name, kind), value in zip(_KINDS.items(), msgspec.structs.astuple(written), strict=True)
+            if value is not None
+        }
     except _REFUSED:
-        text = bytes(raw).decode(errors="replace")
-    if not text.startswith("{"):
-        return _NoObject(text)
+        values = {name: _value(_KINDS[name], value) for name, value in repair.members(text, _KINDS).items()}
+    return lenient.read(Record, values)
+
+
+def _value(kind: object, written: str) -> object:
+    """Return what is written in a field. Blob data and the like are an empty list: no field can hold one."""
     try:
-        return repair.parse(text)
+        return _decode_raw(written) if kind is msgspec.Raw else _decode_any(written)
+    except _REFUSED:
+        pass
+    try:
+        return repair.parse(written)
     except ValueError:
-        return repair.Broken(text)
-
-
-def _elements(value: object) -> Sequence[object]:
-    """Return the records of a parsed message, whatever it turned out to be."""
-    if isinstance(value, dict) and "records" in value:
-        value = value["records"]
-    if value is None:
-        return ()
-    return value if isinstance(value, list) else [value]
-
-
-def _flaw_of(index: int, element: object) -> RecordFlaw:
-    if isinstance(element, repair.Broken):
-        return RecordFlaw(index, "not_json", "this is not JSON", _excerpt(element.text))
-    text = element.text if isinstance(element, _NoObject) else json.dumps(element)
-    return RecordFlaw(index, "not_a_record", "a record is an object, and this is none", _excerpt(text))
+        return []
 
 
 def _excerpt(text: str) -> str:

@@ -38,7 +38,9 @@ def _readers(kind: type[msgspec.Struct]) -> dict[str, tuple[str, _Reader]]:
 
 def _reader(kind: object) -> _Reader:
     if kind is msgspec.Raw:
-        return lambda _name, value, _unreadable: msgspec.Raw(json.dumps(value).encode())
+        return lambda _name, value, _unreadable: (
+            value if isinstance(value, msgspec.Raw) else msgspec.Raw(json.dumps(value).encode())
+        )
     if kind == Whole | None:
         return _read_whole
     if kind in {Scalar, str | int | None}:  # other services put anything there: what is no text means nothing

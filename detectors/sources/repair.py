@@ -2,26 +2,40 @@
 
 The breakages seen in diagnostic logs: a byte order mark, trailing NULs, raw control characters inside strings,
 single quotes for double ones, `[ 218 B blob data ]` where a value belongs, a message cut short. This is the slow
-way in: `records` comes here only when the fast way refuses a message.
+way in, for messages that the fast way refuses. It costs time in proportion to the text, and decodes nothing that
+nobody asks for.
 """
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-EFFORT = 8
-"""How many times its own length a broken message may be read in search of its records: bounds the work."""
+from detectors.sources.structure import BLOB, Structure
 
-_LENIENT = json.JSONDecoder(strict=False)  # strict=False takes raw newlines and tabs inside strings
-# Possessive throughout: a message that is cut inside a string must not cost the square of its length.
-_BLOB = re.compile(r"(?<=:)\s*+\[ \d++ B blob data \]")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|\'(?:[^\'\\]|\\.)*+(?:\'|\\?\Z)', re.DOTALL)
+MAX_DEPTH = 100
+"""How deep values are read; what lies deeper is nothing that a rule reads, and counts as an empty list."""
+
+
+_LONG = 300
+"""Digits of a number that is as good as infinite; Python refuses to read some thousands."""
+
+
+def _whole_number(digits: str) -> float:
+    return int(digits) if len(digits) < _LONG else math.inf
+
+
+_LENIENT = json.JSONDecoder(strict=False, parse_int=_whole_number)  # takes raw newlines and tabs inside strings
+# Possessive throughout, and each search goes on where the last one ended, or takes all that is left: a message that
+# is cut inside a string must not cost the square of its length.
+_DOUBLE_QUOTED = r'"(?:[^"\\]++|\\.)*+"'
+_BLOB = re.compile(rf"(?<=:)\s*+{BLOB}")
+_BLOB_MARK = " B blob data ]"
+_SINGLE_QUOTED = re.compile(rf"""((?:[^"']++|{_DOUBLE_QUOTED})*+)(?:'((?:[^'\\]++|\\.)*+)'|["'].*+|\Z)""", re.DOTALL)
 _INSIDE_QUOTES = re.compile(r'\\.|"', re.DOTALL)
-_BETWEEN_RECORDS = re.compile(r'(?:[\s,\[\]}]|\{\s*+"records"\s*+:\s*+(?=\[))*+')
-_NEXT_RECORD = re.compile(r'[\[}]\s*+(?:,\s*+)?+(?=\{)|,\s*+(?=\{\s*+")')
-_LEAST_EFFORT = 32
-_RECORD_FIELDS = frozenset({"operationName", "category", "resourceId", "time", "schemaType"})
+_BRACKETS = re.compile(rf"""(?:[^"\[\]{{}}]++|{_DOUBLE_QUOTED})*+(?:([\[{{]++)|([\]}}]++)|".*+|\Z)""", re.DOTALL)
+_BETWEEN_RECORDS = re.compile(r"""(?:[\s,\[\]}]|\{\s*+(?:"records"|'records')\s*+:\s*+(?=\[))*+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,92 +56,121 @@ def parse(text: str) -> object:
     Raises:
         ValueError: the text is not JSON and no certain repair makes it so.
     """
-    for candidate in _candidates(text):
-        try:
-            return _LENIENT.decode(candidate)
-        except (ValueError, RecursionError):
-            continue
-    raise ValueError("not JSON")
+    try:
+        return _decoded(text)
+    except RecursionError:
+        pass
+    try:
+        return _decoded(_shallow(text))
+    except RecursionError:
+        raise ValueError("not JSON that can be read") from None
 
 
-def salvage(text: str) -> Iterator[dict[str, object] | Broken]:
-    """Yield the records of a message that does not parse as a whole: a broken one costs only itself.
+def elements(text: str) -> Iterator[str | Broken]:
+    """Yield what stands in a message, each as it is written: its records, or whatever stands where records belong.
 
-    Several envelopes or records in a row are read too, as some senders join them with newlines.
+    A message that is no JSON as a whole is read too: a broken record costs only itself. Several envelopes or records
+    in a row are read as well, as some senders join them with newlines.
     """
-    reader = _Reader(text)
+    structure = Structure(text)
+    if structure.end(0) < max(len(text), 1):
+        yield from _salvaged(text, structure)
+        return
+    spans = [(0, len(text))]
+    if text[0] == "{":
+        spans = [span for name, span in structure.members(0) if _text(name) == "records"][-1:] or spans
+    ((start, end),) = spans
+    if text[start] == "[":
+        for first, last in structure.elements(start):
+            yield text[first:last]
+    elif text[start:end] != "null":
+        yield text[start:end]
+
+
+def respelled(text: str) -> str:
+    """Return a text with double quotes for single ones, which outside of double ones an apostrophe can only be.
+
+    Blob data becomes an empty list: no field that is read can hold one, so it is told from a field that is missing.
+    """
+    if _BLOB_MARK in text:
+        text = _BLOB.sub(" []", text)
+    return _SINGLE_QUOTED.sub(_double_quoted, text) if "'" in text else text
+
+
+def members(text: str, names: Collection[str]) -> dict[str, str]:
+    """Return the values of some members of an object, as they are written. Of several of one name the last counts."""
+    found = ((_text(name), span) for name, span in Structure(text).members(0))
+    return {str(name): text[start:end] for name, (start, end) in found if name in names}
+
+
+def _salvaged(text: str, structure: Structure) -> Iterator[str | Broken]:
+    """Yield the records of a broken text, and what lies between them; only the text if it holds none."""
+    broken: list[Broken] | None = []
+    for one in _records(text, structure):
+        if broken is None:
+            yield one
+        elif isinstance(one, Broken):
+            broken.append(one)
+        else:
+            yield from broken
+            yield one
+            broken = None
+    if broken is not None:
+        yield Broken(text)
+
+
+def _records(text: str, structure: Structure) -> Iterator[str | Broken]:
     position = 0
     while True:
         gap = _BETWEEN_RECORDS.match(text, position)
         position = gap.end() if gap else position
         if position == len(text):
             return
-        element, end = reader.read(position)
-        if not isinstance(element, dict):
-            end = reader.next_record(position)
-            element = _repaired(text[position:end])
-        yield element
+        end = structure.end(position) if text[position] == "{" else 0
+        if end:
+            yield text[position:end]
+        else:
+            end = structure.next_record(position)
+            yield Broken(text[position:end])
         position = end
 
 
-class _Reader:
-    """Reads JSON values out of a broken text, as long as that is worth its effort."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._effort = EFFORT * len(text)
-
-    def read(self, start: int) -> tuple[object, int]:
-        """Read the value that begins at a place, and find where it ends; None if there is none."""
-        try:
-            value, end = _LENIENT.raw_decode(self._text, start)
-        except json.JSONDecodeError as error:
-            value, end = None, error.pos
-        except (ValueError, RecursionError):  # a number or a nesting without measure
-            value, end = None, len(self._text)
-        self._effort -= max(end - start, _LEAST_EFFORT)
-        return value, end
-
-    def next_record(self, start: int) -> int:
-        """Where the next readable record begins behind a broken one; the end if that is not worth searching."""
-        for gap in _NEXT_RECORD.finditer(self._text, start + 1):
-            if self._effort < 0:
-                break
-            value, _ = self.read(gap.end())
-            if isinstance(value, dict) and not _RECORD_FIELDS.isdisjoint(value):
-                return gap.end()
-        return len(self._text)
+def _decoded(text: str) -> object:
+    try:
+        return _LENIENT.decode(text)
+    except ValueError:
+        repaired = respelled(text)
+        if repaired == text:
+            raise
+    return _LENIENT.decode(repaired)
 
 
-def _candidates(text: str) -> Iterator[str]:
-    """Yield the text, then the text after more and more repairs, each made only when it is needed.
+def _shallow(text: str) -> str:
+    """Return the text without what lies deeper than is read."""
+    kept, depth, position = [], 0, 0
+    for brackets in _BRACKETS.finditer(text):
+        opening, closing = brackets.span(1), brackets.span(2)
+        deeper = depth + opening[1] - opening[0]
+        if depth <= MAX_DEPTH < deeper:
+            kept += [text[position : opening[0] + MAX_DEPTH - depth], "[]"]
+            position = len(text)
+        depth = deeper - closing[1] + closing[0]
+        if depth <= MAX_DEPTH < deeper:
+            position = closing[0] + deeper - MAX_DEPTH
+    return "".join([*kept, text[position:]])
 
-    Blob data becomes an empty list: no field that is read can hold one, so it is told from a field that is missing.
-    """
-    yield text
-    without_blobs = _BLOB.sub(" []", text)
-    yield without_blobs
-    yield _QUOTED.sub(_double_quoted, without_blobs)
 
-
-def _repaired(stretch: str) -> dict[str, object] | Broken:
-    """Return the record in a broken stretch, if a repair of just this stretch is certain."""
-    for ending in ("", "]", "]}"):
-        candidate = stretch.rstrip(" \t\r\n,")
-        if candidate.endswith(ending):
-            try:
-                value = parse(candidate.removesuffix(ending))
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                return value
-    return Broken(stretch)
+def _text(quoted: str) -> object:
+    """Return a string as JSON has it, without its quotes."""
+    return parse(quoted) if "\\" in quoted else quoted[1:-1]
 
 
 def _double_quoted(match: re.Match[str]) -> str:
     """Replace single quotes by double ones: outside double quotes, an apostrophe can only be a quote."""
-    quoted = match[0]
-    if quoted[0] == '"' or len(quoted) == 1 or quoted[-1] != "'":  # or cut off inside
-        return quoted
+    before, quoted = match.groups()
+    if quoted is None:  # or cut off inside
+        return match[0]
+    if "\\" not in quoted and '"' not in quoted:
+        return f'{before}"{quoted}"'
     respelled = {"\\'": "'", '"': '\\"'}
-    return '"' + _INSIDE_QUOTES.sub(lambda part: respelled.get(part[0], part[0]), quoted[1:-1]) + '"'
+    return f'{before}"{_INSIDE_QUOTES.sub(lambda part: respelled.get(part[0], part[0]), quoted)}"'

@@ -1,14 +1,18 @@
 """What a batch adds: counted records, their times, and the flaws."""
 
 import json
+from collections import Counter
 
 import msgspec
 import pytest
 
+from detectors.ingestion import counting
 from detectors.ingestion.counting import BatchCounter
+from detectors.ingestion.flaws import MAX_FLAWS_OF_BATCH
 from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.counters import MAX_ACCOUNTS, Counters, Selected
 from detectors.rules.tally import Key, Tally
+from detectors.sources.decoding import MAX_FLAWS
 from detectors.windows import from_microseconds
 from tests.builders import START, canonical_id, chat, event, list_key, of_another_service
 
@@ -118,3 +122,22 @@ def test_counters_stored_before_sums_were_kept_can_still_be_read() -> None:
     read = msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:6]), type=Counters)
     assert (read.selected, read.by_any_rule) == (counters.selected, Selected())
     assert Counters.__struct_fields__[6:] == ("by_any_rule",)
+
+
+def test_all_flaws_are_counted_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each reason some of a message and some of a batch, so that none crowds out the others."""
+    made: list[object] = []
+    monkeypatch.setattr(counting, "_excerpt", lambda record: made.append(record) or "")  # type: ignore[func-returns-value]
+    nowhere = {**list_key(), "resourceId": None}
+    events = [event(number, *[7] * 300, *[nowhere] * 300, {**list_key(), "time": 5}) for number in range(30)]
+    delta = BatchCounter(CATALOGUE).count(events, START)
+    assert delta.counters.quarantined == {"not_a_record": 9_000, "no_resource": 9_000, "unreadable_field": 30}
+    kept = Counter((placed.sequence, placed.flaw.reason) for placed in delta.flaws)
+    assert kept[29, "unreadable_field"] == 1
+    assert max(kept.values()) == MAX_FLAWS
+    assert Counter(placed.flaw.reason for placed in delta.flaws) == {
+        "not_a_record": MAX_FLAWS_OF_BATCH,
+        "no_resource": MAX_FLAWS_OF_BATCH,
+        "unreadable_field": 30,
+    }
+    assert len(made) == MAX_FLAWS_OF_BATCH

@@ -1,6 +1,7 @@
 """Decoding: every shape that occurs, every breakage that is known, and any bytes at all."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from detectors.sources import decoding, repair
 from detectors.sources.azure_openai import Properties, properties_of
-from detectors.sources.decoding import Message, Record, decode
+from detectors.sources.decoding import MAX_FLAWS, Message, Record, decode
 from detectors.sources.source import NOTHING
 from tests.builders import AWS_ACCOUNT, MODEL, bedrock, canonical_id, chat, list_key, message, resource_id
 
@@ -198,31 +199,6 @@ def test_a_large_message_costs_time_in_proportion(body: bytes, keys: int) -> Non
     assert _operations(decode(body)).count("ListKey") == keys
 
 
-class MeasuringDecoder(json.JSONDecoder):
-    """Counts the characters that it goes over, also in vain."""
-
-    read = 0
-
-    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
-        """As its base does."""
-        try:
-            value, end = super().raw_decode(s, idx)
-        except json.JSONDecodeError as error:
-            self.read += error.pos - idx
-            raise
-        self.read += end - idx
-        return value, end
-
-
-def test_the_search_for_records_in_a_broken_message_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of many places looks like the begin of a record, and goes on to the end of the message."""
-    decoder = MeasuringDecoder(strict=False)
-    monkeypatch.setattr(repair, "_LENIENT", decoder)
-    body = b'{"records":[' + b'[{"a":' * 300 + b"[1]," * 5_000
-    decode(body)
-    assert len(body) < decoder.read < (repair.EFFORT + 4) * len(body)
-
-
 def test_blob_data_in_a_field_that_selects_is_told_from_a_missing_field() -> None:
     """It could have been a ListKey, so somebody should look."""
     body = message({**GOOD, "operationName": 0}).replace(b'"operationName": 0', b'"operationName": [ 7 B blob data ]')
@@ -365,3 +341,78 @@ def test_the_slow_way_reads_what_the_fast_way_reads(fields: dict[str, str]) -> N
     body = message({**GOOD, **fields}, {"properties": json.dumps({"responseLength": 7})})
     assert list(decode(body + b"\x00").records) == list(decode(body).records)
     assert canonical_id() == resource_id().lower()
+
+
+DEEP = "[" * 20_000 + "]" * 20_000
+
+
+def _with(record: dict[str, Any], field: str, value: str) -> str:
+    """Return a record as JSON with one more field, as it is written."""
+    return f'{json.dumps(record)[:-1]}, "{field}": {value}}}'
+
+
+@pytest.mark.parametrize("field", ["x", "properties", "identity", "output", "modelId"])
+def test_a_value_of_any_depth_costs_at_most_its_field(field: str) -> None:
+    """Neither the other fields of its record nor the neighbours."""
+    record = {name: value for name, value in GOOD.items() if name != field}
+    decoded = decode(f'{{"records": [{json.dumps(GOOD)}, {_with(record, field, DEEP)}, {json.dumps(GOOD)}]}}'.encode())
+    assert (_operations(decoded), _reasons(decoded)) == (["ListKey"] * 3, [])
+    assert [record.resource_id for record in decoded.records] == [resource_id()] * 3
+    assert {name for found in decoded.unreadable.values() for name in found.fields} == {field} & {"properties"}
+
+
+def test_deep_values_among_properties_leave_the_others_readable() -> None:
+    """As an object, and as JSON in a string."""
+    nested = _with({"objectId": "eve", "responseLength": 7}, "x", DEEP)
+    for properties in (nested, json.dumps(nested)):
+        record = {name: value for name, value in GOOD.items() if name != "properties"}
+        (decoded,) = decode(_with(record, "properties", properties).encode()).records
+        assert properties_of(decoded) == (Properties(object_id="eve", response_length=7), frozenset())
+
+
+def test_deep_answers_and_prompts_that_look_like_records_hide_no_neighbour() -> None:
+    """Also if the message breaks behind them."""
+    told = _with(bedrock(), "input", json.dumps("[{" * 5_000) + ', "x": ' + DEEP)
+    for end in ("]}", ', {"time": "2026-11'):
+        body = '{"records": [' + ", ".join([told] * 5 + [json.dumps(GOOD)] * 20) + end
+        assert _operations(decode(body.encode())).count("ListKey") == 20
+
+
+PROMPT = "how do I pick a lock"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        message({**bedrock(input={"text": PROMPT}), "time": 5}, GOOD),
+        message({**bedrock(input={"text": PROMPT}), "time": 5}, GOOD)[:-100],
+        message(bedrock(input={"text": f"{PROMPT}@@"}), GOOD).replace(b"@@", b"\\ud83d"),
+        message(bedrock(input={"text": f"{PROMPT}@@"}), GOOD).replace(b"@@", b"\n"),
+        message(bedrock(input=[PROMPT, 1])).replace(b" 1]", DEEP.encode() + b"]"),
+    ],
+)
+def test_what_nobody_reads_is_not_decoded(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Prompts stay as they are written, however the message has to be read."""
+    decoded: list[str] = []
+
+    def watched(read: Callable[[str], object]) -> Callable[[str], object]:
+        def reading(text: str) -> object:
+            decoded.append(text)
+            return read(text)
+
+        return reading
+
+    monkeypatch.setattr(repair, "parse", watched(repair.parse))
+    for name in ("_decode_any", "_decode_raw"):
+        monkeypatch.setattr(decoding, name, watched(getattr(decoding, name)))
+    records = decode(body).records
+    assert records[0].schema_type == "ModelInvocationLog"
+    assert decoded
+    assert PROMPT not in str(decoded)
+
+
+def test_of_many_flaws_the_first_of_each_reason_are_kept() -> None:
+    """The others are counted."""
+    decoded = decode(message(*[7] * 1_000, {**GOOD, "time": 5}, GOOD))
+    assert _reasons(decoded) == [(place, "not_a_record") for place in range(MAX_FLAWS)]
+    assert (decoded.more_flaws, len(decoded.records)) == ({"not_a_record": 1_000 - MAX_FLAWS}, 1_002)

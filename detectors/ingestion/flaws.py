@@ -1,0 +1,48 @@
+"""The flaws of one message: every one is counted, and the first of each reason are kept for a person to look at."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
+
+from detectors.ingestion.delta import Delta, QuarantinedRecord
+from detectors.sources.decoding import MAX_FLAWS, Message, RecordFlaw
+
+MAX_FLAWS_OF_BATCH = 100
+"""Flaws of one reason that are kept of a batch; storage has room for as many."""
+
+
+class Flaws:
+    """Puts the flaws of a message into a delta."""
+
+    def __init__(self, delta: Delta, message: Message, place: Callable[[int], int]) -> None:
+        self._delta = delta
+        self._place = place
+        self._of_message: Counter[str] = Counter()
+        self.flawed: set[int] = set()
+        """Places in the message of records that a flaw was added for."""
+        for flaw in message.flaws:
+            self._keep(flaw)
+            self._count(flaw.reason)
+        for reason, count in message.more_flaws.items():
+            self._count(reason, count)
+
+    def add(self, index: int, reason: str, detail: str, excerpt: Callable[[], str]) -> None:
+        """Count a flaw of the record at a place in the message; its excerpt is made only if it is kept."""
+        self.flawed.add(index)
+        self._count(reason)
+        if self._of_message[reason] < MAX_FLAWS and self._of_batch[reason] < MAX_FLAWS_OF_BATCH:
+            self._keep(RecordFlaw(index, reason, detail, excerpt()))
+
+    @cached_property
+    def _of_batch(self) -> Counter[str]:
+        return Counter(placed.flaw.reason for placed in self._delta.flaws)
+
+    def _count(self, reason: str, count: int = 1) -> None:
+        quarantined = self._delta.counters.quarantined
+        quarantined[reason] = quarantined.get(reason, 0) + count
+
+    def _keep(self, flaw: RecordFlaw) -> None:
+        if self._of_batch[flaw.reason] < MAX_FLAWS_OF_BATCH:
+            self._of_message[flaw.reason] += 1
+            self._of_batch[flaw.reason] += 1
+            self._delta.flaws.append(QuarantinedRecord(self._place(flaw.index), flaw))

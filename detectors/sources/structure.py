@@ -1,0 +1,118 @@
+"""Where the values in a JSON text begin and end: found without recursion, and without reading them.
+
+A text is walked in steps from bracket to bracket; what lies between is matched at once. What a walk has found out
+about a place is remembered, so that no other walk goes over it in the same state (outside of quotes, in single or in
+double ones): whatever the text, and wherever readers ask for values, it is gone over three times at most.
+
+Certain repairs are part of the grammar: raw control characters inside of strings, single quotes for double ones, and
+`[ 218 B blob data ]` where a value belongs.
+"""
+
+import re
+from array import array
+from collections.abc import Iterator
+
+_W = r"[ \t\n\r]*+"
+_ESCAPE = r"\\(?:[%s\\/bfnrt]|u[0-9a-fA-F]{4})"
+STRING = rf'"(?:[^"\\]++|{_ESCAPE % '"'})*+"|' + rf"'(?:[^'\\]++|{_ESCAPE % '"\''})*+'"
+BLOB = r"\[ [0-9]++ B blob data \]"
+_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
+SIMPLE = rf"(?:{STRING}|{_NUMBER}|true|false|null|NaN|-?Infinity|\[{_W}\]|\{{{_W}\}}|{BLOB})"
+"""A value in which no other stands."""
+
+_KEY = rf"(?:{STRING}){_W}:{_W}"
+_CLOSE = rf"([\]}}](?:{_W}[\]}}])*+)"
+_OPEN = rf"(\{{|\[(?:{_W}\[(?!{_W}\]))*+)"
+_ELEMENTS = rf"{_W}(?:{SIMPLE}{_W},{_W})*+(?:{SIMPLE}{_W}{_CLOSE}|{_OPEN})"
+_MEMBERS = rf"{_W}(?:{_KEY}{SIMPLE}{_W},{_W})*+{_KEY}(?:{SIMPLE}{_W}{_CLOSE}|{_OPEN})"
+# Possessive throughout: nothing is gone over again when a step fails.
+_FIRST = {"[": re.compile(_ELEMENTS), "{": re.compile(_MEMBERS)}
+_FURTHER = {"[": re.compile(rf"{_W},{_ELEMENTS}"), "{": re.compile(rf"{_W},{_MEMBERS}")}
+_IS_SIMPLE = re.compile(SIMPLE)
+_ELEMENT = re.compile(rf"[ \t\n\r,]*+(?:({SIMPLE})|(?=[\[{{]))")
+_MEMBER = re.compile(rf"[ \t\n\r,]*+({STRING}){_W}:{_W}(?:({SIMPLE})|(?=[\[{{]))")
+_RECORD_FIELD = re.compile(rf"""["'](?:operationName|category|resourceId|time|schemaType)["']{_W}:""")
+_NEXT_RECORD = re.compile(r"""[\[},]\s*+(?:,\s*+)?+(?=\{\s*+["'])""")
+_BROKEN = -1
+
+type Span = tuple[int, int]
+
+
+class Structure:
+    """The values in a text, which may be broken."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._ends = array("i", bytes(4 * len(text)))
+        """Where the object or array that begins at a place ends: negative if it holds no field of a record."""
+
+    def end(self, start: int) -> int:
+        """Where the value that begins at a place ends; 0 if there is none."""
+        if simple := _IS_SIMPLE.match(self._text, start):
+            return simple.end()
+        end = self._container(start)
+        return 0 if end == _BROKEN else abs(end)
+
+    def next_record(self, start: int) -> int:
+        """Where the next record begins behind a broken one; the end of the text if there is none."""
+        for gap in _NEXT_RECORD.finditer(self._text, start + 1):
+            if self._container(gap.end()) > 0:
+                return gap.end()
+        return len(self._text)
+
+    def elements(self, start: int) -> Iterator[Span]:
+        """Yield the values in the sound array that begins at a place."""
+        position = start + 1
+        while found := _ELEMENT.match(self._text, position):
+            first, position = found.span(1) if found[1] else (found.end(), abs(self._container(found.end())))
+            yield first, position
+
+    def members(self, start: int) -> Iterator[tuple[str, Span]]:
+        """Yield the names, as they are written, and the values in the sound object that begins at a place."""
+        position = start + 1
+        while found := _MEMBER.match(self._text, position):
+            first, position = found.span(2) if found[2] else (found.end(), abs(self._container(found.end())))
+            yield found[1], (first, position)
+
+    def _container(self, start: int) -> int:
+        if self._text[start : start + 1] not in _FIRST:
+            return _BROKEN
+        if not self._ends[start]:
+            self._walk(start)
+        return self._ends[start]
+
+    def _walk(self, start: int) -> None:
+        """Find the ends of the object or array that begins at a place, and of all in it, as far as it is sound."""
+        text = self._text
+        opened, named = array("i", [start]), bytearray(1)
+        pattern, position = _FIRST[text[start]], start + 1
+        while step := pattern.match(text, position):
+            if not named[-1] and text[opened[-1]] == "{" and _RECORD_FIELD.search(text, position, step.end()):
+                named[-1] = 1
+            position = step.end()
+            if step.lastindex == 1:
+                if not self._close(step.start(1), position, opened, named):
+                    break
+                pattern = _FURTHER[text[opened[-1]]]
+            else:
+                first = step.start(2)
+                opened.append(first)
+                if position - first > 1:
+                    opened.extend(place for place in range(first + 1, position) if text[place] == "[")
+                named += bytes(len(opened) - len(named))
+                pattern = _FIRST[text[position - 1]]
+        for place in opened:
+            self._ends[place] = _BROKEN
+
+    def _close(self, start: int, end: int, opened: array[int], named: bytearray) -> bool:
+        """Note which of what is open ends at the brackets of a stretch; whether the walk goes on behind them."""
+        for place in range(start, end):
+            bracket = self._text[place]
+            if bracket not in "]}":
+                continue
+            if (bracket == "]") != (self._text[opened[-1]] == "["):
+                return False
+            self._ends[opened.pop()] = place + 1 if named.pop() else -place - 1
+            if not opened:
+                return False
+        return True
