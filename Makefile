@@ -1,8 +1,8 @@
-# make demo: see it work. make test: lint, types, tests. make bench: measure. Each sets up what it needs.
+# make demo: see it work. make check: lint, types, the quick tests. make test: all tests. make bench: measure. Each sets up what it needs.
 # make lock: lock what pyproject.toml asks for. make upgrade: the same, with the newest versions that fit.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint format clean setup chromium lock upgrade
+.PHONY: demo test check bench lint format clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -19,7 +19,12 @@ demo: setup
 
 test: setup $(CHECKOV_READY) chromium lint
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile
+	@$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+
+# What can be run between two thoughts: no other process, no other engine, a tenth of the examples.
+check: lint
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest --numprocesses=auto --dist=worksteal -m "not real" --hypothesis-profile=quick
 
 bench: setup
 	@$(PYTHON) -m benchmarks

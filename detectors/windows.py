@@ -36,11 +36,13 @@ def window_ends(first: datetime, last: datetime) -> Iterator[datetime]:
         first += BUCKET
 
 
+@lru_cache(maxsize=4096)
 def key_of(at: datetime) -> str:
     """The storage key of a bucket start or window end: sorts as time does, `20261123T0010Z`."""
     return at.astimezone(UTC).strftime(_KEY_FORMAT)
 
 
+@lru_cache(maxsize=4096)
 def time_of(key: str) -> datetime:
     """The inverse of `key_of`."""
     return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC)

@@ -18,6 +18,7 @@ from tests.builders import NAMESPACE, START, list_key, message
 from tests.meeting import Meeting
 
 
+@pytest.mark.real
 @dataclass
 class Arrived:
     """An event as the trigger hands it over."""

@@ -305,6 +305,7 @@ def test_a_report_is_one_page(burst: str, tmp_path: Path, capsys: pytest.Capture
     assert "there is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.real
 def test_progress_is_for_terminals(burst: str) -> None:
     """In a pipe there is none; on a terminal there is a bar on standard error."""
     piped = subprocess.run([*PROGRAM, burst], cwd=ROOT, capture_output=True, check=True)  # noqa: S603 - our own
@@ -317,6 +318,7 @@ def test_progress_is_for_terminals(burst: str) -> None:
     assert b"reading" in shown
 
 
+@pytest.mark.real
 def test_an_interrupt_prints_what_is_known(burst: str) -> None:
     """What came until then is judged, and the exit code says that it was not all."""
     lines = Path(burst).read_bytes()

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, TableServiceClient
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import ConflictError, StorageError, TooLargeError
@@ -27,6 +27,7 @@ from detectors.storage.tables import (
 )
 from local.azurite import ACCOUNT, Azurite, connection_string
 from local.monitor import Monitor
+from tests.examples import examples
 
 VALUES: dict[str, Value] = {
     "Text": "model theft, 'quoted' \N{PILE OF POO}\n",
@@ -42,7 +43,7 @@ VALUES: dict[str, Value] = {
 }
 
 
-@pytest.fixture(params=["memory", "azure"])
+@pytest.fixture(params=["memory", pytest.param("azure", marks=pytest.mark.real)])
 def table(request: pytest.FixtureRequest, table_name: str) -> Table:
     """An empty table of each kind."""
     if request.param == "memory":
@@ -273,7 +274,7 @@ def _outcomes(table: Table, steps: list[tuple[str, str, dict[str, Value]]]) -> l
     return outcomes
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(steps=operations)
 def test_any_writes_have_the_same_outcome_in_both_tables(
     azurite: Azurite, steps: list[tuple[str, str, dict[str, Value]]]
@@ -374,6 +375,7 @@ def endpoint(guarded: tuple[Monitor, Azurite], monkeypatch: pytest.MonkeyPatch) 
     return azurite.endpoint
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("chosen", [{}, {"managed_identity": True}], ids=["default", "managed identity"])
 def test_an_identity_opens_a_table(chosen: dict[str, Any], endpoint: str, table_name: str) -> None:
     """By an endpoint and a token, as in Azure."""
@@ -382,6 +384,7 @@ def test_an_identity_opens_a_table(chosen: dict[str, Any], endpoint: str, table_
     assert _all(table) == [("p", "k", VALUES)]
 
 
+@pytest.mark.real
 def test_a_managed_identity_that_was_asked_for_is_the_only_one(
     endpoint: str, table_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_span_before_now_is_no_option() -> None:
     assert (apart.last - apart.first).total_seconds() == 3600
 
 
+@pytest.mark.real
 def test_the_commands_run_where_only_the_product_is_installed() -> None:
     """As a process, from the folder of the code, with the version; neither developers' nor Azure's parts are loaded."""
     assert _run("--version").stdout == f"python -m detectors {__version__}\n"
@@ -101,6 +102,7 @@ def test_the_commands_run_where_only_the_product_is_installed() -> None:
     assert "msgspec" in modules.split()
 
 
+@pytest.mark.real
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     """`python -m detectors rules | head -1`."""
     with subprocess.Popen(
