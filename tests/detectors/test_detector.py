@@ -18,7 +18,6 @@ from tests.builders import NAMESPACE, START, list_key, message
 from tests.meeting import Meeting
 
 
-@pytest.mark.real
 @dataclass
 class Arrived:
     """An event as the trigger hands it over."""
@@ -37,6 +36,7 @@ class Arrived:
         return self.body
 
 
+@pytest.mark.real
 def test_a_rule_that_is_off_is_not_counted() -> None:
     """It costs nothing, and the other rules go on with the same records."""
     with Azurite() as own:  # the detector's tables have fixed names
