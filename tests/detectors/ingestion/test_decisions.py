@@ -31,6 +31,8 @@ MINUTES = {
 """Times as records write them, and the minutes that they fall into."""
 
 POLICIES = ("topicPolicy", "contentPolicy", "wordPolicy")
+ERRORS: list[Any] = [None, "AccessDeniedException", "ValidationException", 1, 1.0, True]
+"""Other services write what they like where Bedrock names its error; some of it is equal, and so remembered as one."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def aws(draw: st.DrawFn) -> Sample:
     values: dict[str, Value] = {
         "account": draw(st.sampled_from([None, "1", "2"])),
         "model": draw(st.sampled_from([None, "m", "n"])),
-        "error": draw(st.sampled_from([None, "AccessDeniedException", "ValidationException"])),
+        "error": draw(st.sampled_from(ERRORS)),
         "blocking_policies": len(blocking),
         CALLER: user,
     }
@@ -168,7 +170,7 @@ def _passes(condition: Condition, value: Value) -> bool:
         case _:
             (least,) = condition.values
             assert isinstance(least, int)
-            return isinstance(value, int) and value >= least
+            return isinstance(value, int | float) and value >= least
 
 
 def _selects(rule: Rule, sample: Sample) -> bool:
