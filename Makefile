@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench lint format generate docs docs-serve clean setup chromium lock upgrade
+.PHONY: help demo run check test bench lint format generate docs docs-serve clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -32,7 +32,12 @@ run: $(LOCAL_READY) $(AZURITE_READY) ## run the functions on traffic of your cho
 
 test: setup $(CHECKOV_READY) chromium lint ## lint, check types and run every test
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile
+	@$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+
+# What can be run between two thoughts: no other process, no other engine, a tenth of the examples.
+check: lint ## lint, check types and run the quick tests
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest --numprocesses=auto --dist=worksteal -m "not real" --hypothesis-profile=quick
 
 bench: setup ## measure speed and memory
 	@$(PYTHON) -m benchmarks

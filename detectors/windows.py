@@ -36,11 +36,13 @@ def window_ends(first: datetime, last: datetime) -> Iterator[datetime]:
         first += BUCKET
 
 
+@lru_cache(maxsize=4096)
 def key_of(at: datetime) -> str:
     """Format a bucket start or window end as a storage key, `20261123T0010Z`, which sorts as time does."""
     return at.astimezone(UTC).strftime(_KEY_FORMAT)
 
 
+@lru_cache(maxsize=4096)
 def time_of(key: str) -> datetime:
     """Parse what `key_of` formats."""
     return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC)

@@ -1,7 +1,12 @@
-"""What tests share: real storage on loopback, the compiler of the infrastructure."""
+"""What tests share: real storage on loopback, the compiler of the infrastructure; and which tests need such real parts.
 
+`real` marks what takes time for a reason: another process, or another engine. It follows from the fixtures of a test,
+or stands at the test or its module; a test without it that uses a real part fails, so that none is forgotten.
+"""
+
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,8 +15,12 @@ from infra import bicep
 from local.azurite import Azurite
 from tests.infra.compiler import Compiler
 
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")  # how long an example takes says nothing about the code
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("usual"), max_examples=10)
+settings.load_profile("usual")  # how long an example takes says nothing about the code
+
+REAL_PART = "tests.real_part"
+"""The audit event of a real part that is no process."""
 
 
 @pytest.fixture(scope="session")
@@ -27,20 +36,6 @@ def table_name() -> str:
     return f"t{uuid.uuid4().hex}"
 
 
-def pytest_configure() -> None:
-    """Say at once that `$BICEP` names no compiler, if so."""
-    try:
-        bicep.find()
-    except FileNotFoundError as error:
-        raise pytest.UsageError(str(error)) from None
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a compiler without one: from here, so that the summary has one line for all of it."""
-    if "compiler" in getattr(item, "fixturenames", ()) and bicep.find() is None:
-        pytest.skip(bicep.MISSING)
-
-
 @pytest.fixture(scope="session")
 def compiler(pytestconfig: pytest.Config) -> Compiler:
     """Microsoft's Bicep compiler."""
@@ -48,3 +43,48 @@ def compiler(pytestconfig: pytest.Config) -> Compiler:
     assert found is not None
     assert pytestconfig.cache is not None
     return Compiler(found, pytestconfig.cache.mkdir("bicep"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say at once that `$BICEP` names no compiler, if so."""
+    config.addinivalue_line("markers", "real: needs another process or engine; `make check` leaves it out")
+    sys.addaudithook(_note)
+    try:
+        bicep.find()
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a real part, and put its files first: no worker should begin with the longest in the end."""
+    for item in items:
+        if not {azurite.__name__, compiler.__name__}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+    slow = {item.path for item in items if item.get_closest_marker("real")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+_used: list[str] = []
+
+
+def _note(event: str, arguments: Sequence[object]) -> None:
+    if event in {"subprocess.Popen", REAL_PART}:
+        _used.append(f"{arguments[0]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Skip what needs a compiler without one: from here, so that the summary has one line for all of it."""
+    if compiler.__name__ in getattr(item, "fixturenames", ()) and bicep.find() is None:
+        pytest.skip(bicep.MISSING)
+    _used.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail what needs the mark and has none."""
+    result = yield
+    if _used and item.get_closest_marker("real") is None:
+        pytest.fail(f"uses {_used[0]}: mark it with pytest.mark.real", pytrace=False)
+    return result

@@ -7,6 +7,8 @@ import pytest
 
 from local.host import ROOT
 
+pytestmark = pytest.mark.real
+
 
 def test_make_alone_lists_every_target_and_does_nothing() -> None:
     """Each with a line; only steps of others are left out."""

@@ -1,14 +1,13 @@
 """What is published to Azure: the files that function_app.py reaches, and no other."""
 
-import ast
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-import grimp
 import pytest
 
 from local.host import ROOT
+from tests.reached import reached
 
 DATA = {"host.json", "requirements.txt", "detectors/tuning.toml"}
 """Files that are no code: the host reads the first two, the settings the last."""
@@ -33,17 +32,8 @@ def _files(folder: Path) -> Iterator[PurePosixPath]:
 
 
 def _reached() -> set[str]:
-    """Return the files of the modules that function_app.py imports, directly or not, at start or later."""
-    tree = ast.parse((ROOT / "function_app.py").read_text())
-    named = {
-        f"{node.module}.{alias.name}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    } | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    graph = grimp.build_graph("detectors", cache_dir=None)
-    direct = named & graph.modules
-    modules = direct.union(*(graph.find_upstream_modules(module) for module in direct))
+    """Return the files of the modules that run in Azure."""
+    modules = reached()
     packages = {parent for module in modules for parent in _parents(module)}
     return {_file(module) for module in modules | packages}
 

@@ -21,6 +21,7 @@ EXAMPLES = """\b
 Examples:
   llm-detector rules check my-rules                  # before they are deployed
   llm-detector rules check                           # the rules that are shipped
+  llm-detector rules check detectors/rules           # those of this folder
 """
 
 

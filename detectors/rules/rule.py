@@ -45,7 +45,7 @@ class Condition:
         if test == "is_not":
             return value is not None and value not in self.values
         least = self.values[0]
-        return isinstance(value, int) and isinstance(least, int) and value >= least
+        return isinstance(value, int | float) and isinstance(least, int) and value >= least  # 1.0 is 1, as for `is`
 
 
 @dataclass(frozen=True, slots=True)

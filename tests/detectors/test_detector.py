@@ -36,6 +36,7 @@ class Arrived:
         return self.body
 
 
+@pytest.mark.real
 def test_a_rule_that_is_off_is_not_counted() -> None:
     """It costs nothing, and the other rules go on with the same records."""
     with Azurite() as own:  # the detector's tables have fixed names

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import PostingError, StorageError
@@ -16,6 +16,7 @@ from detectors.storage.handover import Handover
 from detectors.windows import key_of
 from tests.builders import NAMESPACE, START, canonical_id
 from tests.deployment import Deployment
+from tests.examples import examples
 
 
 def _at(minutes: float) -> datetime:
@@ -288,9 +289,9 @@ def test_an_outage_longer_than_what_is_kept_is_said_and_closes_what_was_open() -
 
 
 def test_purging_keeps_what_evaluations_need_and_drops_the_rest() -> None:
-    """After days of ticks the tables hold a day, and nothing is evaluated twice for it."""
+    """After more than a day of ticks the tables hold a day, and nothing is evaluated twice for it."""
     deployment = Deployment()
-    for hour in range(72):
+    for hour in range(30):
         deployment.receive(_at(60 * hour + 5), 1)
         for tick in range(1, 7):
             assert len(deployment.tick(_at(60 * hour + 10 * tick))) == 1
@@ -313,7 +314,7 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     assert [one.tally.count for result in results for one in result.results if one.triggers] == [150]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(20)
 @given(
     bursts=st.lists(st.tuples(st.integers(0, 179), st.integers(1, 120), st.integers(0, 240)), min_size=1, max_size=6),
     seed=st.integers(0, 2**32),

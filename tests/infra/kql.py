@@ -7,6 +7,7 @@ becomes the column, since every table here has all of them.
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -107,6 +108,7 @@ class Workspace:
     """A Log Analytics workspace in memory: rows with the time at which each was ingested."""
 
     def __init__(self) -> None:
+        sys.audit("tests.real_part", "DuckDB")
         self._connection = duckdb_kql.connect()
         self._connection.execute(
             "SET TimeZone = 'UTC'; SET threads = 1"

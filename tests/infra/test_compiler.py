@@ -44,6 +44,7 @@ def test_a_compiler_that_is_named_and_not_there_is_an_error(places: dict[str, Pa
         bicep.find(environment)
 
 
+@pytest.mark.real
 def test_a_rule_that_time_alone_breaks_breaks_nothing(tmp_path: Path) -> None:
     """It is told apart from the others, of which each is a fault."""
     compiler = tmp_path / "bicep"
@@ -58,6 +59,7 @@ def test_a_rule_that_time_alone_breaks_breaks_nothing(tmp_path: Path) -> None:
     assert said.aged == "/a.bicep(1,2) : Warning use-recent-api-versions: 731 days old"
 
 
+@pytest.mark.real
 def test_a_compiler_that_fails_without_a_word_is_a_fault(tmp_path: Path) -> None:
     """An empty answer is no approval."""
     compiler = tmp_path / "bicep"

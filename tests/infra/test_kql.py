@@ -8,6 +8,8 @@ import pytest
 from detectors.reporting.finding import Finding, columns
 from tests.infra.kql import FINDINGS, SCHEMA, SENTINEL, Analysis, Row, analyse, span, template
 
+pytestmark = pytest.mark.real
+
 TEMPLATES = sorted(str(path.relative_to(SENTINEL)) for path in SENTINEL.glob("*/*.yaml"))
 RULES = [name for name in TEMPLATES if name.startswith("analytic-rules")]
 

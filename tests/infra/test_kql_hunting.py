@@ -2,9 +2,13 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from tests.builders import START, canonical_id, chat, list_key
 from tests.infra.kql import RAW, Row, Workspace
 from tests.infra.raw_logs import hunt, raw
+
+pytestmark = pytest.mark.real
 
 LISTER = "1e2f3a4b-4b5c-4d6e-8f70-8192a3b4c5d6"
 

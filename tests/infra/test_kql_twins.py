@@ -15,6 +15,8 @@ from tests.builders import PIPELINE, START, chat, list_key, message
 from tests.infra.kql import FINDINGS, RAW, Deployment, Row, Workspace
 from tests.infra.raw_logs import hunt, raw, records
 
+pytestmark = pytest.mark.real
+
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 LATER = timedelta(minutes=10)

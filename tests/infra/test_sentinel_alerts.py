@@ -11,6 +11,8 @@ from detectors.errors import PostingError
 from tests.builders import START, canonical_id, list_key, message
 from tests.infra.kql import FINDINGS, HEALTH, SCHEMA, Deployment, Row, ScheduledRule, Workspace
 
+pytestmark = pytest.mark.real
+
 THEFT = ScheduledRule.load("model-theft.yaml")
 SILENT = ScheduledRule.load("detector-silent.yaml")
 QUIET = ScheduledRule.load("account-silent.yaml")

@@ -1,6 +1,7 @@
 """The analytics rules of the detections: written from their sources, and one alert for each episode and escalation."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import yaml
@@ -73,6 +74,7 @@ def attacked() -> Deployment:
     return deployment
 
 
+@pytest.mark.real
 @each_rule
 def test_an_episode_alerts_once_and_once_more_when_it_escalates(attacked: Deployment, rule_id: str) -> None:
     """Each rule by itself; a newcomer who comes back says nothing new."""
@@ -104,13 +106,15 @@ SAID = {
 }
 
 
+@cache
 def first_alert(attacked: Deployment, rule_id: str) -> Row:
-    """Return the one of the run that owns the rows posted at 08:10, with all of its words."""
+    """Return the one of the run that owns the rows posted at 08:10, with all of its words, which take a second."""
     rule = ScheduledRule.load(analytic_rules.path(rule_id).name)
     ((_, row),) = rule.runs(attacked.posting.workspace, at(22), at(22), worded=True)
     return row
 
 
+@pytest.mark.real
 @each_rule
 def test_an_alert_says_what_happened_and_to_whom(attacked: Deployment, rule_id: str) -> None:
     """In the words of its rule, with the severity of the finding."""
@@ -121,6 +125,7 @@ def test_an_alert_says_what_happened_and_to_whom(attacked: Deployment, rule_id: 
     assert row["AtlasTechniques"] == ", ".join(rule.techniques)
 
 
+@pytest.mark.real
 @each_rule
 def test_entities_are_the_account_and_its_callers_or_the_user_of_aws(attacked: Deployment, rule_id: str) -> None:
     """Every entity that a rule maps has a value where a finding tells one."""

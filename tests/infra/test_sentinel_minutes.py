@@ -14,6 +14,8 @@ from tests.builders import PIPELINE, canonical_id, chat, list_key, message
 from tests.infra.attacks import STRANGER, TICK, alerts, at, clock, long_prompts, statuses, tick_until
 from tests.infra.kql import FINDINGS, Deployment, Workspace
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def deployment() -> Deployment:

@@ -14,6 +14,8 @@ from tests.builders import PIPELINE, START, USER_ARN, chat, list_key, message
 from tests.infra.attacks import ATTACKS, TICK
 from tests.infra.kql import FINDINGS, HEALTH, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
 
+pytestmark = pytest.mark.real
+
 ITEMS: list[Row] = json.loads((SENTINEL / "workbook.json").read_text())["items"]
 PARAMETERS = {parameter["name"]: parameter for item in ITEMS for parameter in item["content"].get("parameters", [])}
 PARTS = {item["name"]: item["content"] for item in ITEMS if "query" in item["content"]}

@@ -14,6 +14,8 @@ from azure.identity import ManagedIdentityCredential
 from local.azurite import Azurite, AzuriteError
 from local.monitor import Monitor
 
+pytestmark = pytest.mark.real
+
 ENTITY = {"PartitionKey": "caller-1", "RowKey": "2026-01-01T00:00Z", "requests": 7}
 
 

@@ -18,6 +18,8 @@ from local.simulation import Faults, Outcome, Play
 from local.traffic import Scenario, Traffic
 from tests.oracle import AZURE_RULES
 
+pytestmark = pytest.mark.real
+
 type Played = tuple[Outcome, Truth]
 
 

@@ -14,6 +14,7 @@ from local.traffic import Scenario, Traffic
 from tests.builders import START, bedrock, canonical_id, chat, list_key, message, refused
 
 
+@pytest.mark.real
 def test_the_demo_shows_every_rule_and_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
     """A smaller day than by default, with all of its attacks: each rule has a row that was alerted on."""
     assert main(["demo", "--records", "4000"]) == 0
@@ -33,6 +34,7 @@ def _lines(path: Path, *bodies: object) -> Path:
     return path
 
 
+@pytest.mark.real
 def test_a_file_of_records_is_played_through_the_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Findings come as one JSON line each; they are what the table would hold."""
     path = _lines(tmp_path / "logs.ndjson", *[list_key()] * 60, chat(), message(*[list_key()] * 40))
@@ -42,6 +44,7 @@ def test_a_file_of_records_is_played_through_the_functions(tmp_path: Path, capsy
     assert (rows[0]["ResourceId"], rows[0]["EventCount"]) == (canonical_id(), 100)
 
 
+@pytest.mark.real
 def test_settings_on_the_command_line_are_those_of_the_app(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A threshold can be tried, and a bad one is refused as at start."""
     path = _lines(tmp_path / "logs.ndjson", list_key(), list_key())
@@ -51,6 +54,7 @@ def test_settings_on_the_command_line_are_those_of_the_app(tmp_path: Path, capsy
     assert "MODEL_THEFT__COUNT" in capsys.readouterr().out
 
 
+@pytest.mark.real
 def test_every_setting_of_a_rule_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All at once: thresholds at 1, all rules on, and one rule off with the rest of the file untouched."""
     values = {name: "true" if name.endswith("__ENABLED") else "1" for name in OVERRIDES}
@@ -68,6 +72,7 @@ def test_every_setting_of_a_rule_is_taken(tmp_path: Path, capsys: pytest.Capture
     }
 
 
+@pytest.mark.real
 def test_a_tuning_file_is_taken_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As the setting says, from the folder of the app or from the root."""
     tuning = tmp_path / "mine.toml"

@@ -272,6 +272,7 @@ def test_missing_fastavro_is_told_with_how_to_install_it(tmp_path: Path, monkeyp
         _read(path)
 
 
+@pytest.mark.real
 def test_missing_cramjam_is_told_with_how_to_install_it(tmp_path: Path) -> None:
     """In a process of its own, since fastavro looks for it once."""
     path = write_capture(tmp_path, SOURCE, EVENTS, "snappy")

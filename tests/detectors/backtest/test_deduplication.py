@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.backtest.deduplication import SeenEvents, SequenceRange
 from tests.builders import SOURCE
+from tests.examples import examples
 
 OTHER = SOURCE._replace(partition="1")
 SECOND = 1_000_000
@@ -50,7 +51,7 @@ def _take(seen: SeenEvents, chunk: list[tuple[int, int]]) -> int:
     return fresh
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(captured=chunks(lives=3))
 def test_overlapping_pieces_of_every_life_count_each_event_once(captured: Pieces) -> None:
     """In the order of time, as files are read."""
@@ -61,7 +62,7 @@ def test_overlapping_pieces_of_every_life_count_each_event_once(captured: Pieces
         assert all(seen.holds(SOURCE, *each) for each in plain)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(captured=chunks(), random=st.randoms(use_true_random=False))
 def test_pieces_of_one_life_may_come_in_any_order(captured: Pieces, random: Random) -> None:
     """Copies of a capture need not be named by their time."""
@@ -72,7 +73,7 @@ def test_pieces_of_one_life_may_come_in_any_order(captured: Pieces, random: Rand
     assert [seen.holds(SOURCE, *each) for each in captured.events] == [each in plain for each in captured.events]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(captured=chunks(lives=2))
 def test_pieces_meet_if_and_only_if_they_share_an_event(captured: Pieces) -> None:
     """Within one life exactly; a chunk that meets nothing is never read again."""

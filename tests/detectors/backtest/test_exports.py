@@ -35,6 +35,7 @@ from detectors.errors import DetectorError
 from detectors.sources.decoding import decode
 from tests.builders import SOURCE, chat, event, list_key, message
 from tests.detectors.backtest.captures import write_capture
+from tests.examples import examples
 
 
 class Packer(Protocol):
@@ -365,7 +366,7 @@ def test_a_file_that_is_no_export_is_told_with_what_to_do(kind: str, tmp_path: P
     assert advice in error.detail
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.sampled_from([b"", b"{", b"Obj\x01", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b"\x5a\x2a\x4d\x18"]), st.binary()
 )

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from detectors.backtest.exports import find
 from detectors.backtest.outcome import Trial
@@ -29,6 +29,7 @@ from tests.detectors.backtest.replays import (
     stamped,
     write,
 )
+from tests.examples import examples
 
 
 def _at(number: float) -> datetime:
@@ -115,7 +116,7 @@ def test_records_before_and_behind_the_span_are_read_but_not_counted(tmp_path: P
     assert (quality.records, quality.selected["model_theft"].records, quality.problems) == (16, 8, {})
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(log=entries)
 def test_a_sweep_tells_what_replays_with_each_number_would(log: list[Entry]) -> None:
     """In one pass, without touching the rest of the outcome."""

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.backtest import replay as replay_module
@@ -24,9 +24,10 @@ from tests.detectors.backtest.replays import (
     run,
     write,
 )
+from tests.examples import examples
 
 
-@settings(max_examples=40, deadline=None)
+@examples(25)
 @given(log=entries, random=st.randoms(use_true_random=False), most=st.integers(0, 12))
 def test_letting_go_of_old_buckets_changes_nothing_for_input_that_is_late_by_less_than_a_day(
     log: list[Entry], random: Random, most: int

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.backtest.exports import find
@@ -18,6 +18,7 @@ from tests.detectors.backtest.replays import (
     minutes,
     run,
 )
+from tests.examples import examples
 
 
 def _at(number: float) -> datetime:
@@ -63,7 +64,7 @@ def test_one_number_in_two_partitions_is_two_events(tmp_path: Path) -> None:
 spans = st.tuples(st.integers(0, 59), st.integers(1, 30)).map(lambda span: (span[0], min(span[0] + span[1], 60)))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     captured=st.lists(st.tuples(spans, st.booleans()), min_size=1, max_size=6), random=st.randoms(use_true_random=False)
 )

@@ -15,6 +15,8 @@ from detectors.backtest.report import render
 from tests.detectors.backtest.browser import Visit, chromium, colours, visit
 from tests.detectors.backtest.outcomes import MADE, THRESHOLDS, month, nothing, quality, timeline
 
+pytestmark = pytest.mark.real
+
 A4_WIDTH = 703
 """CSS pixels of an A4 page between margins of 12 mm."""
 

@@ -225,6 +225,7 @@ def test_a_key_that_is_wrong_is_said_in_one_line(
     assert key not in line
 
 
+@pytest.mark.real
 def test_a_table_that_is_not_there_is_not_made(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_command_of_two_words_comes_before_one_of_the_first_word(monkeypatch: 
     assert main(["rules", "model_theft"]) == 0
 
 
+@pytest.mark.real
 def test_the_installed_command_runs_from_anywhere(tmp_path: Path) -> None:
     """As a process, with the version; neither developers' nor Azure's parts are loaded for a list of rules."""
     assert _run(tmp_path, "--version").stdout == f"llm-detector {__version__}\n"
@@ -119,12 +120,14 @@ def test_the_installed_command_runs_from_anywhere(tmp_path: Path) -> None:
     assert {"msgspec"} == _loaded(tmp_path, listed) & {"msgspec", "rich", "jinja2", "azure", "local"}
 
 
+@pytest.mark.real
 def test_help_loads_no_command(tmp_path: Path) -> None:
     """So that it is there at once."""
     helped = "import sys, detectors.cli.main as m; m.main(['--help']); print(*sorted(sys.modules))"
     assert _loaded(tmp_path, helped) & {"msgspec", "detectors.rules", "detectors.backtest"} == set()
 
 
+@pytest.mark.real
 def test_rules_of_a_folder_come_on_top(tmp_path: Path) -> None:
     """`--rules` is heard before the catalogue is read; a path is one of the caller's folder."""
     own = (ROOT / "detectors/rules/insecure_output.toml").read_text()
@@ -136,6 +139,7 @@ def test_rules_of_a_folder_come_on_top(tmp_path: Path) -> None:
     assert len(lines) == len(_run(tmp_path, "rules").stdout.splitlines()) + 1
 
 
+@pytest.mark.real
 def test_rules_with_problems_are_refused_as_a_whole(tmp_path: Path) -> None:
     """A backtest without the one that is broken would look like safety."""
     (tmp_path / "broken.toml").write_text('severity = "Graver"\n')
@@ -147,6 +151,7 @@ def test_rules_with_problems_are_refused_as_a_whole(tmp_path: Path) -> None:
         assert refused.stderr.startswith("Error: the rules have problems:\n  - broken.toml")
 
 
+@pytest.mark.real
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     """`llm-detector rules | head -1`."""
     with subprocess.Popen([LLM_DETECTOR, "rules"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - our own

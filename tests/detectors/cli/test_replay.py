@@ -303,6 +303,7 @@ def test_a_report_is_one_page(burst: str, tmp_path: Path, capsys: pytest.Capture
     assert "there is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.real
 def test_progress_is_for_terminals(burst: str) -> None:
     """In a pipe a short run says nothing; on a terminal there is a bar on standard error."""
     piped = subprocess.run([*PROGRAM, burst], capture_output=True, check=True)  # noqa: S603 - our own
@@ -315,6 +316,7 @@ def test_progress_is_for_terminals(burst: str) -> None:
     assert b"reading" in shown
 
 
+@pytest.mark.real
 def test_an_interrupt_prints_what_is_known(burst: str) -> None:
     """What came until then is evaluated, and the exit code says that it was not all."""
     lines = Path(burst).read_bytes()

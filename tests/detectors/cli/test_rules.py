@@ -120,6 +120,7 @@ def test_every_guide_belongs_to_a_rule() -> None:
     assert {path.stem for path in HERE.glob("*.md")} == {rule.id for rule in CATALOGUE}
 
 
+@pytest.mark.real
 def test_the_queries_of_the_guides_are_sound() -> None:
     """Held against the Kusto language service and the columns that are posted, with something in each `<place>`."""
     queries = {

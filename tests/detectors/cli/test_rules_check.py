@@ -115,7 +115,5 @@ def test_without_a_folder_the_catalogue_is_checked() -> None:
 
 def test_only_check_takes_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever names another command beside one means something else."""
-    with pytest.raises(SystemExit) as exited:
-        main(["rules", "model_theft", "my-rules"])
-    assert exited.value.code == 2
-    assert "only check takes a folder" in capsys.readouterr().err
+    assert main(["rules", "model_theft", "my-rules"]) == 2
+    assert "unexpected extra argument (my-rules)" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def _new(baseline: Baseline, window_end: datetime, *sightings: Sighting) -> dict
     return {key.group[-1]: days for key, days in baseline.find_newcomers(sightings, window_end).items()}
 
 
-@pytest.fixture(params=["memory", "table", "azurite"])
+@pytest.fixture(params=["memory", "table", pytest.param("azurite", marks=pytest.mark.real)])
 def make(request: pytest.FixtureRequest, table_name: str) -> Iterator[Callable[[], Baseline]]:
     """Make baselines that remember the same: one process's, or hosts that share a table."""
     if request.param == "memory":

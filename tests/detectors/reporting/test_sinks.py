@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import PostingError
 from detectors.reporting.sinks import MAX_CALL_BYTES, JsonRow, LogAnalyticsSink, LogSink, batches
 from local.loopback import Answer
 from local.monitor import Monitor, Scripted
+from tests.examples import examples
 
 STREAM = "Custom-LlmThreatFindings_CL"
 OTHER = "Custom-LlmDetectorHealth_CL"
@@ -59,7 +60,7 @@ def _statuses(monitor: Monitor) -> list[int]:
     return [upload.status for upload in monitor.requests]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(rows=json_rows, max_bytes=st.integers(3, 500))
 def test_every_row_is_in_one_call_in_order_and_no_call_is_too_large(rows: list[JsonRow], max_bytes: int) -> None:
     """Measured as the client sends it, with separators; only a row that is too large by itself exceeds the limit."""
@@ -68,7 +69,7 @@ def test_every_row_is_in_one_call_in_order_and_no_call_is_too_large(rows: list[J
     assert all(batch and (len(json.dumps(batch).encode()) < max_bytes or len(batch) == 1) for batch in cut)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.integers(0, 400_000) | st.integers(999_950, 1_000_010), max_size=8))
 def test_a_call_stays_below_a_megabyte(sizes: list[int]) -> None:
     """Also where a row comes close to the limit."""
@@ -218,6 +219,7 @@ def test_an_endpoint_that_nobody_serves_is_an_error(monitor: Monitor, sleeps: li
     assert sleeps == []
 
 
+@pytest.mark.real
 def test_no_token_is_an_error(sink: LogAnalyticsSink, monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """An app without identity must not believe that it posted."""
     monkeypatch.setenv("IDENTITY_HEADER", "not the one")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.evaluation.policy import Policy
@@ -19,6 +19,7 @@ from detectors.windows import BUCKET, bucket_start, key_of, window_ends
 from tests import oracle
 from tests.builders import PIPELINE, SOURCE, START, canonical_id, chat, event, list_key, message
 from tests.deployment import Deployment
+from tests.examples import examples
 from tests.oracle import Arrival, Place, RawRecord
 
 NEW_KEY_LISTER = BY_ID["new_key_lister"]
@@ -179,7 +180,7 @@ def _new(deployment: Deployment, end: datetime) -> set[Place]:
     return {(one.rule_id, one.group) for shard in shards for one in shard.results if one.triggers}
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(every=streams(), again=st.integers(0, 5), data=st.data())
 def test_newcomers_are_whom_plain_loops_find(every: list[Arrival], again: int, data: st.DataObject) -> None:
     """In every window that holds anything, as it comes and again at the end; events are delivered again."""

@@ -177,3 +177,20 @@ def test_an_episode_is_about_all_that_a_rule_groups_by_but_the_minute(rule: Rule
     group = tuple(f"value of {name}" for name in rule.group_fields)
     assert rule.episode_group(group) == (group[:-1] if rule.per_minute else group)
     assert rule.episode_group(rule.episode_group(group)) == rule.episode_group(group)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Condition("error", "is", (1,)),
+        Condition("error", "is_not", (1,)),
+        Condition("error", "known", (True,)),
+        Condition("error", "at_least", (1,)),
+        Condition("error", "at_least", (2,)),
+    ],
+    ids=lambda condition: f"{condition.test} {condition.values[0]}",
+)
+def test_values_that_are_equal_pass_the_same_conditions(condition: Condition) -> None:
+    """What is decided for one is looked up for the other: a service may write 1, 1.0 or true."""
+    equal: list[Any] = [1, 1.0, True]
+    assert len({condition.holds(value) for value in equal}) == 1

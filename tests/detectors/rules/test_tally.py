@@ -7,11 +7,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.rules.tally import Lengths, Tally
 from detectors.sources.source import MAX_WHOLE
+from tests.examples import examples
 
 
 class Seen(NamedTuple):
@@ -106,7 +107,7 @@ def test_adding_one_by_one_equals_merging_any_cuts(case: tuple[list[Seen], list[
     assert list(merged.callers) == list(_tally(of).callers)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(case=cuts(), room=st.integers(0, 5))
 def test_the_callers_kept_do_not_depend_on_the_cuts(case: tuple[list[Seen], list[list[Seen]]], room: int) -> None:
     """First come, first kept; the others are counted together, and none is lost."""
@@ -181,7 +182,7 @@ light = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(of=light, places=st.lists(st.integers(0, 30), max_size=6), room=st.integers(1, 5) | st.none())
 def test_no_byte_is_lost_however_callers_are_cut_off(of: list[Seen], places: list[int], room: int | None) -> None:
     """What callers keep and what the others had is what all received; nobody is said to have had more than he did."""

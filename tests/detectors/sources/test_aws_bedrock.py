@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.ingestion.counting import BatchCounter
@@ -20,6 +20,7 @@ from detectors.sources.aws_bedrock import (
 )
 from detectors.sources.decoding import Record, decode
 from tests.builders import AWS_ACCOUNT, MODEL, START, USER_ARN, assessment, bedrock, event, message, refused
+from tests.examples import examples
 
 TWO = assessment("topicPolicy", "wordPolicy", sensitiveInformationPolicy="ANONYMIZED")
 BLOCKING = {"topicPolicy", "wordPolicy"}
@@ -159,7 +160,7 @@ hostile: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(250)
 @given(output=hostile, inside=st.sampled_from(["output", "body", "trace", "guardrail", "assessment", "policy"]))
 def test_no_trace_makes_it_raise(output: object, inside: str) -> None:
     """Whatever stands wherever: what comes out are names of policies, and the record is one."""
@@ -172,7 +173,7 @@ def test_no_trace_makes_it_raise(output: object, inside: str) -> None:
     assert blocked_policies(Record(output=msgspec.Raw(written.encode()))) <= POLICIES
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(st.binary(max_size=60))
 def test_no_bytes_make_it_raise(output: bytes) -> None:
     """Not even what is no JSON."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.sources import decoding, repair
@@ -14,6 +14,7 @@ from detectors.sources.azure_openai import Properties, properties_of
 from detectors.sources.decoding import MAX_FLAWS, Message, Record, decode
 from detectors.sources.source import NOTHING
 from tests.builders import AWS_ACCOUNT, MODEL, bedrock, canonical_id, chat, list_key, message, resource_id
+from tests.examples import examples
 
 GOOD = list_key(responseLength=12)
 
@@ -270,7 +271,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@examples(400)
 @given(st.binary(max_size=300))
 def test_no_bytes_make_it_raise(body: bytes) -> None:
     """Whatever a message holds, it has records or flaws, and each place stands for one record."""
@@ -297,7 +298,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(600)
 @given(mutated())
 def test_no_damage_to_a_real_message_makes_it_raise(body: bytes) -> None:
     """Nothing about a damaged message is an exception, and what it gives can be stored."""
@@ -309,7 +310,7 @@ def test_no_damage_to_a_real_message_makes_it_raise(body: bytes) -> None:
         flaw.excerpt.encode()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(values=st.lists(json_values, max_size=4), place=st.integers(0, 4))
 def test_a_good_record_survives_any_neighbours(values: list[Any], place: int) -> None:
     """Whatever JSON stands around it, the ListKey is read where it stands."""
@@ -319,7 +320,7 @@ def test_a_good_record_survives_any_neighbours(values: list[Any], place: int) ->
     assert decoded.records[place] == decode(message(GOOD)).records[0]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     fields=st.dictionaries(st.sampled_from(["schemaType", "timestamp", "modelId", "identity", "output"]), json_values)
 )
@@ -334,7 +335,7 @@ def test_the_slow_way_reads_of_bedrock_what_the_fast_way_reads(fields: dict[str,
         assert repr(json.loads(bytes(getattr(slow, name)))) == repr(json.loads(bytes(getattr(fast, name))))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(fields=st.dictionaries(st.sampled_from(["time", "category", "operationName", "resourceId"]), st.text()))
 def test_the_slow_way_reads_what_the_fast_way_reads(fields: dict[str, str]) -> None:
     """A message that needs repair gives the same records as the same message without need of it."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.evaluation.policy import Policy
@@ -40,6 +40,7 @@ from tests.builders import (
     message,
     refused,
 )
+from tests.examples import examples
 
 DENIED, INVALID, BLOCKED = "bedrock_denied_models", "bedrock_validation_exceptions", "bedrock_guardrail_violations"
 RULES = (DENIED, INVALID, BLOCKED)
@@ -289,7 +290,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(body[: draw(st.integers(500, len(body)))])
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(damaged())
 def test_no_damage_makes_it_keep_what_is_said_to_a_model(body: bytes) -> None:
     """Wherever the reader goes on from there."""
@@ -376,7 +377,7 @@ def _body(records: Sequence[object], shape: str) -> bytes:
     return message(*records, {"operationName": []}) if shape == "lenient" else message(*records)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(arrivals)
 def test_what_fires_is_what_plain_loops_find(
     batches: list[tuple[list[Any], int, str, int]],

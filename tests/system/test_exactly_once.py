@@ -23,6 +23,7 @@ from detectors.storage.tables import MemoryTable, Table
 from detectors.windows import bucket_start
 from local.azurite import Azurite
 from tests.builders import SOURCE, START, canonical_id, chat, list_key, message, of_another_service
+from tests.examples import examples
 from tests.oracle import Place, RawRecord, places, properties
 from tests.shaky_table import ShakyTable
 
@@ -213,7 +214,7 @@ def _check(cluster: Cluster) -> None:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(200)
 @given(events=streams(), plan=st.lists(deliveries, max_size=15))
 def test_counts_equal_the_distinct_records_whatever_happens_to_deliveries(
     events: list[Event], plan: list[Delivery]
@@ -232,7 +233,7 @@ def test_counts_equal_the_distinct_records_whatever_happens_to_deliveries(
 _tables = iter(range(10**6))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(parent=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=streams(), plan=st.lists(deliveries, min_size=3, max_size=12))
 def test_counts_are_exact_on_table_storage_too(azurite: Azurite, events: list[Event], plan: list[Delivery]) -> None:
     """The same with the real client and Azurite, whose conditional writes are not ours."""

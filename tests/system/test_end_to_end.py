@@ -35,6 +35,8 @@ from local.monitor import Monitor, Scripted
 from local.worker import FunctionError, WorkerStartError
 from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, canonical_id, chat, event, list_key, resource_id
 
+pytestmark = pytest.mark.real
+
 MODEL_THEFT = BY_ID["model_theft"]
 
 FINDINGS, HEALTH = "Custom-LlmThreatFindings_CL", "Custom-LlmDetectorHealth_CL"

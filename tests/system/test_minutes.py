@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.evaluation.policy import Policy
@@ -12,6 +12,7 @@ from detectors.reporting.heartbeat import RunProgress
 from detectors.reporting.sinks import JsonRow
 from tests.builders import START, canonical_id, chat, list_key
 from tests.deployment import Deployment
+from tests.examples import examples
 from tests.oracle import RawRecord
 
 RULE = "denial_of_service"
@@ -224,7 +225,7 @@ def _course(bursts: list[tuple[int, int, int, int, int]], rng: Random | None) ->
     return deployment, alerted
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(bursts=_bursts(5_000, 9_000), seed=st.integers(0, 2**32))
 def test_what_readers_see_of_minutes_does_not_depend_on_when_records_were_counted(
     bursts: list[tuple[int, int, int, int, int]], seed: int
@@ -243,7 +244,7 @@ def test_what_readers_see_of_minutes_does_not_depend_on_when_records_were_counte
     assert {row["EpisodeId"] for row in _minutes(disturbed).values()} <= alerted
 
 
-@settings(max_examples=40, deadline=None)
+@examples(15)
 @given(bursts=_bursts(4_000, 5_000, 9_000), tick=st.integers(1, 20))
 def test_evaluating_any_window_again_says_the_same_again(
     bursts: list[tuple[int, int, int, int, int]], tick: int

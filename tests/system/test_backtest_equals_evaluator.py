@@ -7,7 +7,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.backtest.exports import find
@@ -20,6 +20,7 @@ from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.expected import TUNED
 from tests.detectors.backtest.logs import DAY, log
 from tests.detectors.backtest.replays import run
+from tests.examples import examples
 
 
 def _events(random: Random, bursts: int) -> list[Event]:
@@ -43,7 +44,7 @@ def _last_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["FindingId"]: {**row, "TimeGenerated": None} for row in rows}
 
 
-@settings(max_examples=25, deadline=None)
+@examples(10)
 @given(random=st.randoms(use_true_random=True), bursts=st.sampled_from([60, 30, 5]))
 def test_a_backtest_posts_what_the_deployed_steps_post(random: Random, bursts: int) -> None:
     """Every column of every finding, as a reader of the table sees them in the end."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.evaluation.policy import Policy
@@ -13,6 +13,7 @@ from detectors.windows import BUCKET, window_ends
 from tests import oracle
 from tests.builders import SOURCE, START, chat, list_key
 from tests.deployment import Deployment
+from tests.examples import examples
 from tests.oracle import Arrival, Place, RawRecord
 
 NUMBERS = {
@@ -108,7 +109,7 @@ def _expected(every: Sequence[Arrival]) -> dict[tuple[Place, datetime | None], i
     return rows
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(stream=streams(), again=st.lists(st.integers(0, 6), min_size=13, max_size=13))
 def test_what_is_posted_is_what_plain_loops_find(stream: tuple[list[Arrival], list[Event]], again: list[int]) -> None:
     """Every rule, every window, every minute, with its count; and nothing else."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.backtest import exports
@@ -21,10 +21,11 @@ from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.expected import EVERYTHING
 from tests.detectors.backtest.logs import Entry, entries
 from tests.detectors.backtest.replays import Replayed, listed, minutes, run, write
+from tests.examples import examples
 
 EVIDENCE, NOTHING = ("Evidence",), ()
 randoms = st.randoms(use_true_random=False)
-SOME = settings(max_examples=60, deadline=None)
+SOME = examples(30)
 
 
 def _as_unreadable(replayed: Replayed, *, without: Sequence[str] = NOTHING) -> dict[str, Any]:
