@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ from local.ground_truth import Group, Truth
 from local.samples import Kind
 from local.traffic import Message, Scenario, Traffic
 from tests import oracle
-from tests.local.days import WHOLE, Record, bucket_of, day, is_reading, properties, records, unpack
+from tests.local.days import WHOLE, bucket_of, day, is_reading, properties, records, unpack
 
 SCENARIO = Scenario(records=6_000, seed=7, malformed=44)
 SOUND = Scenario(records=6_000, seed=11, malformed=0)
@@ -39,20 +39,6 @@ def traffic() -> tuple[Sequence[Message], Truth]:
 def sound_traffic() -> tuple[Sequence[Message], Truth]:
     """The same for a day on which nothing is malformed."""
     return day(SOUND)
-
-
-def places(record: Record) -> Iterator[tuple[str, Group]]:
-    """Every rule that counts a record, and its group, from the record alone."""
-    yield from oracle.places(record)
-    if record.get("schemaType") == "ModelInvocationLog":
-        user, account, model = record["identity"]["arn"], record["accountId"], record["modelId"]
-        blocked = json.dumps(record.get("output", {})).count('"BLOCKED"')  # no policy blocks twice here
-        if record.get("errorCode") == "AccessDeniedException":
-            yield "bedrock_denied_models", (user, model, account)
-        if record.get("errorCode") == "ValidationException":
-            yield "bedrock_validation_exceptions", (user, account, record["timestamp"][:16] + "Z")
-        if blocked > 1:
-            yield "bedrock_guardrail_violations", (user, model, account, str(blocked))
 
 
 def _is_ordinary(place: tuple[str, Group]) -> bool:
@@ -145,7 +131,7 @@ def test_a_recount_of_sound_messages_is_the_truth(sound_traffic: tuple[Sequence[
     """Messages, records, and what each rule counts for whom in which bucket, are what stdlib json finds."""
     messages, truth = sound_traffic
     found = list(records(messages))
-    recount = Counter((*place, bucket_of(message)) for message, record in found for place in places(record))
+    recount = Counter((*place, bucket_of(message)) for message, record in found for place in oracle.places(record))
 
     assert truth.messages == len(messages)
     assert truth.records == len(found) == 6_000
@@ -179,7 +165,7 @@ def test_a_recount_of_malformed_messages_is_the_truth(traffic: tuple[Sequence[Me
         kind = kind_of(message.body)
         seen.update([kind] if kind else [])
         found = [json.loads(text) for text in WHOLE.findall(message.body)] if kind else unpack(message.body)
-        recount.update((*place, bucket_of(message)) for record in found for place in places(record))
+        recount.update((*place, bucket_of(message)) for record in found for place in oracle.places(record))
 
     assert seen == dict.fromkeys(Kind, 4)
     assert truth.malformed == seen
