@@ -87,7 +87,7 @@ def _messages(groups: int) -> Iterator[tuple[str, ...]]:
     for number in range(groups):
         path = f"/subscriptions/{subscriptions[number // _GROUPS_PER_SUBSCRIPTION]}/resourceGroups/rg-{number % 7}"
         name = f"{path}/providers/Microsoft.CognitiveServices/accounts/aoai-{number}"
-        account = Account(name, region="eastus", asset="", weight=1, attack=None)
+        account = Account(name, region="eastus", asset="", weight=1)
         records += [list_key(rng, account, caller=guid(rng), time=_TIME, length=None) for _ in range(CALLERS)]
     # In the order of the groups, as consecutive ones share a subscription but no slice.
     yield from batched(records, GROUPS_PER_BATCH * CALLERS, strict=False)

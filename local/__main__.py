@@ -146,7 +146,7 @@ def _demo(scenario: Scenario, form: str, console: Console) -> int:
         "[bold]A day and an hour of logs of Azure OpenAI and AWS Bedrock through the functions as deployed[/]: "
         "Microsoft's worker library, Azurite, the real storage and ingestion clients. Batches are delivered again, the "
         "host dies once with a batch counted and not checkpointed, and for an hour no timer fires. There is an attack "
-        f"for each rule, and harmless traffic just below every limit. Tuned with {TUNING}.\n"
+        f"for each rule, and harmless traffic that looks like it. Tuned with {TUNING}.\n"
     )
     traffic = Traffic(scenario)
     messages = _made(traffic, console)

@@ -1,121 +1,81 @@
-"""What is done to accounts and models during the day: one clear episode for each rule, and one that is known."""
+"""What is done during the day besides ordinary load: each rule's attack and its look-alike.
+
+An attack is the rule's first example that fires, a look-alike the first that does not. Both befall accounts and users
+of the same names, of two customers: who does not tell these apart mixes them up.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from random import Random
 
-from local.bedrock import CLAUDE, TITAN, session
-from local.ground_truth import CHAT, DENIED, INVALID
+from detectors.examples.events import happenings
+from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.rule import Example, ExampleEvent, Rule
+from detectors.sources import catalogue as sources
+from local.ground_truth import Truth
 from local.record_writer import PlannedRecord, Scribe
-from local.samples import Account, Attack, Call, guid
+from local.samples import Account
 
-MINUTE_MS = 60_000
-EMBEDDINGS = "Embeddings_Create"
-ROTATION_JOB = "5a0c7e1d-2f34-4b69-9d1e-6c8b0a7f4e23"
-"""The object id of the job that local/tuning.toml excuses."""
+MINUTE = timedelta(minutes=1)
+ATTACKED, RESEMBLING = 1, 2
+"""Customers: who is attacked, and whose traffic only looks like it."""
 
-USERS = {
-    Attack.DENIED: session("ci-runner", "build-4711"),
-    Attack.INVALID: session("data-lab", "notebook-12"),
-    Attack.GUARDED: session("support-chat", "visitor"),
-}
-_BATCH_BYTES = 26_000_000
-"""2,048 embeddings of 1,536 numbers each, as JSON."""
+_AT_THE_END = 30 * MINUTE
+"""How long before the end of the day an example goes on that began days before: at the start of this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What attacks are made with.
+    """What a day is made with.
 
     Attributes:
         rng: everything random.
         scribe: writes the records.
-        accounts: all of them.
-        duration_ms: of the day.
+        accounts: those with ordinary load.
+        start: of the day.
+        duration: of the day.
     """
 
     rng: Random
     scribe: Scribe
     accounts: Sequence[Account]
-    duration_ms: int
+    start: datetime
+    duration: timedelta
 
-    def moment(self, share: float) -> int:
-        """Return the beginning of the minute that is this share of the day away from its start; milliseconds."""
-        return int(share * self.duration_ms) // MINUTE_MS * MINUTE_MS
-
-    def spread(self, share: float, minutes: float, count: int) -> Iterator[int]:
-        """As many moments, evenly and with some jitter, over a stretch that begins at a share of the day."""
-        first, step_ms = self.moment(share), minutes * MINUTE_MS / count
-        for index in range(count):
-            yield first + int((index + self.rng.random()) * step_ms)
-
-    def attacked(self, attack: Attack) -> Account:
-        """Return the account that this befalls."""
-        return next(account for account in self.accounts if account.attack is attack)
+    @property
+    def duration_ms(self) -> int:
+        """The same in milliseconds."""
+        return self.duration // timedelta(milliseconds=1)
 
 
-def attacks(stage: Stage) -> Iterator[PlannedRecord]:
-    """All of them."""
-    yield from _key_listings(stage)
-    yield from _newcomer(stage)
-    yield from _flood(stage)
-    yield from _empty_answers(stage)
-    yield from _transfers(stage)
-    yield from _bedrock(stage)
+def attacks(stage: Stage, truth: Truth) -> Iterator[PlannedRecord]:
+    """All of them, spread over the day; whom they befall is noted in the truth."""
+    for place, rule in enumerate(CATALOGUE):
+        for customer, fires, befallen in ((ATTACKED, True, truth.attacked), (RESEMBLING, False, truth.resembling)):
+            example = next((one for one in rule.examples if one.fires is fires), None)
+            if example is not None:
+                share = 0.05 + 0.9 * (place + (customer == RESEMBLING) / 2) / len(CATALOGUE)
+                for record in _played(stage, rule, example, customer, share):
+                    befallen.setdefault(rule.id, str(record.fact.fields[rule.group_by[0]]))
+                    yield record
 
 
-def _key_listings(stage: Stage) -> Iterator[PlannedRecord]:
-    """One account in a hurry, one slowly by two callers, one with large answers; and one by a job that may."""
-    harvest, slow, exfiltration, rotation = map(
-        stage.attacked, (Attack.HARVEST, Attack.SLOW, Attack.EXFILTRATION, Attack.ROTATION)
-    )
-    thief, pair, taker = guid(stage.rng), (guid(stage.rng), guid(stage.rng)), guid(stage.rng)
-    listing = stage.scribe.listing
-    yield from (listing(at, harvest, thief) for at in stage.spread(0.15, 25, 420))
-    yield from (listing(at, slow, stage.rng.choice(pair)) for at in stage.spread(0.40, 120, 360))
-    yield from (listing(at, rotation, ROTATION_JOB) for at in stage.spread(0.55, 20, 150))
-    for index, at in enumerate(stage.spread(0.80, 3, 5)):
-        yield listing(at, exfiltration, taker, 3_400_000 - index * 400_000)
+def _played(stage: Stage, rule: Rule, example: Example, customer: int, share: float) -> Iterator[PlannedRecord]:
+    """Yield the records of an example that starts when a share of the day is over."""
+    events = [_named(rule, event) for event in example.events]
+    before = [replace(event, days_before=0) for event in events if event.days_before]
+    now = [event for event in events if not event.days_before]
+    span = max((event.after_minutes + event.over_minutes) * MINUTE for event in now)
+    first = stage.duration - _AT_THE_END if before else share * (stage.duration - span - _AT_THE_END) // MINUTE * MINUTE
+    for some, start in ((before, stage.start), (now, stage.start + first)):
+        for one in happenings(rule, replace(example, events=tuple(some)), start, customer):
+            yield stage.scribe.happened(one)
 
 
-def _newcomer(stage: Stage) -> Iterator[PlannedRecord]:
-    """In the last hour of the day, when everybody else has been known for as long as there are logs."""
-    account = stage.attacked(Attack.NEWCOMER)
-    yield stage.scribe.listing(stage.duration_ms - 30 * MINUTE_MS, account, guid(stage.rng))
-
-
-def _flood(stage: Stage) -> Iterator[PlannedRecord]:
-    """Five minutes of long prompts."""
-    call = Call(stage.attacked(Attack.FLOOD), CHAT, "200", guid(stage.rng), "")
-    for at in stage.spread(0.35, 5, 200):
-        request, response = stage.rng.randint(12_000, 30_000), stage.rng.randint(200, 2_000)
-        yield stage.scribe.call(at, call, request=request, response=response)
-
-
-def _empty_answers(stage: Stage) -> Iterator[PlannedRecord]:
-    """Sixteen answers of nothing, to a caller with a key."""
-    call = Call(stage.attacked(Attack.EMPTY), CHAT, "200", "", "198.51.100.***")
-    for at in stage.spread(0.60, 40, 16):
-        yield stage.scribe.call(at, call, request=stage.rng.randint(80, 900), response=0)
-
-
-def _transfers(stage: Stage) -> Iterator[PlannedRecord]:
-    """One large answer; and forty of everyday size that come to more than a gigabyte for one caller."""
-    download = Call(stage.attacked(Attack.DOWNLOAD), EMBEDDINGS, "200", guid(stage.rng), "")
-    yield stage.scribe.call(stage.moment(0.70), download, request=40_000, response=1_800_000)
-    bulk = Call(stage.attacked(Attack.BULK), EMBEDDINGS, "200", guid(stage.rng), "")
-    for at in stage.spread(0.25, 30, 40):
-        response = _BATCH_BYTES + stage.rng.randrange(200_000)
-        yield stage.scribe.call(at, bulk, request=stage.rng.randint(300_000, 900_000), response=response)
-
-
-def _bedrock(stage: Stage) -> Iterator[PlannedRecord]:
-    """Three users of AWS Bedrock, one for each rule."""
-    denied, invalid, guarded = (USERS[attack] for attack in (Attack.DENIED, Attack.INVALID, Attack.GUARDED))
-    for at in stage.spread(0.45, 25, 6):
-        yield stage.scribe.refused(at, denied, TITAN, DENIED)
-    for at in stage.spread(0.50, 1, 8):
-        yield stage.scribe.refused(at, invalid, CLAUDE, INVALID)
-    for share, policies in ((0.30, ("topicPolicy", "contentPolicy")), (0.31, ("wordPolicy", "topicPolicy"))):
-        blocked = dict.fromkeys(policies, "BLOCKED")
-        yield stage.scribe.answered(stage.moment(share), guarded, CLAUDE, blocked)
+def _named(rule: Rule, event: ExampleEvent) -> ExampleEvent:
+    """Return the event on something that is called as the rule, if it does not say on what."""
+    subject = rule.group_by[0]
+    if subject not in sources.BY_NAME[event.source].fields:
+        return event
+    return replace(event, fields={subject: rule.id.replace("_", "-"), **event.fields})

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from detectors.rules.catalogue import CATALOGUE
-from local.expected_findings import MINUTE_RULES, Expectation, Row, RowKey, about, expectation
-from local.ground_truth import Group, Truth
+from local.expected_findings import Expectation, Row, RowKey, about, expectation
+from local.ground_truth import MINUTE_RULES, Group, Truth
 from local.report import newest
 from local.simulation import Outcome
 
@@ -117,6 +117,7 @@ def _table(judged: list[RuleVerdict]) -> Table:
 def _found(outcome: Outcome) -> Expectation:
     """Return the posted rows as a reader of the table sees them, in the form of what is expected."""
     found = Expectation()
+    began = {row["FindingId"] for row in outcome.findings if row["Status"] == "New"}
     for row in newest(outcome.findings):
         place = row["RuleId"], tuple(row["Group"].values())
         if row["Status"] == "Closed":
@@ -125,7 +126,9 @@ def _found(outcome: Outcome) -> Expectation:
         end = None if row["RuleId"] in MINUTE_RULES else datetime.fromisoformat(row["WindowEnd"])
         values = {trigger["Name"]: trigger["Value"] for trigger in row["Triggers"]}
         found.rows[RowKey(*place, end)] = Row(row["EventCount"], values, row["Status"] == "Suppressed")
-        found.alerts[about(place)] += row["Status"] == "New"
+        # A minute that goes on to arrive is told again, as one that escalates.
+        is_told_again = row["RuleId"] in MINUTE_RULES and row["FindingId"] in began
+        found.alerts[about(place)] += row["Status"] == "New" or is_told_again
     return found
 
 

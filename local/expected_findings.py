@@ -1,36 +1,30 @@
-"""What the detector has to find in what was generated: the rules told again in plain loops, apart from its code.
+"""What the detector has to find in what was generated: the rules' files in plain loops, apart from its code.
 
 Times are aware UTC. A window is the hour before its end, by arrival, and is evaluated at every tenth minute. The
-numbers are the catalogue's, but for what local/tuning.toml says.
+numbers are those of the rules' files, but for what local/tuning.toml says.
 """
 
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
-from local.attacks import ROTATION_JOB
-from local.ground_truth import Group, Place, Sum, Truth
+from local.ground_truth import FILES, MINUTE_RULES, Group, Place, Sum, Truth
 
 type Values = Mapping[str, float]
 """What fired: by name of the threshold, the value that reached it."""
 
 HOUR, STEP = timedelta(hours=1), timedelta(minutes=10)
-MINUTE_RULES = {"denial_of_service", "bedrock_validation_exceptions"}
-LIMITS = {
-    "model_theft": {"count": 100, "response_length": 1_000_000},
-    "denial_of_service": {"count": 10, "request_length": 5_000},
-    "insecure_output": {"count": 10},
-    "large_transfer": {"response_length": 1_000_000, "caller_bytes": 1_000_000_000},
-    "new_key_lister": {"count": 1, "learning_days": 1},
-    "bedrock_denied_models": {"count": 4},
-    "bedrock_validation_exceptions": {"count": 4},
-    "bedrock_guardrail_violations": {"count": 1},
+TUNING: dict[str, Any] = tomllib.loads(Path(__file__).with_name("tuning.toml").read_text())
+LIMITS: dict[str, dict[str, int]] = {
+    rule_id: {name: one["at_least"] for name, one in rule["thresholds"].items()} | TUNING["rules"].get(rule_id, {})
+    for rule_id, rule in FILES.items()
 }
-_ALL_AT_ONCE = {"denial_of_service", "new_key_lister"}
-"""Rules that fire only if everything is over its limit."""
-
-_EXCUSED = "/accounts/aoai-agents"
+FIRST_SEEN = {rule_id for rule_id, rule in FILES.items() if "first_seen" in rule["group"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,40 +96,42 @@ def _firing(truth: Truth, end: datetime, newcomers: Mapping[Place, tuple[datetim
     firing = {}
     for place, total in window.items():
         first, days = newcomers.get(place, (end, 0))
-        if values := _reached(place[0], total, days if first >= end - HOUR else 0):
+        if first >= end - HOUR and (values := _reached(place[0], total, days)):
             firing[place] = Row(total.count, values, _is_excused(place, total, values))
     return firing
 
 
 def _reached(rule_id: str, total: Sum, days: int) -> Values:
     """Return what fires for one group, empty if nothing does."""
-    measured = {
+    measured: dict[str, float | None] = {
         "count": total.count,
-        "response_length": total.longest or 0,
-        "request_length": total.request_bytes / total.requests if total.requests else 0,
-        "caller_bytes": max(total.received.values(), default=0),
-        "learning_days": days,
+        "max_response_length": total.longest,
+        "avg_request_length": total.request_bytes / total.requests if total.requests else None,
+        "max_caller_bytes": max(total.received.values(), default=None),
+        "days_watched": days,
     }
-    limits = LIMITS[rule_id]
-    reached = {name: measured[name] for name, limit in limits.items() if measured[name] >= limit}
-    return reached if rule_id not in _ALL_AT_ONCE or reached.keys() == limits.keys() else {}
+    rule, limits = FILES[rule_id], LIMITS[rule_id]
+    values = {name: measured[one["measure"]] for name, one in rule["thresholds"].items()}
+    reached = {name: value for name, value in values.items() if value is not None and value >= limits[name]}
+    return reached if rule.get("fires") != "all" or reached.keys() == limits.keys() else {}
 
 
 def _is_excused(place: Place, total: Sum, values: Values) -> bool:
-    """Whether the rotation job explains all of it."""
+    """Whether the tuning file's exception explains all of it: what is left would not be enough."""
     rule_id, group = place
-    if rule_id != "model_theft" or not group[0].endswith(_EXCUSED) or "response_length" in values:
+    (excused,) = TUNING["exceptions"]
+    if rule_id != excused["rule"] or not fnmatchcase(group[0], excused["resource"]) or values.keys() != {"count"}:
         return False
-    return total.count - total.callers[ROTATION_JOB] < LIMITS[rule_id]["count"]
+    return total.count - sum(total.callers[caller] for caller in excused["callers"]) < LIMITS[rule_id]["count"]
 
 
 def _newcomers(truth: Truth) -> dict[Place, tuple[datetime, int]]:
-    """Who ever listed keys of an account: the first bucket, and for how many days others had been seen before."""
+    """Who ever appeared, where that matters: the first bucket, and for how many days others had been seen before."""
     first: dict[Place, datetime] = {}
-    since: dict[str, datetime] = {}
+    since: dict[Place, datetime] = {}
     for bucket in sorted(truth.sums):
-        for place in truth.sums[bucket]:
-            if place[0] == "new_key_lister":
-                first.setdefault(place, bucket)
-                since.setdefault(place[1][0], bucket)
-    return {place: (bucket, (bucket - since[place[1][0]]).days) for place, bucket in first.items()}
+        for rule_id, group in truth.sums[bucket]:
+            if rule_id in FIRST_SEEN:
+                first.setdefault((rule_id, group), bucket)
+                since.setdefault((rule_id, group[:-1]), bucket)
+    return {place: (at, (at - since[place[0], place[1][:-1]]).days) for place, at in first.items()}

@@ -1,48 +1,45 @@
 """What was generated, counted in plain loops apart from the detector's code.
 
-Every record that is written leaves a fact here; which rules count it, and for whom, is told again in a few lines. So
-the detector's counts and findings can be held against it.
+Every record that is written leaves a fact here; which rules count it, and for whom, is told again from their files, in
+a few lines. So the detector's counts and findings can be held against it.
 """
 
+import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from local.samples import Attack, Kind
+from detectors.rules.catalogue import folders
+from local.samples import Kind
 
 type Group = tuple[str, ...]
 type Place = tuple[str, Group]
 """A rule's id and the group under which it counts."""
 
-CHAT, LIST_KEY, BLOCKED = "ChatCompletions_Create", "ListKey", "blocked"
-DENIED, INVALID = "AccessDeniedException", "ValidationException"
+FILES: dict[str, dict[str, Any]] = {
+    path.stem: tomllib.loads(path.read_text()) for folder in folders() for path in sorted(folder.glob("*.toml"))
+}
+"""The files of the rules, by id."""
+
+MINUTE_RULES = {rule_id for rule_id, rule in FILES.items() if rule["group"].get("per") == "minute"}
 
 
 class Fact(NamedTuple):
     """What is known of a record because we made it so.
 
     Attributes:
-        what: the operation; of Bedrock the error code, `blocked`, or nothing of note.
-        whose: the canonical resource id; of Bedrock the user's ARN, the model and the account.
+        source: the name of its log source.
         second: the record's own time, in seconds since 1970.
-        caller: the object id, or the masked address of a caller without one.
-        status: of the answer, as text.
-        request: bytes, None if the record does not tell.
-        response: bytes, None if the record does not tell.
-        policies: how many policies of a guardrail blocked it.
+        fields: what it says, by the names of the source's fields and numbers; None for what it does not say. Ids are
+            canonical, and a caller of whom only an address is known is `ip` and the address.
     """
 
-    what: str
-    whose: Group
+    source: str
     second: int
-    caller: str = ""
-    status: str = ""
-    request: int | None = None
-    response: int | None = None
-    policies: int = 0
+    fields: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -59,14 +56,16 @@ class Sum:
     def add(self, fact: Fact) -> None:
         """Count one record."""
         self.count += 1
-        self.callers[fact.caller] += 1
-        if fact.request is not None:
+        request, response = fact.fields.get("request_length"), fact.fields.get("response_length")
+        caller = fact.fields.get("caller") or ""
+        self.callers[caller] += 1
+        if request is not None:
             self.requests += 1
-            self.request_bytes += fact.request
-        if fact.response is not None:
-            self.received[fact.caller] += fact.response
-            if self.longest is None or fact.response > self.longest:
-                self.longest = fact.response
+            self.request_bytes += request
+        if response is not None:
+            self.received[caller] += response
+            if self.longest is None or response > self.longest:
+                self.longest = response
 
     def take(self, other: "Sum") -> None:
         """Count what another has counted."""
@@ -84,14 +83,16 @@ class Truth:
     """The whole of what was generated.
 
     Attributes:
-        attacked: the resource id, or the user's ARN, that each attack is about.
+        attacked: whom each rule's attack is about, by rule: the first field of its groups.
+        resembling: the same of the look-alikes.
         messages: all of them.
         records: in sound messages.
         malformed: messages of each kind of damage.
         sums: by start of the 10-minute bucket of arrival and by place; certain records of damaged messages included.
     """
 
-    attacked: dict[Attack, str]
+    attacked: dict[str, str] = field(default_factory=dict)
+    resembling: dict[str, str] = field(default_factory=dict)
     messages: int = 0
     records: int = 0
     malformed: Counter[Kind] = field(default_factory=Counter)
@@ -114,25 +115,38 @@ class Truth:
 
 def places(fact: Fact) -> Iterator[Place]:
     """Every rule that counts a record, and for whom."""
-    what, whose = fact.what, fact.whose
-    if what == LIST_KEY:
-        yield "model_theft", whose
-        if fact.caller:
-            yield "new_key_lister", (*whose, fact.caller)
-    elif what == DENIED:
-        yield "bedrock_denied_models", whose
-    elif what == INVALID:
-        user, _, account = whose
-        yield "bedrock_validation_exceptions", (user, account, _minute(fact.second // 60))
-    elif what == BLOCKED:
-        if fact.policies > 1:
-            yield "bedrock_guardrail_violations", (*whose, str(fact.policies))
-    elif fact.response is not None:
-        yield "large_transfer", whose
-    if what == CHAT:
-        yield "denial_of_service", (*whose, _minute(fact.second // 60))
-        if fact.status == "200" and fact.response == 0:
-            yield "insecure_output", whose
+    for rule_id, rule in FILES.items():
+        if any(_selects(select, fact) for select in rule["select"]):
+            group = [fact.fields.get(name) for name in rule["group"]["by"]]
+            if None not in group and "" not in group:
+                minute = (_minute(fact.second // 60),) if rule_id in MINUTE_RULES else ()
+                yield rule_id, (*map(str, group), *minute)
+
+
+def _selects(select: Mapping[str, Any], fact: Fact) -> bool:
+    """Whether a table [[select]] of a rule's file accepts a record."""
+    for name, wanted in select.items():
+        if name == "source":
+            if wanted != fact.source:
+                return False
+        elif not _holds(wanted, fact.fields.get(name)):
+            return False
+    return True
+
+
+def _holds(wanted: object, value: Any) -> bool:  # noqa: ANN401 - a field of any kind
+    if isinstance(wanted, str):
+        return bool(value == wanted)
+    match wanted:
+        case {"known": known}:
+            return (value is not None) is known
+        case {"not": unwanted}:
+            return value is not None and not _holds(unwanted, value)
+        case {"at_least": least}:
+            return value is not None and bool(value >= least)
+        case list():
+            return value in wanted
+    return bool(value == wanted)
 
 
 @lru_cache(maxsize=4096)

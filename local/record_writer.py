@@ -1,20 +1,18 @@
 """Writes records of the made-up day, each with the fact that it leaves for the truth."""
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from random import Random
 
-from local import bedrock
-from local.ground_truth import BLOCKED, LIST_KEY, Fact
-from local.samples import Account, Call, Shape, call_template, guid, list_key
+from detectors.examples.events import Happening
+from local.ground_truth import Fact
+from local.samples import SOURCE, Account, Call, Shape, guid, list_key
 
 _TICKS_A_SECOND = 10_000_000
 _UNIX_EPOCH_TICKS = 621_355_968_000_000_000  # .NET counts from year 1
 _LONGEST_REQUEST = 12_000
-BEDROCK_CALL = ""
-"""What a call of Bedrock is if there is nothing to say about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,19 @@ class PlannedRecord:
     alone: bool = False
 
 
+def key_listing(account: Account, second: int, caller: str, length: int | None = None) -> Fact:
+    """Return the fact that somebody lists an account's keys; most logs tell no length of the answer."""
+    fields = {
+        "category": "Audit",
+        "operation": "ListKey",
+        "resource": account.canonical_id,
+        "authentication": "entra",
+        "caller": caller,
+        "response_length": length,
+    }
+    return Fact(SOURCE, second, fields)
+
+
 class Scribe:
     """Writes records for a day that starts at a time, in whole seconds since 1970."""
 
@@ -37,8 +48,17 @@ class Scribe:
         self._rng = rng
         self._start_second = start_second
 
+    def happened(self, one: Happening) -> PlannedRecord:
+        """Return a record of an example. Logs of other sources come one by one, as a shipper sends them."""
+        fields = dict(one.fields)
+        if fields.get("authentication") == "key":
+            fields["caller"] = f"ip {fields['caller']}"
+        at_ms = int((one.at.timestamp() - self._start_second) * 1_000)
+        fact = Fact(one.source, int(one.at.timestamp()), fields)
+        return PlannedRecord(at_ms, json.dumps(one.record), fact, alone=one.source != SOURCE)
+
     def listing(self, at_ms: int, account: Account, caller: str, length: int | None = None) -> PlannedRecord:
-        """Somebody reads an account's keys; most logs tell no length of the answer."""
+        """Somebody lists an account's keys."""
         second = self._start_second + at_ms // 1_000
         text = list_key(
             self._rng,
@@ -47,12 +67,7 @@ class Scribe:
             time=f"{_second(second)}.0000000Z",
             length=None if length is None else str(length),
         )
-        return PlannedRecord(at_ms, text, Fact(LIST_KEY, (account.canonical_id,), second, caller, response=length))
-
-    def call(self, at_ms: int, call: Call, *, request: int, response: int) -> PlannedRecord:
-        """Return a request to an account with lengths in bytes."""
-        text, second = self._filled(call_template(self._rng, call), at_ms, request, response, 20 + request // 10)
-        return PlannedRecord(at_ms, text, _fact(call, second, request, response))
+        return PlannedRecord(at_ms, text, key_listing(account, second, caller, length))
 
     def ordinary(self, shape: Shape, at_ms: int) -> tuple[str, Fact | None]:
         """Return a request as its shape says; None for what no rule could count."""
@@ -63,26 +78,10 @@ class Scribe:
         text, second = self._filled(shape.text, at_ms, request, response, duration)
         if shape.call is None:
             return text, None
-        if shape.has_lengths:
-            return text, _fact(shape.call, second, request, response)
-        # The object id stands among the properties too, so only the address is left.
-        return text, Fact(shape.call.operation, (shape.call.account.canonical_id,), second, shape.call.address)
-
-    def refused(self, at_ms: int, user: str, model: str, error: str) -> PlannedRecord:
-        """Bedrock refuses a call."""
-        second = self._start_second + at_ms // 1_000
-        text = bedrock.refused(self._rng, user, model, f"{_second(second)}Z", error)
-        return PlannedRecord(at_ms, text, Fact(error, (user, model, bedrock.ACCOUNT), second, user), alone=True)
-
-    def answered(self, at_ms: int, user: str, model: str, policies: Mapping[str, str] | None = None) -> PlannedRecord:
-        """Bedrock answers, and the guardrail's policies did what is said of them."""
-        second = self._start_second + at_ms // 1_000
-        write = self._rng.choice((bedrock.conversed, bedrock.invoked))
-        text = write(self._rng, user, model, f"{_second(second)}Z", policies or {})
-        blocked = list((policies or {}).values()).count("BLOCKED")
-        what = BLOCKED if blocked else BEDROCK_CALL
-        fact = Fact(what, (user, model, bedrock.ACCOUNT), second, user, policies=blocked)
-        return PlannedRecord(at_ms, text, fact, alone=True)
+        if not shape.has_lengths:  # the object id stands among the properties too, so only the address is left
+            return text, Fact(SOURCE, second, _fields(shape.call, ""))
+        lengths = {"request_length": request, "response_length": response}
+        return text, Fact(SOURCE, second, _fields(shape.call, shape.call.caller) | lengths)
 
     def _filled(self, template: str, at_ms: int, request: int, response: int, duration: int) -> tuple[str, int]:
         """Return the record, and the second of its own time: at most a millisecond before `at_ms`."""
@@ -103,9 +102,15 @@ class Scribe:
         return template % values, second
 
 
-def _fact(call: Call, second: int, request: int, response: int) -> Fact:
-    caller = call.caller or call.address
-    return Fact(call.operation, (call.account.canonical_id,), second, caller, call.status, request, response)
+def _fields(call: Call, object_id: str) -> dict[str, str | int | None]:
+    return {
+        "category": "RequestResponse",
+        "operation": call.operation,
+        "resource": call.account.canonical_id,
+        "status": call.status,
+        "authentication": "entra" if object_id else "key",
+        "caller": object_id or (f"ip {call.address}" if call.address else ""),
+    }
 
 
 @lru_cache(maxsize=4096)

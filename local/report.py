@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from local.monitor import Row as PostedRow
 from local.simulation import Outcome
 
@@ -16,21 +16,6 @@ _DAY, _TIME = slice(10), slice(11, 16)
 _SHOWN_CALLERS = 2
 _SHOWN_FLAWS = 3  # of each reason
 _COLOURS = {"New": "bold red", "Escalated": "red", "Closed": "green", "Suppressed": "dim"}
-_COUNTED = {
-    "model_theft": "ListKey",
-    "denial_of_service": "chats in a minute",
-    "insecure_output": "empty answers",
-    "new_key_lister": "ListKey",
-    "bedrock_denied_models": "denials",
-    "bedrock_validation_exceptions": "invalid requests in a minute",
-    "bedrock_guardrail_violations": "blocked requests",
-}
-_MEASURED = {
-    "max_response_length": "bytes of a response",
-    "avg_request_length": "bytes of a request on average",
-    "max_caller_bytes": "bytes to one caller",
-    "days_watched": "days after others were first seen",
-}
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -90,15 +75,14 @@ def _where(row: dict[str, Any]) -> str:
 
 
 def _why(row: dict[str, Any]) -> str:
-    counted = _COUNTED.get(row["RuleId"], "records")
-    what = {**_MEASURED, "count": counted}
+    units = {threshold.name: threshold.unit for threshold in BY_ID[row["RuleId"]].thresholds}
     reasons = [
-        f"{trigger['Value']:,.0f} {what.get(trigger['Measure'], trigger['Name'])}, limit {trigger['Threshold']:,}"
+        f"{units[trigger['Name']]}: {trigger['Value']:,.0f}, limit {trigger['Threshold']:,}"
         for trigger in row["Triggers"]
     ]
     if known := row["Suppression"]:
         reasons.append(f"[dim]{escape(known['Reason'])} ({escape(known['Owner'])}, until {known['Expires']})[/]")
-    return "\n".join(reasons) or f"{row['EventCount']:,} {counted}, below limits"
+    return "\n".join(reasons) or f"{row['EventCount']:,} records, below limits"
 
 
 def _by(row: dict[str, Any]) -> str:

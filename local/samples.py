@@ -11,23 +11,6 @@ from enum import StrEnum
 from random import Random
 
 
-class Attack(StrEnum):
-    """What is done to an account during the day."""
-
-    HARVEST = "key harvesting"
-    SLOW = "slow key harvesting"
-    EXFILTRATION = "exfiltration"
-    FLOOD = "minutes of long prompts"
-    EMPTY = "empty answers"
-    DOWNLOAD = "one large response"
-    BULK = "very many bytes to one caller"
-    NEWCOMER = "keys listed once, by a newcomer"
-    ROTATION = "a key rotation that is known"
-    DENIED = "denied models tried again and again"
-    INVALID = "a burst of invalid requests"
-    GUARDED = "a prompt that several policies block"
-
-
 class Kind(StrEnum):
     """What is wrong with a malformed message."""
 
@@ -46,16 +29,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An Azure OpenAI account: its id as the portal spells it, its share of the load, what befalls it.
-
-    One without load has only what was planned for it, to the last byte.
-    """
+    """An Azure OpenAI account: its id as the portal spells it, its share of the load, its logs of key listings."""
 
     resource_id: str
     region: str
     asset: str
     weight: int
-    attack: Attack | None
+    tells_lengths: bool = False
 
     @property
     def canonical_id(self) -> str:
@@ -97,25 +77,27 @@ class Shape:
     has_lengths: bool = False
 
 
-# Subscription, group, name, region, weight, attack. Two accounts share group AND name in different subscriptions,
-# and only one is attacked: whoever groups without the subscription mixes them up.
+# Subscription, group, name, region, weight. Two accounts share group AND name in different subscriptions: whoever
+# groups without the subscription mixes them up.
 _FLEET = (
-    (0, "rg-genai-prod", "aoai-Shared", "eastus", 18, None),
-    (1, "rg-genai-prod", "aoai-Shared", "swedencentral", 9, Attack.HARVEST),
-    (0, "rg-genai-prod", "aoai-Assistant", "eastus", 22, None),
-    (0, "rg-search", "aoai-Embeddings", "eastus2", 14, Attack.BULK),
-    (0, "rg-search", "aoai-Rerank", "eastus2", 4, Attack.SLOW),
-    (1, "rg-contact-center", "aoai-Transcripts", "westeurope", 10, Attack.FLOOD),
-    (1, "rg-contact-center", "aoai-Agents", "westeurope", 7, Attack.ROTATION),
-    (1, "rg-legal", "aoai-Contracts", "francecentral", 2, Attack.EXFILTRATION),
-    (2, "rg-sandbox", "aoai-Playground", "northcentralus", 3, None),
-    (2, "rg-sandbox", "aoai-Hackathon", "northcentralus", 1, Attack.EMPTY),
-    (2, "rg-data-science", "aoai-Evaluation", "uksouth", 6, Attack.DOWNLOAD),
-    (2, "rg-data-science", "aoai-Labelling", "uksouth", 4, Attack.NEWCOMER),
-    (2, "rg-sandbox", "aoai-Workshop", "northcentralus", 0, None),
+    (0, "rg-genai-prod", "aoai-Shared", "eastus", 18),
+    (1, "rg-genai-prod", "aoai-Shared", "swedencentral", 9),
+    (0, "rg-genai-prod", "aoai-Assistant", "eastus", 22),
+    (0, "rg-search", "aoai-Embeddings", "eastus2", 14),
+    (0, "rg-search", "aoai-Rerank", "eastus2", 4),
+    (1, "rg-contact-center", "aoai-Transcripts", "westeurope", 10),
+    (1, "rg-contact-center", "aoai-Agents", "westeurope", 7),
+    (1, "rg-legal", "aoai-Contracts", "francecentral", 2),
+    (2, "rg-sandbox", "aoai-Playground", "northcentralus", 3),
+    (2, "rg-sandbox", "aoai-Hackathon", "northcentralus", 1),
+    (2, "rg-data-science", "aoai-Evaluation", "uksouth", 6),
+    (2, "rg-data-science", "aoai-Labelling", "uksouth", 4),
 )
-WITHOUT_LOAD = "aoai-workshop"
-"""The account that comes within one of every limit."""
+_WITH_LENGTHS = "aoai-Contracts"
+"""The account whose key listings are logged with the length of the answer."""
+
+SOURCE = "azure_openai"
+"""The log source of ordinary load."""
 
 # Operation, weight, request and response bytes, ms, models. The means are far below what a rule calls abuse.
 _OPERATIONS: tuple[tuple[str, int, float, float, float, tuple[tuple[str, str], ...]], ...] = (
@@ -193,9 +175,9 @@ def fleet(rng: Random) -> tuple[Account, ...]:
             region=region,
             asset=guid(rng),
             weight=weight,
-            attack=attack,
+            tells_lengths=name == _WITH_LENGTHS,
         )
-        for owner, group, name, region, weight, attack in _FLEET
+        for owner, group, name, region, weight in _FLEET
     )
 
 
@@ -255,12 +237,6 @@ def _request(rng: Random, account: Account) -> Shape:
     form = rng.choices((_AS_OBJECT, _AS_TEXT, _LEFT_OUT), (69, 30, 1))[0]
     text = _template(rng, call, models, form)
     return Shape(text, request, response if status == "200" else _ERROR_BYTES, duration, call, form != _LEFT_OUT)
-
-
-def call_template(rng: Random, call: Call) -> str:
-    """Return the template of one request that carries its lengths."""
-    models = next(entry[5] for entry in _OPERATIONS if entry[0] == call.operation)
-    return _template(rng, call, models, rng.choices((_AS_OBJECT, _AS_TEXT), (70, 30))[0])
 
 
 def _template(rng: Random, call: Call, models: tuple[tuple[str, str], ...], form: str) -> str:

@@ -1,7 +1,7 @@
 """A made-up day of an Event Hub that receives the logs of Azure OpenAI and AWS Bedrock, and the truth about it.
 
 The same scenario always gives the same bytes. On top of ordinary load, on which no rule may fire, there are attacks
-(`local.attacks`) and what nearly looks like them (`local.near_misses`).
+and what looks like them (`local.attacks`), and what goes on every day (`local.routine`).
 """
 
 import math
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from local.attacks import MINUTE_MS, USERS, Stage, attacks
-from local.ground_truth import LIST_KEY, Fact, Truth
-from local.near_misses import benign_listing, is_without_load, look_alikes
-from local.record_writer import PlannedRecord, Scribe
-from local.samples import ODD_LENGTHS, Attack, Kind, fleet, guid, list_key, malformed, shapes
+from local.attacks import Stage, attacks
+from local.ground_truth import Truth
+from local.record_writer import PlannedRecord, Scribe, key_listing
+from local.routine import listing, routine
+from local.samples import ODD_LENGTHS, Kind, fleet, guid, list_key, malformed, shapes
 
+MINUTE_MS = 60_000
 _HOUR_MS = 60 * MINUTE_MS
 _SHORTEST_LAG_MS, _LONGEST_LAG_MS = 3_000, 4 * MINUTE_MS
 _SHORTEST_DAY, _FEWEST_RECORDS = timedelta(hours=4), 3_000
@@ -94,10 +95,10 @@ class _Day:
         accounts = fleet(rng)
         self.duration_ms = scenario.duration // timedelta(milliseconds=1)
         self.scribe = Scribe(rng, int(scenario.start.timestamp()))
-        self.stage = Stage(rng, self.scribe, accounts, self.duration_ms)
+        self.stage = Stage(rng, self.scribe, accounts, scenario.start, scenario.duration)
         self.shapes = shapes(rng, accounts)
         self.pipelines = [guid(rng) for _ in range(3)]
-        self.truth = Truth({one.attack: one.canonical_id for one in accounts if one.attack} | USERS)
+        self.truth = Truth()
 
     def plan(self) -> list[_Draft]:
         """Every message in the order of arrival, with the acts in it; only the number of its requests."""
@@ -105,6 +106,8 @@ class _Day:
         flushes = _flushes(act for act in acts if not act.alone)
         drafts = [_Draft(act.at_ms + self._lag_ms(), 0, (act,)) for act in acts if act.alone]
         budget = self.scenario.records - len(acts)
+        if budget < len(acts) // 2:
+            raise ValueError(f"{len(acts)} records of attacks and look-alikes need a day of {2 * len(acts)} at least")
         most = min(50, budget // (2 * len(flushes)))
         for flush in flushes:
             requests = self.rng.choices((self.rng.randint(0, most), 0), (9, 1))[0]
@@ -135,21 +138,16 @@ class _Day:
         return Message(self.rng.randrange(self.scenario.partitions), enqueued, body)
 
     def _acts(self) -> Iterator[PlannedRecord]:
-        """Everything that was planned: attacks, look-alikes, and four benign readings of keys an hour."""
-        yield from attacks(self.stage)
-        yield from look_alikes(self.stage, self.pipelines)
-        for _ in range(4 * self.duration_ms // _HOUR_MS):
-            yield self._benign(self.rng.randrange(self.duration_ms - _LONGEST_LAG_MS))
-
-    def _benign(self, at_ms: int) -> PlannedRecord:
-        account = self.rng.choice([account for account in self.stage.accounts if not is_without_load(account)])
-        return benign_listing(self.stage, at_ms, account, self.rng.choice(self.pipelines))
+        """Everything that was planned: attacks, look-alikes, and what goes on every day."""
+        yield from attacks(self.stage, self.truth)
+        yield from routine(self.stage, self.pipelines)
 
     def _damaged_drafts(self) -> Iterator[_Draft]:
         for index in range(self.scenario.malformed):
             kind = list(Kind)[index % len(Kind)]
             at_ms = self.rng.randrange(self.duration_ms - _LONGEST_LAG_MS)
-            yield _Draft(at_ms + self._lag_ms(), 4, (self._benign(at_ms), self._benign(at_ms)), kind)
+            two = listing(self.stage, self.pipelines, at_ms), listing(self.stage, self.pipelines, at_ms)
+            yield _Draft(at_ms + self._lag_ms(), 4, two, kind)
 
     def _sound(self, records: list[str]) -> bytes:
         self.truth.records += len(records)
@@ -159,9 +157,9 @@ class _Day:
     def _damaged(self, kind: Kind, records: list[str], bucket: datetime) -> bytes:
         """Damage a message with an odd key reading in it, of the account whose readings have lengths at all."""
         self.truth.malformed[kind] += 1
-        account, caller = self.stage.attacked(Attack.EXFILTRATION), self.pipelines[0]
+        account, caller = next(one for one in self.stage.accounts if one.tells_lengths), self.pipelines[0]
         if kind in ODD_LENGTHS:  # it is still one reading, without a length
-            self.truth.note(Fact(LIST_KEY, (account.canonical_id,), int(bucket.timestamp()), caller), bucket)
+            self.truth.note(key_listing(account, int(bucket.timestamp()), caller), bucket)
         odd = list_key(
             self.rng,
             account,

@@ -1,4 +1,4 @@
-"""What the Azure rules say, told again in plain loops over raw JSON. Shares no code with the detector.
+"""What the rules say, told again in plain loops over raw JSON. Shares no code with the detector.
 
 Times are aware UTC; a window is the hour before its end, by arrival, and is evaluated at every tenth minute.
 """
@@ -76,7 +76,11 @@ def minute(record: RawRecord) -> str | None:
 
 
 def places(record: RawRecord) -> Iterator[Place]:
-    """Every rule that counts a record, and the group under which it does."""
+    """Each rule that counts a record, and the group under which it does."""
+    yield from _on_bedrock(record) if record.get("schemaType") == "ModelInvocationLog" else _on_azure(record)
+
+
+def _on_azure(record: RawRecord) -> Iterator[Place]:
     match = _RESOURCE.match((record.get("resourceId") or "").lower())
     if not match:
         return
@@ -93,6 +97,28 @@ def places(record: RawRecord) -> Iterator[Place]:
             yield "insecure_output", (resource,)
     if category == "RequestResponse" and fields.get("responseLength") is not None:
         yield "large_transfer", (resource,)
+
+
+def _on_bedrock(record: RawRecord) -> Iterator[Place]:
+    user, model, account = record["identity"]["arn"], record["modelId"], record["accountId"]
+    if record.get("errorCode") == "AccessDeniedException":
+        yield "bedrock_denied_models", (user, model, account)
+    if record.get("errorCode") == "ValidationException":
+        yield "bedrock_validation_exceptions", (user, account, minute({"time": record["timestamp"]}) or "")
+    blocking = set(_blocking(record.get("output")))
+    if len(blocking) > 1:
+        yield "bedrock_guardrail_violations", (user, model, account, f"{len(blocking)}")
+
+
+def _blocking(value: object) -> Iterator[str]:
+    """Yield the names of policies of which an item blocked, anywhere below a value."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if name.endswith("Policy"):
+            yield from [name] if '"BLOCKED"' in json.dumps(inner) else []
+        else:
+            yield from _blocking(inner)
+    for inner in value if isinstance(value, list) else ():
+        yield from _blocking(inner)
 
 
 def window(arrivals: Iterable[Arrival], end: datetime) -> dict[Place, Group]:
@@ -119,6 +145,8 @@ def fires(rule_id: str, group: Group, numbers: Numbers) -> bool:
         case "large_transfer":
             received = max(group.bytes_by_caller().values())
             return max(group.responses) >= least["response_length"] or received >= least["caller_bytes"]
+        case "bedrock_denied_models" | "bedrock_validation_exceptions" | "bedrock_guardrail_violations":
+            return group.count >= least["count"]
     raise ValueError(rule_id)
 
 

@@ -6,8 +6,10 @@ from typing import Any
 from detectors.examples.writer import Fields, RecordWriter, guid_of, told, with_defaults
 from detectors.sources.aws_bedrock import POLICIES, SCHEMA
 
+_ACCOUNTS = ("111122223333", "444455556666", "777788889999")
+"""Of AWS's own examples."""
+
 _DEFAULTS: Fields = {
-    "account": "111122223333",  # of AWS's own examples
     "model": "anthropic.claude-3-5-sonnet-20240620-v1:0",
     "caller": "an application",
     "blocking_policies": 0,
@@ -16,9 +18,9 @@ _LISTS = {"topicPolicy": "topics", "wordPolicy": "customWords", "sensitiveInform
 _PROMPT = {"messages": [{"role": "user", "content": [{"text": "What do I need for a picnic?"}]}]}
 
 
-def _complete(fields: Fields) -> Fields:
-    """Fill in the defaults; a caller who is no ARN yet is somebody who took a role."""
-    fields = with_defaults(fields, _DEFAULTS)
+def _complete(fields: Fields, customer: int) -> Fields:
+    """Return a caller who is no ARN yet is somebody who took a role."""
+    fields = with_defaults(fields, {**_DEFAULTS, "account": _ACCOUNTS[customer % len(_ACCOUNTS)]})
     caller = fields["caller"]
     if isinstance(caller, str) and not caller.startswith("arn:"):
         session = "-".join(caller.split())

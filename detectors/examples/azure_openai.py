@@ -2,17 +2,15 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from detectors.examples.writer import Fields, RecordWriter, guid_of, told, with_defaults
 
 AUDIT = "Audit"
-_SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
-_ACCOUNT = (
-    f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/rg-genai-prod/providers/Microsoft.CognitiveServices/accounts/{{}}"
-)
+_ACCOUNT = "/subscriptions/{}/resourcegroups/rg-genai-prod/providers/microsoft.cognitiveservices/accounts/{}"
 _REGION = "swedencentral"
+_DURATION_MS = 1_200
 _ADDRESS = "81.2.69.***"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DEFAULTS: Fields = {
@@ -25,14 +23,15 @@ _OF_A_REQUEST: Fields = {"status": "200", "request_length": 1_200, "response_len
 """Audit records tell none of it."""
 
 
-def _complete(fields: Fields) -> Fields:
+def _complete(fields: Fields, customer: int) -> Fields:
+    """Return a resource that is no id yet is an account in the customer's subscription."""
     fields = with_defaults(fields, _DEFAULTS)
     if fields["category"] != AUDIT:
         fields = with_defaults(fields, _OF_A_REQUEST)
     resource, caller = fields["resource"], fields["caller"]
     authentication = fields.get("authentication") or ("key" if _is_address(caller) else "entra")
     if isinstance(resource, str) and "/" not in resource:
-        resource = _ACCOUNT.format(resource)
+        resource = _ACCOUNT.format(guid_of(f"subscription {customer}"), resource)
     if isinstance(caller, str) and authentication == "key" and not _is_address(caller):
         caller = _ADDRESS
     elif isinstance(caller, str) and authentication == "entra" and not _GUID.fullmatch(caller):
@@ -70,10 +69,16 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
         "location": _REGION,
         "event": "ShoeboxCallResult",
         "correlationId": guid_of(f"{at}"),
-        "durationMs": 1_200,
-        "properties": json.dumps({"apiName": "Azure OpenAI API version 2024-10-21", **properties}),
+        "durationMs": _DURATION_MS,
+        "properties": json.dumps({"apiName": "Azure OpenAI API version 2024-10-21", **_times(at), **properties}),
     }
     return told({**request, **record, "callerIpAddress": record["callerIpAddress"] or (caller and _ADDRESS)})
+
+
+def _times(at: datetime) -> dict[str, int]:
+    """When the request came and was answered, as .NET counts: in tenths of microseconds from year 1."""
+    ticks = (at - datetime(1, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 10
+    return {"requestTime": ticks, "responseTime": ticks + _DURATION_MS * 10_000}
 
 
 WRITER = RecordWriter(_complete, _write)

@@ -19,14 +19,14 @@ class Happening(NamedTuple):
     record: dict[str, Any]
 
 
-def happenings(rule: Rule, example: Example, start: datetime) -> Iterator[Happening]:
-    """Yield the records of an example that starts at a time, event by event."""
+def happenings(rule: Rule, example: Example, start: datetime, customer: int = 0) -> Iterator[Happening]:
+    """Yield the records of an example that starts at a time and befalls a customer, event by event."""
     for event in example.events:
         writer = WRITERS[event.source]
         first = start + timedelta(minutes=event.after_minutes) - timedelta(days=event.days_before)
         step = timedelta(minutes=event.over_minutes) / event.times
         for number in range(event.times):
-            fields = writer.complete(fields_of(rule, event, number + 1))
+            fields = writer.complete(fields_of(rule, event, number + 1), customer)
             at = first + number * step
             yield Happening(at, event.source, fields, writer.write(fields, at))
 

@@ -22,11 +22,11 @@ class RecordWriter:
 
     Attributes:
         complete: adds what an ordinary record says besides, and makes short names, such as `caller = "a script"`, into
-            values as the service has them.
+            values as the service has them. Of several customers with the same names, each has a number.
         write: a record as a JSON value, as the service writes it.
     """
 
-    complete: Callable[[Fields], Fields]
+    complete: Callable[[Fields, int], Fields]
     write: Callable[[Fields, datetime], dict[str, Any]]
 
 

@@ -37,14 +37,15 @@ def load(folders: Iterable[Path]) -> tuple[tuple[Rule, ...], list[str]]:
 
 def guide(rule: Rule) -> str:
     """Read the triage guide of a rule as Markdown; empty if there is none."""
-    paths = (folder / f"{rule.id}.md" for folder in _folders())
+    paths = (folder / f"{rule.id}.md" for folder in folders())
     return next((path.read_text(encoding="utf-8").strip() for path in paths if path.exists()), "")
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """Where rules are: this folder, and the one that the environment names."""
     own = os.environ.get(RULES_FOLDER, "").strip()
     return [HERE, ROOT / own] if own else [HERE]
 
 
-CATALOGUE, PROBLEMS = load(_folders())
+CATALOGUE, PROBLEMS = load(folders())
 BY_ID: dict[str, Rule] = {rule.id: rule for rule in CATALOGUE}

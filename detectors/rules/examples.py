@@ -10,6 +10,9 @@ record. It may give any field another value: `caller = "a colleague"`, `response
 `status = { known = false }` for a record without one. `{n}` in a text counts the records of an event from 1.
 `source` names another log source than that of the rule's first table [[select]]. `after_minutes` moves an event away
 from the start, and `days_before` moves it to that many days before: what the rule has seen by then.
+
+The first that fires is the attack that the demo plays, and the first that does not its look-alike; so these take three
+hours at most and do not hang on single records or seconds, as those do that stand at the edge of a number.
 """
 
 from collections.abc import Iterator, Sequence

@@ -31,6 +31,7 @@ raises = "incident"                 # incident, alert (without an incident) or n
 attack = { CredentialAccess = ["T1528"] }
 details = ["TenMinuteCounts"]       # columns of the alert's details (optional)
 says = "…"
+hunt = { id = "831c2d46-ca2c-4c16-b033-a35c2503bc28", name = "…", version = "1.0.0" }    # over raw logs (optional)
 triage = "…"
 
 [[example]]                         # what fires it and what does not: its test; see detectors.rules.examples
@@ -46,7 +47,19 @@ from types import UnionType
 from typing import get_args
 
 from detectors.rules.examples import read_examples
-from detectors.rules.rule import MINUTE, Alert, Condition, Measure, Raises, Rule, Selection, Severity, Test, Threshold
+from detectors.rules.rule import (
+    MINUTE,
+    Alert,
+    Condition,
+    Hunt,
+    Measure,
+    Raises,
+    Rule,
+    Selection,
+    Severity,
+    Test,
+    Threshold,
+)
 from detectors.sources import catalogue as sources
 from detectors.sources.source import NUMBERS, LogSource
 from detectors.toml_table import TomlTable, lines_of, shown
@@ -209,11 +222,23 @@ def _alert(top: TomlTable) -> Alert | None:
         says=table.lines("says") or table.missing("says", "what the rule looks for, the rest of a sentence"),
         details=_texts(table, "details") if "details" in table.names else (),
         triage=table.lines("triage") or table.missing("triage", "the first steps"),
+        hunt=_hunt(table),
     )
     if not attack:
         table.missing("attack", 'techniques by tactic, such as { CredentialAccess = ["T1528"] }')
     table.refuse_others()
     return alert
+
+
+def _hunt(table: TomlTable) -> Hunt | None:
+    """Return the table `hunt`."""
+    hunt = table.table("hunt")
+    if hunt is None:
+        return None
+    version = "three numbers, such as 1.0.0"
+    read = Hunt(_text(hunt, "id", "a GUID of its own"), _text(hunt, "name", "a name"), _text(hunt, "version", version))
+    hunt.refuse_others()
+    return read
 
 
 def _texts(table: TomlTable, name: str) -> tuple[str, ...]:

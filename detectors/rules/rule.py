@@ -103,6 +103,15 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class Hunt:
+    """The rule once more, as a hunting query over raw logs: its id, which never changes, its name and its version."""
+
+    id: str
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """What Microsoft Sentinel makes of a rule's findings.
 
@@ -114,6 +123,7 @@ class Alert:
         says: what the rule looks for, the rest of a sentence.
         details: columns in the alert's details, next to those that every alert has.
         triage: the first steps, from the guide.
+        hunt: the hunting query; None if there is none.
     """
 
     id: str
@@ -123,6 +133,7 @@ class Alert:
     says: str
     details: tuple[str, ...]
     triage: str
+    hunt: Hunt | None = None
 
 
 @dataclass(frozen=True, slots=True)

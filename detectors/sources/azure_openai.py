@@ -14,7 +14,7 @@ import msgspec
 from detectors.sources import lenient, repair
 from detectors.sources.callers import address, named
 from detectors.sources.resources import canonical, openai_accounts
-from detectors.sources.source import CALLER, Field, LogSource, Observed, Whole
+from detectors.sources.source import CALLER, Field, LogSource, Observed, RawTable, Whole
 
 NAME = "azure_openai"
 
@@ -113,6 +113,30 @@ def _resource(of: Traits) -> str | None:
     return None if of.resource_id is None else canonical(of.resource_id)
 
 
+_RAW = RawTable(
+    "AzureDiagnostics",
+    (
+        'extend Properties = parse_json(column_ifexists("properties_s", ""))',
+        """extend ObjectId = coalesce(
+    tostring(Properties.objectId), column_ifexists("objectId_g", ""), column_ifexists("objectId_s", ""))""",
+    ),
+    {
+        "category": "Category",
+        "operation": "OperationName",
+        "resource": "tolower(_ResourceId)",
+        "status": "ResultSignature",
+        "authentication": 'iff(isempty(ObjectId), "key", "entra")',
+        CALLER: "coalesce(ObjectId, CallerIPAddress)",
+        "request_length": (
+            'coalesce(tolong(Properties.requestLength), tolong(column_ifexists("requestLength_d", real(null))))'
+        ),
+        "response_length": (
+            'coalesce(tolong(Properties.responseLength), tolong(column_ifexists("responseLength_d", real(null))))'
+        ),
+    },
+)
+"""Properties are text in one column, or have a column each once a record needed it."""
+
 _OBJECT_ID = frozenset({"properties", "objectId"})
 
 SOURCE = LogSource(
@@ -139,4 +163,5 @@ SOURCE = LogSource(
     times=("time",),
     watched_attribute="resource_id",
     watched=openai_accounts,
+    raw=_RAW,
 )

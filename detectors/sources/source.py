@@ -59,6 +59,22 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class RawTable:
+    """Where a Log Analytics workspace keeps the records themselves, and how KQL says there what fields say.
+
+    Attributes:
+        name: the table.
+        prepare: steps of a query that the expressions need, in order. One makes the column ObjectId: of the caller,
+            empty for one without.
+        fields: KQL expressions, by the names of fields and numbers. Those that are a column's name alone need no step.
+    """
+
+    name: str
+    prepare: tuple[str, ...]
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class LogSource:
     """One kind of log.
 
@@ -78,6 +94,7 @@ class LogSource:
         times: attributes that hold a record's own time, as it is written; the first that is there counts.
         private: attributes that hold what people say to models, or who they are: never shown, never stored.
         private_mark: a pattern of bytes which tells that a broken message may hold prompts or answers.
+        raw: the table of a workspace that holds its records; None if there is none of its own.
     """
 
     name: str
@@ -95,6 +112,7 @@ class LogSource:
     watched: Callable[[Iterable[Any]], Collection[str]] = frozenset
     private: frozenset[str] = frozenset()
     private_mark: bytes = b""
+    raw: RawTable | None = None
 
     @property
     def shape(self) -> tuple[str, ...]:

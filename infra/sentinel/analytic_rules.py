@@ -12,7 +12,7 @@ from textwrap import fill, indent
 
 from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.rule import Alert, Rule
-from infra.sentinel import content
+from infra.sentinel import content, hunting_queries
 
 HERE = Path(__file__).parent
 DETAILS = (
@@ -154,4 +154,6 @@ if __name__ == "__main__":
     for each in CATALOGUE:
         if each.alert:
             path(each.id).write_text(render(each, each.alert))
+            if each.alert.hunt:
+                hunting_queries.path(each.id).write_text(hunting_queries.render(each, each.alert, each.alert.hunt))
     content.FILE.write_text(content.render())

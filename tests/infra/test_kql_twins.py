@@ -1,15 +1,24 @@
 """The twins of the detections, executed on raw logs, against what the detector says of the same logs."""
 
 import json
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import NamedTuple
 
 import pytest
 
+from detectors.events import Event
+from detectors.examples.events import happenings
+from detectors.examples.play import START as PLAYED
+from detectors.examples.play import play
+from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.rules.rule import Condition, Example, Rule, Selection, Threshold
+from detectors.sources import callers
+from detectors.windows import bucket_start
+from infra.sentinel import hunting_queries
 from local.traffic import Scenario, Traffic
 from tests.builders import PIPELINE, START, chat, list_key, message
 from tests.infra.kql import FINDINGS, RAW, Deployment, Row, Workspace
@@ -25,75 +34,49 @@ Arrived = tuple[datetime, Row]
 """When a record arrived, and the record."""
 
 
-class Twin(NamedTuple):
-    """A hunting query, and what it has to agree on.
-
-    Attributes:
-        query: the name of its file.
-        numbers: its numbers, and the detector's names for them.
-        of_finding: what a row of the detector says.
-        columns: what a row of the query says, in the same order.
-    """
-
-    query: str
-    numbers: dict[str, str]
-    of_finding: Callable[[Row], tuple[object, ...]]
-    columns: tuple[str, ...]
-
-
-def window_of(row: Row) -> tuple[datetime, str, int]:
-    """Window, account and count of a finding."""
-    return datetime.fromisoformat(row["WindowEnd"]), row["ResourceId"], row["EventCount"]
-
-
-def minute_of(row: Row) -> tuple[object, ...]:
-    """Minute, account, count and average of a finding."""
-    minute = datetime.fromisoformat(row["Group"]["Minute"])
-    return minute, row["ResourceId"], row["EventCount"], row["AvgRequestLength"]
-
-
-def transfer_of(row: Row) -> tuple[object, ...]:
-    """Return a finding with its bytes, and with who received most of them."""
-    first = row["Callers"][0]
-    caller = first["ObjectId"] or first["IpAddress"]
-    return *window_of(row), row["MaxResponseLength"], row["TotalResponseLength"], caller, first["Bytes"]
-
-
-def newcomer_of(row: Row) -> tuple[object, ...]:
-    """Return the first window of a newcomer, and for how long others were watched."""
-    end, resource, _ = window_of(row)
-    return end, resource, row["Group"]["Caller"], row["Triggers"][1]["Value"]
-
-
-OF_WINDOW = ("WindowEnd", "ResourceId", "EventCount")
-TWINS = {
-    "model_theft": Twin(
-        "model-theft-in-raw-logs",
-        {"Count": "count", "ResponseLength": "response_length"},
-        lambda row: (*window_of(row), row["MaxResponseLength"]),
-        (*OF_WINDOW, "MaxResponseLength"),
-    ),
-    "denial_of_service": Twin(
-        "denial-of-service-in-raw-logs",
-        {"Count": "count", "RequestLength": "request_length"},
-        minute_of,
-        ("Minute", "ResourceId", "EventCount", "AvgRequestLength"),
-    ),
-    "insecure_output": Twin("insecure-output-in-raw-logs", {"Count": "count"}, window_of, OF_WINDOW),
-    "large_transfer": Twin(
-        "large-transfer-in-raw-logs",
-        {"ResponseLength": "response_length", "CallerBytes": "caller_bytes"},
-        transfer_of,
-        (*OF_WINDOW, "MaxResponseLength", "TotalResponseLength", "TopCaller", "TopCallerBytes"),
-    ),
-    "new_key_lister": Twin(
-        "first-time-key-listers",
-        {"Learning": "learning_days"},
-        newcomer_of,
-        ("WindowEnd", "ResourceId", "ObjectId", "DaysWatched"),
-    ),
+MEASURED: dict[str, tuple[str, Callable[[Row], object]]] = {
+    "max_response_length": ("MaxResponseLength", lambda row: row["MaxResponseLength"]),
+    "avg_request_length": ("AvgRequestLength", lambda row: row["AvgRequestLength"]),
+    "max_caller_bytes": ("TopCallerBytes", lambda row: max(caller.get("Bytes", 0) for caller in row["Callers"])),
 }
+"""The column of a query for each measure besides the count, and what it is in a row of the detector."""
+
+WRITTEN = [rule for rule in CATALOGUE if rule.alert and rule.alert.hunt]
+"""The rules whose twin is made from their files; that of newcomers is written by hand."""
+
+NEWCOMERS = "new_key_lister"
+TWINS = [*(rule.id for rule in WRITTEN), NEWCOMERS]
 each_twin = pytest.mark.parametrize("rule_id", TWINS)
+each_written = pytest.mark.parametrize("rule", WRITTEN, ids=lambda rule: str(rule.id))
+
+
+def measures(rule: Rule) -> list[str]:
+    """Return what a rule measures besides the count."""
+    return [threshold.measure for threshold in rule.thresholds if threshold.measure in MEASURED]
+
+
+def of_finding(row: Row) -> tuple[object, ...]:
+    """Return what a row of the detector says: when, about whom, how many, and each measure."""
+    rule, group = BY_ID[row["RuleId"]], dict(row["Group"])
+    if rule.id == NEWCOMERS:
+        when = datetime.fromisoformat(row["WindowEnd"])
+        return when, group["ResourceId"], group["Caller"], row["Triggers"][1]["Value"]
+    when = datetime.fromisoformat(group.pop("Minute") if rule.per_minute else row["WindowEnd"])
+    return when, *group.values(), row["EventCount"], *(MEASURED[name][1](row) for name in measures(rule))
+
+
+def of_twin(rule: Rule, row: Row) -> tuple[object, ...]:
+    """Return the same of a row of its query."""
+    if rule.id == NEWCOMERS:
+        return row["WindowEnd"], row["ResourceId"], row["ObjectId"], row["DaysWatched"]
+    when = "Minute" if rule.per_minute else "WindowEnd"
+    columns = (
+        when,
+        *rule.episode_group(rule.group_fields),
+        "EventCount",
+        *(MEASURED[name][0] for name in measures(rule)),
+    )
+    return tuple(row[name] for name in columns)
 
 
 def detect(arrived: Sequence[Arrived]) -> list[Row]:
@@ -115,13 +98,13 @@ def said_by_detector(rule_id: str, findings: Iterable[Row]) -> set[tuple[object,
     """Return what fired; of newcomers, who cannot be new twice, the first row."""
     fired = (row for row in findings if row["RuleId"] == rule_id and row["Triggers"])
     newest = (row for row in fired if row["Status"] == "New" or not BY_ID[rule_id].first_seen_only)
-    return {TWINS[rule_id].of_finding(row) for row in newest}
+    return {of_finding(row) for row in newest}
 
 
 def said_by_twin(rule_id: str, workspace: Workspace, now: datetime) -> set[tuple[object, ...]]:
     """Return the same of every row of the twin."""
-    twin = TWINS[rule_id]
-    return {tuple(row[name] for name in twin.columns) for row in workspace.query(hunt(twin.query), now)}
+    file = "first-time-key-listers" if rule_id == NEWCOMERS else hunting_queries.path(rule_id).stem
+    return {of_twin(BY_ID[rule_id], row) for row in workspace.query(hunt(file), now)}
 
 
 def twin_of(
@@ -216,73 +199,89 @@ def test_a_twin_of_hours_counts_by_its_own_arrivals(morning: list[Arrived], find
     assert said == {(end + LATER, *rest) for end, *rest in said_by_detector(rule_id, findings)}  # type: ignore[operator]
 
 
-@each_twin
-def test_a_twin_has_the_numbers_of_the_detector(rule_id: str) -> None:
-    """They are typed twice, in two languages, and compared here."""
-    numbers = dict(re.findall(r"let (\w+) = (\d+)d?;", hunt(TWINS[rule_id].query)))
-    at_least = {threshold.name: str(threshold.at_least) for threshold in BY_ID[rule_id].thresholds}
-    at_least |= {"count": numbers.get("Count", "")} if BY_ID[rule_id].first_seen_only else {}  # one is enough
-    assert {name: numbers[name] for name in TWINS[rule_id].numbers} == {
-        name: at_least[threshold] for name, threshold in TWINS[rule_id].numbers.items()
-    }
+@each_written
+def test_a_twin_is_what_its_rule_says(rule: Rule) -> None:
+    """After a change: `python -m infra.sentinel.analytic_rules`."""
+    assert rule.alert
+    assert rule.alert.hunt
+    rendered = hunting_queries.render(rule, rule.alert, rule.alert.hunt)
+    assert hunting_queries.path(rule.id).read_text() == rendered
 
 
-def test_every_detection_on_azure_has_a_twin() -> None:
+def test_every_rule_that_can_be_said_of_a_raw_table_has_a_twin() -> None:
     """Logs of AWS are not in the workspace by themselves."""
-    assert TWINS.keys() == {rule.id for rule in CATALOGUE if "ResourceId" in rule.group_fields}
-
-
-def many(count: int, record: Row) -> list[Row]:
-    """Return the same record so many times."""
-    return [record] * count
+    assert [rule.id for rule in WRITTEN] == [rule.id for rule in CATALOGUE if hunting_queries.raw_table(rule)]
+    files = {path.name for path in hunting_queries.path("x").parent.glob("*-in-raw-logs.yaml")}
+    assert files == {hunting_queries.path(rule.id).name for rule in WRITTEN}
 
 
 @pytest.mark.parametrize(
-    ("rule_id", "below", "at"),
-    [
-        ("model_theft", many(99, list_key(responseLength=999_999)), many(100, list_key())),
-        ("model_theft", many(99, list_key()), many(1, list_key(responseLength=1_000_000))),
-        ("denial_of_service", many(9, chat(requestLength=9_999)), many(10, chat(requestLength=5_000))),
-        ("denial_of_service", many(10, chat(requestLength=4_999)), [*many(9, chat()), chat(requestLength=5_000)]),
-        ("denial_of_service", many(30, chat()), many(10, chat(requestLength=5_000))),
-        ("insecure_output", [*many(9, chat(responseLength=0)), chat()], many(10, chat(responseLength=0))),
-        ("large_transfer", many(900, chat(responseLength=999_999)), [chat(responseLength=1_000_000)]),
-        (
-            "large_transfer",
-            [*many(600, chat(responseLength=999_999)), *many(600, chat(responseLength=999_999, objectId=PIPELINE))],
-            many(1_001, chat(responseLength=999_999)),
-        ),
-    ],
+    ("rule", "example"),
+    [pytest.param(rule, one, id=f"{rule.id}: {one.says}") for rule in WRITTEN for one in rule.examples],
 )
-def test_a_twin_fires_at_the_numbers_of_the_detector(rule_id: str, below: list[Row], at: list[Row]) -> None:
-    """And not one below; a length that is missing is not 0."""
-    arrived, now = START + MINUTE, START + timedelta(hours=2)
-    assert twin_of(rule_id, [(arrived, record) for record in below], now) == set()
-    assert twin_of(rule_id, [(arrived, record) for record in at], now) != set()
+@pytest.mark.parametrize("flattened", [False, True], ids=["properties as text", "properties as columns"])
+def test_a_twin_says_of_an_example_what_the_detector_says(rule: Rule, example: Example, *, flattened: bool) -> None:
+    """Both engines, on the records of the example: what fires and every number of it, or nothing."""
+    arrived = [(one.at, one.record) for one in happenings(rule, example, PLAYED)]
+    said = twin_of(rule.id, arrived, PLAYED + timedelta(hours=8), flattened=flattened)
+    assert said == {of_finding(dict(row)) for row in play(rule, example).rows}
+    assert bool(said) is example.fires
 
 
-FIRING = {
-    "model_theft": many(200, list_key()),
-    "denial_of_service": many(20, chat(requestLength=6_000)),
-    "insecure_output": many(20, chat(responseLength=0)),
-    "large_transfer": many(2, chat(responseLength=2_000_000)),
-}
-OTHERS: dict[str, list[Row]] = {
-    "model_theft": [{"category": "RequestResponse"}, {"operationName": "listkey"}],
-    "denial_of_service": [{"operationName": "Embeddings_Create"}],
-    "insecure_output": [{"operationName": "Embeddings_Create"}, {"resultSignature": "429"}],
-    "large_transfer": [{"category": "Audit"}],
-}
+@each_written
+def test_a_twin_reads_windows_that_have_ended(rule: Rule) -> None:
+    """The hour that still runs does not count yet."""
+    example = rule.examples[0]
+    arrived = [(PLAYED, one.record) for one in happenings(rule, example, PLAYED)]
+    assert twin_of(rule.id, arrived, PLAYED + 9 * MINUTE) == set()
+    windows = twin_of(rule.id, arrived, PLAYED + 25 * MINUTE)
+    assert len({one[0] for one in windows}) == (example.events[0].over_minutes if rule.per_minute else 2)
 
 
-@pytest.mark.parametrize("rule_id", FIRING)
-def test_a_twin_reads_its_own_records_and_windows_that_have_ended(rule_id: str) -> None:
-    """Other operations, categories and answers do not count, nor does the hour that still runs."""
-    others = [(START, record | change) for change in OTHERS[rule_id] for record in FIRING[rule_id]]
-    assert twin_of(rule_id, others, START + timedelta(hours=2)) == set()
-    ours = [(START, record) for record in FIRING[rule_id]]
-    assert twin_of(rule_id, ours, START + 9 * MINUTE) == set()
-    assert len(twin_of(rule_id, ours, START + 25 * MINUTE)) == (1 if rule_id == "denial_of_service" else 2)
+EVERY_WORD = (
+    Selection(
+        "azure_openai",
+        (
+            Condition("operation", "is", ("ListKey", "ChatCompletions_Create")),
+            Condition("status", "is_not", ("200", "201")),
+            Condition("authentication", "is", ("entra",)),
+        ),
+        (Condition("response_length", "at_least", (5,)), Condition("request_length", "known", (True,))),
+    ),
+    Selection("azure_openai", (Condition("category", "is", ("Audit",)), Condition("status", "known", (False,)))),
+)
+
+
+@pytest.mark.parametrize("select", [EVERY_WORD, EVERY_WORD[:1], EVERY_WORD[1:]])
+@pytest.mark.parametrize("group_by", [("resource",), ("resource", "caller")])
+def test_every_word_of_a_selection_means_in_kql_what_it_means_to_the_detector(
+    morning: list[Arrived], monkeypatch: pytest.MonkeyPatch, select: tuple[Selection, ...], group_by: tuple[str, ...]
+) -> None:
+    """Whatever rules ask for, alone and among alternatives, and by whatever they group."""
+    columns = tuple({"resource": "ResourceId", "caller": "Caller"}[name] for name in group_by)
+    count = (Threshold("count", "count", 1),)
+    rule = replace(BY_ID["model_theft"], select=select, group_by=group_by, group_fields=columns, thresholds=count)
+    raw_table = hunting_queries.raw_table(rule)
+    assert raw_table
+    workspace = Workspace()
+    workspace.add(RAW, [raw(record, moment) for moment, record in morning])
+    rows = workspace.query("\n".join(hunting_queries.query(rule, raw_table)), DAY + timedelta(hours=8))
+    monkeypatch.setitem(BY_ID, rule.id, rule)
+    delta = counted(rule, morning)
+    assert {of_twin(rule, row) for row in rows} == delta
+    assert len(delta) > 5
+
+
+def counted(rule: Rule, arrived: Iterable[Arrived]) -> set[tuple[object, ...]]:
+    """Windows, groups and counts, as counting gives them."""
+    counter, windows = BatchCounter([rule]), Counter[tuple[object, ...]]()
+    for moment, record in arrived:
+        delta = counter.count([Event(1, moment, message(record))], moment)
+        for key, tally in delta.tallies.items():
+            group = [caller.object_id or caller.ip_address for caller in map(callers.parse, key.group)]
+            for age in range(1, 7):
+                windows[bucket_start(moment) + age * LATER, *group] += tally.count
+    return {(*place, count) for place, count in windows.items()}
 
 
 def test_the_twin_of_newcomers_forgets_nobody_and_takes_no_one_without_a_name() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from detectors.rules.catalogue import CATALOGUE
 from local.__main__ import TUNING
 from local.comparison import check, verdicts
+from local.expected_findings import FIRST_SEEN
 from local.ground_truth import Truth
 from local.report import newest
-from local.samples import Attack
 from local.simulation import Faults, Outcome, Play
 from local.traffic import Scenario, Traffic
 from tests.oracle import AZURE_RULES
@@ -56,25 +57,18 @@ def test_a_stretch_with_every_fault_is_exact_for_every_rule(played: Played) -> N
     assert text.count("exact") == 9
     assert "wrong" not in text
     rows: list[dict[str, Any]] = newest(outcome.findings)
+    excused = {row["ResourceId"] for row in rows if row["Status"] == "Suppressed"}
     fired = {row["Group"].get("ResourceId") or row["Group"]["UserArn"] for row in rows if row["Triggers"]}
-    assert fired == {subject for attack, subject in truth.attacked.items() if attack is not Attack.NEWCOMER}
+    assert fired == {subject for rule_id, subject in truth.attacked.items() if rule_id not in FIRST_SEEN} | excused
 
 
 def test_verdicts_say_how_much_each_rule_did(played: Played) -> None:
     """As often as the stored tallies and the posted rows say."""
     by_rule = {one.rule_id: one for one in verdicts(*played)}
-    assert {rule_id: one.alerts for rule_id, one in by_rule.items()} == {
-        "model_theft": 3,
-        "denial_of_service": 1,
-        "insecure_output": 1,
-        "large_transfer": 2,
-        "new_key_lister": 0,  # nobody is new within four hours
-        "bedrock_denied_models": 1,
-        "bedrock_validation_exceptions": 1,
-        "bedrock_guardrail_violations": 1,
-    }
+    alerts = {rule_id: one.alerts for rule_id, one in by_rule.items()}
+    assert alerts == {rule.id: int(rule.id not in FIRST_SEEN) for rule in CATALOGUE}  # nobody is new within four hours
     assert by_rule["model_theft"].suppressed in {5, 6}
-    assert (by_rule["insecure_output"].counted, by_rule["bedrock_denied_models"].counted) == (25, 12)
+    assert (by_rule["insecure_output"].counted, by_rule["bedrock_guardrail_violations"].counted) == (16, 1)
 
 
 RULES = sorted(AZURE_RULES | {f"bedrock_{name}" for name in ("denied_models", "validation_exceptions")})

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local.attacks import ROTATION_JOB
-from local.expected_findings import LIMITS, MINUTE_RULES, Expectation, RowKey, expectation
-from local.ground_truth import BLOCKED, CHAT, DENIED, INVALID, LIST_KEY, Fact, Truth, places
+from local.expected_findings import LIMITS, TUNING, Expectation, RowKey, expectation
+from local.ground_truth import MINUTE_RULES, Fact, Truth, _holds, places
 from local.traffic import Scenario
 from tests import oracle
 from tests.local.days import day, records
@@ -16,27 +15,42 @@ START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 SECOND = int(START.timestamp())
 MINUTES = timedelta(minutes=1)
 ACCOUNT, AGENTS = ("/subscriptions/1/accounts/aoai-prod",), ("/subscriptions/1/accounts/aoai-agents",)
-CALL = "arn:aws:iam::1:user/u", "model", "1"
+AZURE = "azure_openai"
+(ROTATION_JOB,) = TUNING["exceptions"][0]["callers"]
+DENIED, INVALID = "AccessDeniedException", "ValidationException"
 
 
 def listing(caller: str = "pipeline", length: int | None = None, whose: tuple[str, ...] = ACCOUNT) -> Fact:
-    """Return a key reading."""
-    return Fact(LIST_KEY, whose, SECOND, caller, response=length)
+    """Return a key listing."""
+    fields = {"category": "Audit", "operation": "ListKey", "resource": whose[0], "caller": caller}
+    return Fact(AZURE, SECOND, {**fields, "authentication": "entra" if caller else "key", "response_length": length})
 
 
 def chat(request: int | None = 9_000, response: int | None = 100, status: str = "200", second: int = 0) -> Fact:
     """Return a chat completion, some seconds after the start."""
-    return Fact(CHAT, ACCOUNT, SECOND + second, "u", status, request, response)
+    return _call("ChatCompletions_Create", second, caller="u", status=status, lengths=(request, response))
 
 
 def large(response: int, caller: str = "u") -> Fact:
     """Return an answer of that many bytes."""
-    return Fact("Embeddings_Create", ACCOUNT, SECOND, caller, "200", 10, response)
+    return _call("Embeddings_Create", 0, caller=caller, status="200", lengths=(10, response))
+
+
+def _call(operation: str, second: int, *, caller: str, status: str, lengths: tuple[int | None, int | None]) -> Fact:
+    fields = {"category": "RequestResponse", "operation": operation, "resource": ACCOUNT[0], "caller": caller}
+    told = dict(zip(("request_length", "response_length"), lengths, strict=True))
+    return Fact(AZURE, SECOND + second, {**fields, "status": status, **told})
+
+
+def bedrock(error: str | None = None, blocking: int = 0, model: str = "model", second: int = 0) -> Fact:
+    """Return a call of a model, some seconds after the start."""
+    fields = {"caller": "arn:aws:iam::1:user/u", "account": "1", "model": model}
+    return Fact("aws_bedrock", SECOND + second, {**fields, "error": error, "blocking_policies": blocking})
 
 
 def expected(*facts: Fact, at: datetime = START, before: Truth | None = None) -> Expectation:
     """Return what is expected if these arrive in one bucket."""
-    truth = before or Truth({})
+    truth = before or Truth()
     for fact in facts:
         truth.note(fact, at)
     return expectation(truth)
@@ -68,15 +82,15 @@ def fired(found: Expectation) -> dict[str, set[str]]:
         ([large(600_000_000), large(600_000_000, "v")], {"large_transfer": {"response_length"}}),
         ([large(500_000_000), large(499_999_999)], {"large_transfer": {"response_length"}}),
         ([large(500_000_000)] * 2, {"large_transfer": {"response_length", "caller_bytes"}}),
-        ([Fact(DENIED, CALL, SECOND)] * 3 + [Fact(DENIED, (CALL[0], "other", "1"), SECOND)] * 3, {}),
-        ([Fact(DENIED, CALL, SECOND)] * 4, {"bedrock_denied_models": {"count"}}),
-        ([Fact(INVALID, CALL, SECOND)] * 3 + [Fact(INVALID, CALL, SECOND + 60)] * 3, {}),
+        ([bedrock(DENIED)] * 3 + [bedrock(DENIED, model="other")] * 3, {}),
+        ([bedrock(DENIED)] * 4, {"bedrock_denied_models": {"count"}}),
+        ([bedrock(INVALID)] * 3 + [bedrock(INVALID, second=60)] * 3, {}),
         (
-            [Fact(INVALID, CALL, SECOND)] * 2 + [Fact(INVALID, (CALL[0], "other", "1"), SECOND)] * 2,
+            [bedrock(INVALID)] * 2 + [bedrock(INVALID, model="other")] * 2,
             {"bedrock_validation_exceptions": {"count"}},
         ),
-        ([Fact(BLOCKED, CALL, SECOND, policies=1)] * 9, {}),
-        ([Fact(BLOCKED, CALL, SECOND, policies=2)], {"bedrock_guardrail_violations": {"count"}}),
+        ([bedrock(blocking=1)] * 9, {}),
+        ([bedrock(blocking=2)], {"bedrock_guardrail_violations": {"count"}}),
     ],
 )
 def test_what_is_expected_on_both_sides_of_a_limit(facts: list[Fact], what: dict[str, set[str]]) -> None:
@@ -94,7 +108,7 @@ def test_a_burst_is_expected_in_the_six_windows_that_hold_it() -> None:
 
 def test_a_minute_is_expected_once_with_all_that_arrived_of_it() -> None:
     """Late records make it larger; the episode is about the resource, and ends an hour after the last of it."""
-    before = Truth({})
+    before = Truth()
     for _ in range(10):
         before.note(chat(), START)
     found = expected(chat(), chat(second=60), at=START + 20 * MINUTES, before=before)
@@ -105,7 +119,7 @@ def test_a_minute_is_expected_once_with_all_that_arrived_of_it() -> None:
 
 def test_two_bursts_hours_apart_are_two_episodes() -> None:
     """And two that touch are one."""
-    truth = Truth({})
+    truth = Truth()
     for hours in (0, 1, 5):
         for _ in range(100):
             truth.note(listing(), START + timedelta(hours=hours))
@@ -125,13 +139,34 @@ def test_what_the_rotation_job_explains_is_suppressed(others: int, alerts: int) 
 
 def test_an_episode_that_was_alerted_on_is_not_again_after_it_was_suppressed() -> None:
     """Strangers first, then the job alone, then strangers again, without a window between in which nothing fires."""
-    truth = Truth({})
+    truth = Truth()
     for minutes, caller in ((0, "stranger"), (50, ROTATION_JOB), (100, "stranger")):
         for _ in range(100):
             truth.note(listing(caller, whose=AGENTS), START + minutes * MINUTES)
     found = expectation(truth)
     assert [row.suppressed for row in found.rows.values()] == 6 * [False] + 4 * [True] + 6 * [False]
     assert found.alerts == found.closed == {("model_theft", AGENTS): 1}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holding", "failing"),
+    [
+        ("200", ["200"], ["429", None]),
+        (["200", "201"], ["201"], ["429", None]),
+        ({"not": "200"}, ["429"], ["200", None]),
+        ({"not": ["200", "201"]}, ["429"], ["201", None]),
+        ({"known": True}, ["429", 0], [None]),
+        ({"known": False}, [None], ["429", 0]),
+        ({"at_least": 2}, [2, 3], [1, None]),
+        (0, [0], [1, None]),
+    ],
+)
+def test_each_word_of_a_selection_means_what_it_says(
+    wanted: object, holding: list[object], failing: list[object]
+) -> None:
+    """Told once more for rules that are still to come."""
+    assert all(_holds(wanted, value) for value in holding)
+    assert not any(_holds(wanted, value) for value in failing)
 
 
 @pytest.mark.parametrize("facts", [[listing(ROTATION_JOB)] * 150, [listing(ROTATION_JOB, 1_000_000, AGENTS)]])
@@ -143,7 +178,7 @@ def test_the_rotation_job_is_excused_for_nothing_else(facts: list[Fact]) -> None
 @pytest.mark.parametrize(("hours", "fires"), [(23, False), (24, True)])
 def test_a_newcomer_is_expected_after_a_day_of_others(hours: int, *, fires: bool) -> None:
     """In the six windows that hold its first reading; not again when it comes back."""
-    before = Truth({})
+    before = Truth()
     before.note(listing("pipeline"), START)
     before.note(listing("newcomer"), START + timedelta(hours=hours))
     found = expected(listing("newcomer"), at=START + timedelta(hours=hours + 2), before=before)
@@ -168,5 +203,5 @@ def test_another_telling_of_the_rules_expects_the_same() -> None:
             if rule_id != "new_key_lister" and oracle.fires(rule_id, one, LIMITS):
                 told |= Counter({RowKey(rule_id, group, None if rule_id in MINUTE_RULES else end): one.count})
     rows = expectation(truth).rows
-    assert {key: row.count for key, row in rows.items() if not key.rule_id.startswith("bedrock")} == told
-    assert {key.rule_id for key in told} == oracle.AZURE_RULES - {"new_key_lister"}
+    assert {key: row.count for key, row in rows.items()} == told
+    assert {key.rule_id for key in told} == LIMITS.keys() - {"new_key_lister"}

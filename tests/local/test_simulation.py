@@ -49,7 +49,7 @@ def test_settings_on_the_command_line_are_those_of_the_app(tmp_path: Path, capsy
     """A threshold can be tried, and a bad one is refused as at start."""
     path = _lines(tmp_path / "logs.ndjson", list_key(), list_key())
     assert main(["run", "--file", str(path), "--set", "MODEL_THEFT__COUNT=2"]) == 0
-    assert "2 ListKey, limit 2" in capsys.readouterr().out
+    assert "Key listings: 2, limit 2" in capsys.readouterr().out
     assert main(["run", "--file", str(path), "--set", "MODEL_THEFT__COUNT=two"]) == 1
     assert "MODEL_THEFT__COUNT" in capsys.readouterr().out
 

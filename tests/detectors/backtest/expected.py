@@ -1,7 +1,7 @@
 """What a backtest of a log must find, by plain loops over its records. Shares no code with the detector."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from tests import oracle
 from tests.builders import START, canonical_id
 from tests.detectors.backtest.logs import Entry
 from tests.detectors.backtest.replays import SWEEPS
-from tests.oracle import Arrival, Group, Place, RawRecord
+from tests.oracle import Arrival, Group, Place
 
 NUMBERS: dict[str, dict[str, int]] = {
     "model_theft": {"count": 4, "response_length": 1_000},
@@ -77,36 +77,17 @@ def selected(log: Iterable[Entry]) -> Mapping[str, tuple[int, int]]:
     """By rule: records, and how many of them tell a response length."""
     records, told = Counter[str](), Counter[str]()
     for one in arrivals(log):
-        for rule_id, _ in places(one.record):
+        for rule_id, _ in oracle.places(one.record):
             records[rule_id] += 1
             told[rule_id] += oracle.properties(one.record).get("responseLength") is not None
     return {rule_id: (count, told[rule_id]) for rule_id, count in records.items()}
-
-
-def places(record: RawRecord) -> Iterator[Place]:
-    """Every rule that counts a record of either cloud, and the group under which it does."""
-    yield from oracle.places(record)
-    if record.get("schemaType") != "ModelInvocationLog":
-        return
-    user, model, account = record["identity"]["arn"], record["modelId"], record["accountId"]
-    match record.get("errorCode"):
-        case "AccessDeniedException":
-            yield "bedrock_denied_models", (user, model, account)
-        case "ValidationException":
-            at = oracle.minute({"time": record["timestamp"]})
-            yield "bedrock_validation_exceptions", (user, account, f"{at}")
-        case None:
-            guardrail = record["output"]["outputBodyJson"]["amazon-bedrock-trace"]["guardrail"]["input"]["gr-1"]
-            blocking = sum("BLOCKED" in f"{policy}" for policy in guardrail.values())
-            if blocking > 1:
-                yield "bedrock_guardrail_violations", (user, model, account, f"{blocking}")
 
 
 def _window(every: Iterable[Arrival], end: datetime) -> Mapping[Place, Group]:
     groups: dict[Place, Group] = {}
     for one in every:
         if end - oracle.HOUR <= one.at < end:
-            for place in places(one.record):
+            for place in oracle.places(one.record):
                 groups.setdefault(place, Group()).records.append(one.record)
     return groups
 
@@ -122,9 +103,9 @@ def _least(place: Place) -> Mapping[str, int]:
 
 def _fires(place: Place, group: Group, new: set[Place]) -> bool:
     rule_id, least = place[0], _least(place)
-    if rule_id in oracle.AZURE_RULES - {"new_key_lister"}:
-        return oracle.fires(rule_id, group, {rule_id: least})
-    return group.count >= least["count"] and (rule_id != "new_key_lister" or place in new)
+    if rule_id == "new_key_lister":
+        return place in new and group.count >= least["count"]
+    return oracle.fires(rule_id, group, {rule_id: least})
 
 
 def _is_explained(place: Place, group: Group) -> bool:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from detectors.backtest import exports
 from detectors.backtest.exports import InputChunk, InputFormat, find
 from detectors.backtest.outcome import Quality
+from tests import oracle
 from tests.builders import SOURCE, event, list_key
 from tests.detectors.backtest import expected
 from tests.detectors.backtest.captures import write_capture
@@ -66,7 +67,7 @@ def _check_quality(quality: Quality, log: Sequence[Entry]) -> None:
     told = {rule_id: (one.records, one.with_length) for rule_id, one in quality.selected.items()}
     assert told == expected.selected(log)
     every = expected.arrivals(log)
-    assert quality.selected_by_any == sum(any(expected.places(one.record)) for one in every)
+    assert quality.selected_by_any == sum(any(oracle.places(one.record)) for one in every)
     times = [one.at for one in every]
     if times:
         assert quality.first_time is not None

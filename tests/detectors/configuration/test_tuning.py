@@ -19,6 +19,7 @@ from detectors.evaluation.suppressions import EVERY, Scope, SuppressionRule
 from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat
 from detectors.rules.catalogue import BY_ID, CATALOGUE, ROOT
 from detectors.rules.counters import Counters
+from detectors.rules.rule import Rule
 from detectors.rules.tally import Key
 from tests.builders import PIPELINE, START, canonical_id
 
@@ -109,16 +110,30 @@ def test_the_shipped_file_changes_nothing() -> None:
 
 
 def test_the_examples_in_the_shipped_file_can_be_taken() -> None:
-    """With the # taken away they show every rule as the catalogue has it, an entry of each kind, and no mistake."""
+    """With the # taken away they show a rule as the catalogue has it, an entry of each kind, and no mistake."""
     examples = re.sub(r"^#(?! |$)", "", SHIPPED.read_text(), flags=re.MULTILINE)
     found = tuning.parse(examples, "tuning.toml")
     assert found.problems == ()
     rules = {change.scope.rule: change for change in found.changes if change.scope.resource == EVERY}
-    assert list(rules) == [rule.id for rule in CATALOGUE]
-    for rule in CATALOGUE:
-        change = rules[rule.id]
-        assert (change.enabled, change.severity) == (True, rule.severity)
-        assert change.thresholds == {threshold.name: threshold.at_least for threshold in rule.thresholds}
+    assert list(rules) == ["model_theft"]
+    rule, change = BY_ID["model_theft"], rules["model_theft"]
+    assert (change.enabled, change.severity) == (True, rule.severity)
+    assert change.thresholds == {threshold.name: threshold.at_least for threshold in rule.thresholds}
+
+
+@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: str(rule.id))
+def test_every_rule_and_number_of_the_catalogue_can_be_tuned(rule: Rule) -> None:
+    """Under the names that its file gives them."""
+    numbers = {threshold.name: threshold.at_least + 1 for threshold in rule.thresholds}
+    text = "\n".join([f"[rules.{rule.id}]", *(f"{name} = {number}" for name, number in numbers.items())])
+    (change,) = tuning.parse(text, "tuning.toml").changes
+    assert (change.scope.rule, change.thresholds) == (rule.id, numbers)
+
+
+def test_the_shipped_file_shows_an_entry_of_each_kind() -> None:
+    """A resource, everything of a resource, and an exception."""
+    examples = re.sub(r"^#(?! |$)", "", SHIPPED.read_text(), flags=re.MULTILINE)
+    found = tuning.parse(examples, "tuning.toml")
     assert [change.scope.rule for change in found.changes if change.reason] == ["model_theft", EVERY]
     assert [bool(suppression_rule.callers) for suppression_rule in found.suppression_rules] == [True]
 

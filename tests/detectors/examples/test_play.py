@@ -63,3 +63,13 @@ def test_what_an_example_came_to_is_shown() -> None:
     assert {row["EventCount"] for row in played.rows} == {130}
     assert played.quarantined == ["no_resource"]
     assert not play(rule, replace(said, fires=False)).holds
+
+
+def test_an_example_is_watched_until_its_last_record_has_left_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An average may rise when others have left: here ten minutes after the last record."""
+    rule = replace(BY_ID["denial_of_service"], per_minute=False, group_fields=("ResourceId",))
+    monkeypatch.setitem(BY_ID, rule.id, rule)
+    short = replace(EVENT, fields={"request_length": 1_000}, times=100)
+    long = replace(EVENT, fields={"request_length": 20_000}, times=12, after_minutes=50)
+    played = play(rule, Example("long prompts after short ones", (short, long), fires=True))
+    assert [row["WindowEnd"][11:16] for row in played.rows] == ["09:10", "09:20", "09:30", "09:40", "09:50"]

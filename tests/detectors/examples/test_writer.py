@@ -83,10 +83,10 @@ def test_what_a_writer_writes_is_read_as_it_was(source: LogSource, data: st.Data
 @each_source
 def test_an_ordinary_record_says_all_that_rules_may_group_by(source: LogSource) -> None:
     """So that an example needs to say only what matters; and none of its texts is a short name any more."""
-    fields = WRITERS[source.name].complete({})
+    fields = WRITERS[source.name].complete({}, 0)
     read, _ = _read(source, WRITERS[source.name].write(fields, datetime(2026, 11, 23, 8, tzinfo=UTC)))
     assert all(read[name] is not None for name, one in source.fields.items() if one.column)
-    assert WRITERS[source.name].complete(fields) == fields
+    assert WRITERS[source.name].complete(fields, 0) == fields
 
 
 @pytest.mark.parametrize(
@@ -107,26 +107,34 @@ def test_an_ordinary_record_says_all_that_rules_may_group_by(source: LogSource) 
 )
 def test_short_names_become_values_as_services_have_them(source: str, given_fields: Fields, becomes: Fields) -> None:
     """And what is one already stays."""
-    fields = WRITERS[source].complete(given_fields)
+    fields = WRITERS[source].complete(given_fields, 0)
     assert all(str(fields[name]).startswith(str(value)) for name, value in becomes.items())
 
 
 def test_callers_of_a_name_have_one_object_id() -> None:
     """Others have others; and an id is none that becomes another."""
     complete = WRITERS["azure_openai"].complete
-    dana, again, other = (complete({"caller": name})["caller"] for name in ("dana", "dana", "kim"))
+    dana, again, other = (complete({"caller": name}, 0)["caller"] for name in ("dana", "dana", "kim"))
     assert dana == again != other
-    assert complete({"caller": dana})["caller"] == dana
+    assert complete({"caller": dana}, 0)["caller"] == dana
 
 
 def test_key_listings_tell_no_status_and_no_length_unless_asked() -> None:
     """As in public samples of the category."""
     record = WRITERS["azure_openai"].write(
-        WRITERS["azure_openai"].complete({"category": "Audit", "operation": "ListKey"}),
+        WRITERS["azure_openai"].complete({"category": "Audit", "operation": "ListKey"}, 0),
         datetime(2026, 1, 1, tzinfo=UTC),
     )
     assert "resultSignature" not in record
     assert record["properties"].keys() == {"objectId"}
+
+
+@each_source
+def test_the_same_names_mean_something_else_to_another_customer(source: LogSource) -> None:
+    """Who forgets to group by the subscription, or the AWS account, mixes them up."""
+    complete = WRITERS[source.name].complete
+    one, other, third = (complete({"caller": "dana"}, customer) for customer in range(3))
+    assert one != other != third != one
 
 
 @each_source

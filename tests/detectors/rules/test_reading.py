@@ -6,7 +6,7 @@ import pytest
 
 from detectors.rules import reading
 from detectors.rules.catalogue import CATALOGUE, HERE, PROBLEMS, load
-from detectors.rules.rule import Condition, Rule, Selection, Threshold
+from detectors.rules.rule import Condition, Hunt, Rule, Selection, Threshold
 from detectors.sources.catalogue import BY_NAME
 
 SOUND = """
@@ -164,3 +164,20 @@ def test_every_field_that_the_rules_name_is_one_of_a_source() -> None:
             assert {one.field for one in selection.conditions} <= source.fields.keys()
             assert {one.field for one in selection.numbers} <= source.number_wire.keys()
             assert all(source.fields[name].column for name in rule.group_by)
+
+
+def test_a_hunting_query_needs_an_id_a_name_and_a_version(tmp_path: Path) -> None:
+    """And nothing else; the line is that of the table."""
+    alert = '\n[alert]\nid = "1"\nversion = "1.0.0"\nsays = "…"\ntriage = "…"\nattack = { Impact = ["T1499"] }\n'
+    sound = SOUND + alert + 'hunt = { id = "2", name = "Mine in raw logs", version = "1.0.0" }\n'
+    rule, problems = _read(sound, tmp_path)
+    assert problems == []
+    assert rule
+    assert rule.alert
+    assert rule.alert.hunt == Hunt("2", "Mine in raw logs", "1.0.0")
+    _, problems = _read(sound.replace('name = "Mine in raw logs"', 'nam = "Mine"'), tmp_path)
+    line = sound[: sound.index("hunt = ")].count("\n") + 1
+    assert problems == [
+        f"mine.toml [alert] [hunt], line {line}: name is missing: give it a name.",
+        f"mine.toml [alert] [hunt], line {line}: nam is not known: did you mean name? There is id, name, version.",
+    ]
