@@ -4,6 +4,7 @@ import io
 import json
 import multiprocessing
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -134,11 +135,10 @@ def test_processes_end_with_the_work(tmp_path: Path) -> None:
     paths = [write(tmp_path, f"file{number}", listed(minutes(0))) for number in range(30)]
     work = counted(find(paths), [MODEL_THEFT], ALWAYS, 2)
     next(work)
-    processes = multiprocessing.active_children()
+    ends = [process.sentinel for process in multiprocessing.active_children()]
     del work
-    for process in processes:
-        process.join(30)
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(ends) == 2
+    assert all(wait([end], 30) for end in ends)  # the pool joins them too, and only one of two gets the exit code
 
 
 def test_a_task_names_its_rules_as_rules_do_not_travel() -> None:
