@@ -33,6 +33,9 @@ hunt = { id = "0c9f4c5b-7c0a-4b52-8f0e-2f6d3a1b9c77", name = "Azure OpenAI refus
 says = "within one hour the requests of one caller were refused again and again."
 triage = "1. Who is it?"
 """
+
+pytestmark = pytest.mark.real
+
 PROGRAM = """
 import json
 from datetime import timedelta
@@ -58,9 +61,9 @@ print(json.dumps({
     "guide": guide(rule),
     "examples hold": [one.holds for one in check().rules[-1].played],
     "in words": [one.says for one in examples_of(rule)],
-    "tuned": tuning.parse("[rules.refused_requests]\\ncount = 30", "tuning.toml").changes[0].at_least["count"],
+    "tuned": tuning.parse("[rules.refused_requests]\\ncount = 30", "tuning.toml").changes[0].thresholds["count"],
     "setting": setting_of(rule.id, "count"),
-    "set": policy_from_env({"REFUSED_REQUESTS__COUNT": "25"}).explain(rule.id, "").at_least["count"].value,
+    "set": policy_from_env({"REFUSED_REQUESTS__COUNT": "25"}).resolve(rule.id, "").thresholds["count"].value,
     "alert": yaml.safe_load(analytic_rules.render(rule, rule.alert))["name"],
     "hunt": yaml.safe_load(hunting_queries.render(rule, rule.alert, rule.alert.hunt))["query"],
     "attacked": [traffic.truth.attacked[rule.id]] == [group[0] for group in alerts],

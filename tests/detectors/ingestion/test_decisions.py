@@ -17,7 +17,7 @@ from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import MINUTE, Condition, Rule, Selection
 from detectors.sources.catalogue import BY_NAME
 from detectors.sources.decoding import decode
-from detectors.sources.source import CALLER, NUMBERS, LogSource, Value
+from detectors.sources.source import CALLER, LogSource, Value
 from tests.builders import START, assessment, bedrock, canonical_id, chat, event, message, resource_id
 from tests.examples import examples
 
@@ -123,13 +123,14 @@ def _conditions(name: str) -> st.SearchStrategy[Condition]:
 
 @st.composite
 def selections(draw: st.DrawFn, source: LogSource) -> Selection:
-    """Draw some conditions on fields and numbers of a source."""
-    names = sorted((source.fields.keys() | source.number_wire.keys()) - {CALLER})
-    chosen = [draw(_conditions(name)) for name in draw(st.lists(st.sampled_from(names), max_size=3, unique=True))]
+    """Conditions on some fields of a source, and on some of its numbers."""
+    fields = draw(st.lists(st.sampled_from(sorted(source.fields.keys() - {CALLER})), max_size=2, unique=True))
+    numbers = sorted(source.number_wire)
+    chosen = draw(st.lists(st.sampled_from(numbers), max_size=2, unique=True)) if numbers else []
     return Selection(
         source.name,
-        tuple(one for one in chosen if one.field not in NUMBERS),
-        tuple(one for one in chosen if one.field in NUMBERS),
+        tuple(draw(_conditions(name)) for name in fields),
+        tuple(draw(_conditions(name)) for name in chosen),
     )
 
 
@@ -260,3 +261,15 @@ def test_a_selection_without_conditions_takes_every_record_of_its_source() -> No
     rule = replace(BY_ID["model_theft"], select=(Selection("azure_openai", ()),))
     delta = BatchCounter([rule]).count([event(1, chat(), bedrock())], START)
     assert [tally.count for tally in delta.tallies.values()] == [1]
+
+
+def test_each_number_that_a_selection_asks_for_has_to_hold() -> None:
+    """Of one selection all of them; of two selections, all of one."""
+    long = Condition("request_length", "at_least", (8,)), Condition("response_length", "is", (0,))
+    known = Condition("response_length", "known", (True,)), Condition("request_length", "is", (0,))
+    sizes = [(9, 0), (9, 7), (9, None), (0, 0), (0, 7), (0, None), (None, 0)]
+    records = [chat(requestLength=request, responseLength=response) for request, response in sizes]
+    one = replace(BY_ID["model_theft"], id="one", select=(Selection("azure_openai", (), long),))
+    two = replace(one, id="two", select=(*one.select, Selection("azure_openai", (), known)))
+    delta = BatchCounter([one, two]).count([event(1, *records)], START)
+    assert {key.rule_id: tally.count for key, tally in delta.tallies.items()} == {"one": 1, "two": 3}
