@@ -11,6 +11,8 @@ import pytest
 from detectors import __version__
 from local.host import ROOT
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
