@@ -30,13 +30,15 @@ class Columns:
         counted: list[int | None] = []
         for decision, observations in self.observations.items():
             name_of = decision.name_of_caller
-            whole = Tally.of(observations, name_of)
+            whole = Tally.of(observations, name_of, tokens=decision.tokens)
             for target in decision.targets:
                 rule = target.choice.rule
                 for group, part in _groups(target, observations, name_of):
-                    tally = whole if part is observations else Tally.of(part, name_of)
+                    tally = whole if part is observations else Tally.of(part, name_of, tokens=decision.tokens)
                     if rule.weighs_callers:
                         tally = tally.weighed(part, name_of)
+                    if target.member is not None:
+                        tally = tally.with_member(target.member)
                     key = Key(rule.id, group)
                     if key in tallies:
                         tallies[key].add(tally)
@@ -90,7 +92,7 @@ def _responses_counted(decision: Decision, observations: Sequence[Observation]) 
     """The response lengths of the records of a combination that count for at least one rule."""
     takes_all = any(target.choice.check is None for target in decision.targets)
     return [
-        one[3]
+        None if decision.tokens else one[3]
         for one in observations
         if takes_all or not decision.is_plain or any(target.choice.takes(one) for target in decision.targets)
     ]

@@ -17,6 +17,7 @@ from detectors.sources.catalogue import SOURCES
 from detectors.sources.decoding import EXCERPT_CHARACTERS, Flaw, Message, decode, without_content
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
+from detectors.sources.wrappers import MAX_DEPTH, unwrap
 from detectors.windows import microseconds, record_time
 
 Problem = tuple[str, str]
@@ -24,6 +25,8 @@ Problem = tuple[str, str]
 
 _SHAPE = attrgetter(*dict.fromkeys(name for source in SOURCES for name in source.shape))
 _INCOMPLETE = ("unreadable_field", "counted without what its properties do not tell")
+MAX_SHAPE_CHARACTERS = 100
+_LET_GO = object()
 _MAX_REMEMBERED = 20_000
 """Shapes and combinations remembered: names in logs may be made up, and must not fill the memory."""
 
@@ -44,7 +47,7 @@ class BatchCounter:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._readers = [_Reader(source, Decider(source, rules)) for source in SOURCES]
-        self._by_shape: dict[object, _Reader | None] = {}
+        self._by_shape: dict[object, _Reader | object | None] = {}
         self._decisions: dict[tuple[Any, ...], Decision | None] = {}
 
     def count(self, events: Sequence[Event], now: datetime) -> Delta:
@@ -65,16 +68,22 @@ class BatchCounter:
         return delta
 
     def count_message(
-        self, delta: Delta, sequence: int, message: Message, columns_of: ColumnsOf, *, step: int = 0
+        self, delta: Delta, sequence: int, message: Message, columns_of: ColumnsOf, *, step: int = 0, depth: int = 0
     ) -> None:
         """Count one message: what went through and what was wrong into the delta, records where `columns_of` says.
 
-        The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines.
+        The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines. `depth`
+        is the number of wrappers around the message.
         """
         delta.counters.records += len(message.records)
         flaws = {flaw.index: flaw for flaw in message.flaws}
         decisions = self._decisions
         for index, record, reader in self._candidates(message.records):
+            if reader is None:
+                place = sequence + step * index
+                for body in self._unwrapped(delta, message, index, depth):
+                    self.count_message(delta, place, decode(body), columns_of, depth=depth + 1)
+                continue
             traits, time, request, response, caller, unreadable = reader.source.observe(record)
             if traits not in decisions:
                 self._decide(reader, traits)
@@ -95,21 +104,32 @@ class BatchCounter:
             delta.flaws.append(PlacedFlaw(sequence + step * flaw.index, flaw))
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
-    def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader]]:
-        """The records that a rule may select, with their places and readers."""
+    def _unwrapped(self, delta: Delta, message: Message, index: int, depth: int) -> Sequence[bytes]:
+        """What a record of no known source wraps; if that is nothing, the record is counted by its shape."""
+        bodies = unwrap(message.records[index]) if depth < MAX_DEPTH else []
+        if bodies:
+            delta.counters.records -= 1  # a wrapper is no record; what it wraps is
+        else:
+            shape = ", ".join(message.names(index))[:MAX_SHAPE_CHARACTERS] or "(unreadable)"
+            delta.counters.unknown[shape] = delta.counters.unknown.get(shape, 0) + 1
+        return bodies
+
+    def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
+        """The records that a rule may select, with their places and readers; and those of no known source."""
         by_shape = self._by_shape
         for index, shape in enumerate(map(_SHAPE, records)):
             if shape not in by_shape:
                 self._recognise(shape, records[index])
-            if (reader := by_shape[shape]) is not None:
-                yield index, records[index], reader
+            reader = by_shape[shape]
+            if reader is not _LET_GO:
+                yield index, records[index], reader  # type: ignore[misc]  # so it is a reader, or none
 
     def _recognise(self, shape: object, record: msgspec.Struct) -> None:
         """Remember whoever reads records of a shape, if a rule may select them."""
         if len(self._by_shape) >= _MAX_REMEMBERED:
             self._by_shape.clear()
         reader = self._reader_of(record)
-        self._by_shape[shape] = reader if reader.decider.may_select(record) else None
+        self._by_shape[shape] = reader if reader is None or reader.decider.may_select(record) else _LET_GO
 
     def _decide(self, reader: _Reader, traits: tuple[Any, ...]) -> None:
         if len(self._decisions) >= _MAX_REMEMBERED:
@@ -120,12 +140,18 @@ class BatchCounter:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""
         for index, found in message.unreadable.items():
             record = message.records[index]
-            if self._reader_of(record).decider.could_select(record, frozenset(found.fields)):
+            if self._could_select(record, frozenset(found.fields)):
                 detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
                 flaws.setdefault(index, Flaw(index, "unreadable_field", detail, found.excerpt))
 
-    def _reader_of(self, record: msgspec.Struct) -> _Reader:
-        return next(reader for reader in self._readers if reader.source.recognises(record))
+    def _could_select(self, record: msgspec.Struct, unreadable: frozenset[str]) -> bool:
+        reader = self._reader_of(record)
+        if reader is None:  # it would be of some source if its marks could be read
+            return any(one.source.shape_wire & unreadable for one in self._readers)
+        return reader.decider.could_select(record, unreadable)
+
+    def _reader_of(self, record: msgspec.Struct) -> _Reader | None:
+        return next((reader for reader in self._readers if reader.source.recognises(record)), None)
 
 
 class _Watched:

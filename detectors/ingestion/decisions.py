@@ -11,7 +11,7 @@ import msgspec
 
 from detectors.rules.rule import Condition, Rule, Selection
 from detectors.rules.tally import Group, Observation
-from detectors.sources.source import CALLER, NUMBERS, LogSource, Value
+from detectors.sources.source import CALLER, TOKENS, LogSource, Value
 
 NO_TIME, NO_CALLER = "no_time", "no_caller"
 """The reasons under which records are quarantined that a rule counts by minute or by caller, and that tell none."""
@@ -53,11 +53,13 @@ class Target(NamedTuple):
         group: the values of the fields that it groups by, None for `CALLER`, which each record has for itself; None if
             it cannot be told. A minute, if the rule has one, comes behind them.
         missing: the reason why not.
+        member: what the rule counts distinct ones of, None for the caller of each record, which is not known here.
     """
 
     choice: Choice
     group: tuple[str | None, ...] | None
     missing: str
+    member: str | None = None
 
     @property
     def by_caller(self) -> bool:
@@ -86,12 +88,14 @@ class Decision:
         is_plain: whether its records need no look at each: every target has its group.
         by_minute: whether a target counts by the records' own time, which has to be readable then.
         by_caller: whether a target counts by caller, which has to be there then.
+        tokens: whether the numbers of its records are tokens.
     """
 
-    __slots__ = ("by_caller", "by_minute", "is_plain", "name_of_caller", "targets")
+    __slots__ = ("by_caller", "by_minute", "is_plain", "name_of_caller", "targets", "tokens")
 
-    def __init__(self, name_of_caller: Callable[[str], str], targets: Sequence[Target]) -> None:
+    def __init__(self, name_of_caller: Callable[[str], str], targets: Sequence[Target], *, tokens: bool) -> None:
         self.name_of_caller = name_of_caller
+        self.tokens = tokens
         self.targets = targets
         self.is_plain = all(target.group is not None for target in targets)
         self.by_minute = any(target.choice.rule.per_minute for target in targets)
@@ -121,7 +125,7 @@ class Decider:
     def may_select(self, record: msgspec.Struct) -> bool:
         """Tell whether a rule may select records of a record's shape."""
         fields = self._source.fields
-        values = {name: getattr(record, field.attribute) for name, field in fields.items() if field.attribute}
+        values = {name: field.of(record) for name, field in fields.items() if field.attribute}
         unknown = fields.keys() - values.keys()
         return any(selection.accepts(values, unknown) for selection in self._selections)
 
@@ -135,7 +139,7 @@ class Decider:
         of = self._source.traits(*traits)
         values = {name: field.read(of) for name, field in fields.items()}
         unknown = {name for name, field in fields.items() if field.wire & unread}
-        values |= dict(zip(NUMBERS, numbers, strict=True))
+        values |= dict(zip(self._source.numbers, numbers, strict=True))
         unknown |= {name for name, wire in self._source.number_wire.items() if wire & unread}
         return any(
             selection.accepts(values, unknown) and selection.measures(values, unknown) for selection in self._selections
@@ -152,7 +156,7 @@ class Decider:
             return None
         values: dict[str, Value] = {}
         targets = [self._target(choice, of, values) for choice in choices]
-        return Decision(self._source.name_of_caller(of), targets)
+        return Decision(self._source.name_of_caller(of), targets, tokens=self._source.numbers == TOKENS)
 
     def _choose(self, holding: Mapping[Condition, bool]) -> Sequence[Choice]:
         """The rules that select records for which these conditions hold."""
@@ -160,7 +164,7 @@ class Decider:
         for rule, selections in self._rules:
             accepting = [one for one in selections if all(holding[condition] for condition in one.conditions)]
             if accepting:
-                choices.append(_choice(rule, accepting))
+                choices.append(_choice(rule, accepting, self._source.numbers))
         return choices
 
     def _target(self, choice: Choice, of: tuple[Any, ...], values: dict[str, Value]) -> Target:
@@ -172,14 +176,20 @@ class Decider:
             if value is None and name != CALLER:
                 return Target(choice, None, self._source.fields[name].missing)
             group.append(None if value is None else str(value))
+        distinct = choice.rule.distinct
+        if distinct and distinct != CALLER:
+            member = self._source.fields[distinct].read(of)
+            if member is None:
+                return Target(choice, None, self._source.fields[distinct].missing)
+            return Target(choice, tuple(group), "", str(member))
         return Target(choice, tuple(group), "")
 
 
-def _choice(rule: Rule, selections: Sequence[Selection]) -> Choice:
+def _choice(rule: Rule, selections: Sequence[Selection], numbers: Sequence[str]) -> Choice:
     """A rule that selects what one of some selections takes, by numbers."""
     if not all(selection.numbers for selection in selections):
         return Choice(rule)
-    checks = [[_check(condition) for condition in selection.numbers] for selection in selections]
+    checks = [[_check(condition, numbers) for condition in selection.numbers] for selection in selections]
     if len(checks) == len(checks[0]) == 1:
         return Choice(rule, *checks[0][0])
     check = _any_of([[one for one, _ in alternative] for alternative in checks])
@@ -191,10 +201,10 @@ def _any_of(alternatives: Sequence[Sequence[Callable[[Observation], bool]]]) -> 
 
 
 def _check(
-    condition: Condition,
+    condition: Condition, numbers: Sequence[str]
 ) -> tuple[Callable[[Observation], bool], Callable[[Sequence[Observation]], list[Observation]]]:
     """A condition on one number of a record, and on each of many; the two that occur most call nothing."""
-    place, values, holds = _FIRST_NUMBER + NUMBERS.index(condition.field), condition.values, condition.holds
+    place, values, holds = _FIRST_NUMBER + numbers.index(condition.field), condition.values, condition.holds
     if condition.test == "is":
         return lambda one: one[place] in values, lambda them: [one for one in them if one[place] in values]
     if condition.test == "known" and values[0]:

@@ -35,21 +35,33 @@ triage = "…"
 '''
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import get_args
 
-from detectors.rules.rule import MINUTE, Alert, Condition, Measure, Raises, Rule, Selection, Severity, Test, Threshold
+from detectors.rules.rule import (
+    MEASURES,
+    MINUTE,
+    Alert,
+    Condition,
+    Measure,
+    Raises,
+    Rule,
+    Selection,
+    Severity,
+    Test,
+    Threshold,
+)
+from detectors.rules.tally import MAX_DISTINCT
 from detectors.sources import catalogue as sources
-from detectors.sources.source import NUMBERS, LogSource
-from detectors.toml_table import TomlTable, lines_of, shown
+from detectors.sources.source import LogSource
+from detectors.toml_table import TomlTable, lines_of, nearest, shown
 
 _MAX_TEXT = 200
 _MAX_NUMBER = 2**53
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _RAISES: tuple[Raises, ...] = get_args(Raises)
-_MEASURES: tuple[Measure, ...] = get_args(Measure)
 _TESTS: Mapping[str, Test] = {
     "is": "is",
     "not": "is_not",
@@ -92,7 +104,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         select=select,
         group_by=by,
         group_fields=columns,
-        thresholds=tuple(_thresholds(top)),
+        thresholds=tuple(_thresholds(top, select)),
         requires=top.one_of("fires", ("any", "all")) or "any",
         per_minute=per_minute,
         only_new=only_new,
@@ -121,8 +133,8 @@ def _selections(top: TomlTable) -> Iterator[Selection]:
         ]
         yield Selection(
             name,
-            tuple(one for one in conditions if one.field not in NUMBERS),
-            tuple(one for one in conditions if one.field in NUMBERS),
+            tuple(one for one in conditions if one.field not in sources.BY_NAME[name].numbers),
+            tuple(one for one in conditions if one.field in sources.BY_NAME[name].numbers),
         )
 
 
@@ -168,7 +180,7 @@ def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ..
     return by, (*columns, MINUTE) if per_minute else tuple(columns), per_minute, first_seen is not None
 
 
-def _thresholds(top: TomlTable) -> Iterator[Threshold]:
+def _thresholds(top: TomlTable, select: Sequence[Selection]) -> Iterator[Threshold]:
     """The tables `[thresholds.<name>]`."""
     tables = top.take("thresholds", dict, "tables, such as [thresholds.count]") or {}
     if not tables:
@@ -177,15 +189,34 @@ def _thresholds(top: TomlTable) -> Iterator[Threshold]:
         if table := top.inner(
             f"[thresholds.{name}]", values, f"values below [thresholds.{name}]", ("thresholds", name)
         ):
-            measure = table.one_of("measure", _MEASURES)
-            at_least = table.number("at_least", 1, _MAX_NUMBER)
-            unit = _text(table, "unit", "what the number is, such as Key listings")
-            if measure is None:
-                table.missing("measure", f"one of {', '.join(_MEASURES)}")
-            if at_least is None:
-                _missing_number(table, "at_least")
-            table.refuse_others()
-            yield Threshold(name, measure or "count", at_least or 1, unit)
+            yield _threshold(table, name, [sources.BY_NAME[selection.source] for selection in select])
+
+
+def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Threshold:
+    measure = table.one_of("measure", _measures(used)) or "count"
+    if "measure" not in table.names:
+        table.missing("measure", f"one of {', '.join(_measures(used))}")
+    most = MAX_DISTINCT if measure == "distinct" else _MAX_NUMBER  # of more members none is told apart
+    at_least = table.number("at_least", 1, most) or _missing_number(table, "at_least")
+    unit = _text(table, "unit", "what the number is, such as Key listings")
+    of = table.text("of", _MAX_TEXT) or ""
+    fields = {field for source in used for field, one in source.fields.items() if one.column}
+    if measure == "distinct" and not of:
+        table.missing("of", f"the field of which distinct values are counted: {', '.join(sorted(fields))}")
+    elif of and (measure != "distinct" or of not in fields):
+        table.refuse("of", f"of is {shown(of)}: {nearest(of, sorted(fields))} It goes with distinct alone.")
+    table.refuse_others()
+    return Threshold(name, measure, at_least, unit, of)
+
+
+def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:
+    """The measures that the sources of a rule can tell."""
+    numbers = {number for source in used for number in source.numbers}
+    return tuple(
+        measure
+        for measure in MEASURES
+        if "_" not in measure or measure in {"max_caller_bytes", "days_watched"} or measure.partition("_")[2] in numbers
+    )
 
 
 def _alert(top: TomlTable) -> Alert | None:

@@ -4,10 +4,23 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from detectors.rules.tally import Group, Tally
+from detectors.rules.tally import Group, Lengths, Tally
 from detectors.sources.source import Value
 
-Measure = Literal["count", "max_response_length", "avg_request_length", "max_caller_bytes", "days_watched"]
+Measure = str
+"""What a threshold is about: one of `MEASURES`."""
+
+_NUMBERS = {
+    "request_length": "requests",
+    "response_length": "responses",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+}
+"""The numbers of sources, and where a tally keeps them."""
+
+_OF_NUMBERS = {f"{how}_{number}": (how, kept) for number, kept in _NUMBERS.items() for how in ("max", "avg", "sum")}
+MEASURES: tuple[Measure, ...] = ("count", "distinct", "max_caller_bytes", "days_watched", *_OF_NUMBERS)
+
 Number = int | float
 """A count stays whole on its way through JSON; `float` alone would make 100 into 100.0."""
 
@@ -26,7 +39,7 @@ class Condition:
     """What a rule asks of one field of a record.
 
     Attributes:
-        field: a field of the source, or one of `NUMBERS`.
+        field: a field of the source, or one of its numbers.
         test: how: one of `values`, none of them, there or not there, or no less than a number.
         values: what the test is about; for `known` True or False, for `at_least` one number.
     """
@@ -84,12 +97,14 @@ class Threshold:
         measure: what is compared.
         at_least: the default; a value equal to it fires.
         unit: what the value is, for people: `Key listings`.
+        of: for `distinct`, the field of which distinct values are counted.
     """
 
     name: str
     measure: Measure
     at_least: int
     unit: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +186,11 @@ class Rule:
     order: int = 100
 
     @property
+    def distinct(self) -> str:
+        """The field of which it counts distinct values; empty if of none."""
+        return next((threshold.of for threshold in self.thresholds if threshold.of), "")
+
+    @property
     def weighs_callers(self) -> bool:
         """Whether it looks at response bytes by caller."""
         return any(threshold.measure == "max_caller_bytes" for threshold in self.thresholds)
@@ -200,14 +220,27 @@ class Rule:
 
 def measure(tally: Tally, what: Measure, days_watched: int | None = None) -> Number | None:
     """The value of a measure; None if no record carried what it is made of."""
+    if what in _OF_NUMBERS:
+        how, kept = _OF_NUMBERS[what]
+        return _of_lengths(how, getattr(tally, kept))
     match what:
         case "count":
             return tally.count
-        case "max_response_length":
-            return tally.responses.largest if tally.responses.records else None
-        case "avg_request_length":
-            return tally.requests.total / tally.requests.records if tally.requests.records else None
+        case "distinct":
+            return len(tally.members)
         case "max_caller_bytes":
             return max(tally.caller_bytes.values(), default=None)
-        case "days_watched":
+        case _:
             return days_watched
+
+
+def _of_lengths(how: str, lengths: Lengths) -> Number | None:
+    if not lengths.records:
+        return None
+    match how:
+        case "max":
+            return lengths.largest
+        case "avg":
+            return lengths.total / lengths.records
+        case _:
+            return lengths.total

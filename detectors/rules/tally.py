@@ -35,6 +35,10 @@ or in microseconds since 1970; its request and its response length in bytes, Non
 caller as it is written. A plain tuple, since one with names takes eight times as long to make."""
 
 
+MAX_DISTINCT = 100
+"""Members kept for a group in one bucket of one partition, where a rule counts distinct ones; as above."""
+
+
 class Lengths(msgspec.Struct, array_like=True, gc=False):
     """Lengths in bytes of the records that carry one; a record without takes no part.
 
@@ -75,6 +79,10 @@ class Tally(msgspec.Struct, array_like=True):
         other_callers: records of callers that no longer found room; above 0 means `callers` is truncated.
         caller_bytes: response bytes by caller, for rules that look at them; the largest when there is no room for all.
         other_bytes: response bytes of callers that found no room; above 0 means that any of them may have had more.
+        input_tokens: their tokens of prompts, where a source tells tokens and no lengths.
+        output_tokens: their tokens of answers, likewise.
+        members: records by what a rule counts distinct ones of, such as accounts; in the order of first appearance.
+        other_members: records of members that no longer found room.
     """
 
     count: int = 0
@@ -88,21 +96,34 @@ class Tally(msgspec.Struct, array_like=True):
     other_callers: int = 0
     caller_bytes: dict[str, int] = msgspec.field(default_factory=dict)
     other_bytes: int = 0
+    input_tokens: Lengths = msgspec.field(default_factory=Lengths)
+    output_tokens: Lengths = msgspec.field(default_factory=Lengths)
+    members: dict[str, int] = msgspec.field(default_factory=dict)
+    other_members: int = 0
 
     @classmethod
-    def of(cls, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
-        """Add up records, at least one, by callers whose names are kept in some form."""
+    def of(
+        cls, observations: Sequence[Observation], name_of: Callable[[str], str] = str, *, tokens: bool = False
+    ) -> "Tally":
+        """Add up records, at least one, by callers whose names are kept in some form; their numbers may be tokens."""
         sequences, times, requests, responses, callers = zip(*observations, strict=True)
         first_time, last_time = time_span(times)
+        named: dict[str, int] = {}
+        for caller, count in Counter(callers).items():
+            name = name_of(caller)
+            named[name] = named.get(name, 0) + count
+        asked, answered, none = Lengths.of(requests), Lengths.of(responses), Lengths()
         return cls(
             count=len(observations),
-            requests=Lengths.of(requests),
-            responses=Lengths.of(responses),
+            requests=none if tokens else asked,
+            responses=none if tokens else answered,
+            input_tokens=asked if tokens else none,
+            output_tokens=answered if tokens else none,
             first_time=first_time,
             last_time=last_time,
             first_sequence=min(sequences),
             last_sequence=max(sequences),
-            callers={name_of(caller): count for caller, count in Counter(callers).items()},
+            callers=named,
         )
 
     def weighed(self, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
@@ -111,18 +132,29 @@ class Tally(msgspec.Struct, array_like=True):
         for *_, response, caller in observations:
             if response:
                 received[caller] = received.get(caller, 0) + response
-        caller_bytes = {name_of(caller): min(total, MAX_WHOLE) for caller, total in received.items()}
+        caller_bytes: dict[str, int] = {}
+        for caller, total in received.items():
+            name = name_of(caller)
+            caller_bytes[name] = min(caller_bytes.get(name, 0) + total, MAX_WHOLE)
         return msgspec.structs.replace(self, caller_bytes=caller_bytes)
+
+    def with_member(self, member: str) -> "Tally":
+        """The same with all records as one member's."""
+        return msgspec.structs.replace(self, members={member: self.count})
 
     def copy(self) -> "Tally":
         """A tally of its own, to `add` to."""
-        return msgspec.structs.replace(self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes))
+        return msgspec.structs.replace(
+            self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes), members=dict(self.members)
+        )
 
     def add(self, later: "Tally") -> None:
         """Become both together; all callers are kept. What `merged` does, without a new tally for each step."""
         self.count += later.count
         self.requests = self.requests.merged(later.requests)
         self.responses = self.responses.merged(later.responses)
+        self.input_tokens = self.input_tokens.merged(later.input_tokens)
+        self.output_tokens = self.output_tokens.merged(later.output_tokens)
         self.first_time = _least(self.first_time, later.first_time)
         self.last_time = _greatest(self.last_time, later.last_time)
         self.first_sequence = _least(self.first_sequence, later.first_sequence)
@@ -131,16 +163,13 @@ class Tally(msgspec.Struct, array_like=True):
             self.callers[caller] = self.callers.get(caller, 0) + count
         for caller, total in later.caller_bytes.items():
             self.caller_bytes[caller] = min(self.caller_bytes.get(caller, 0) + total, MAX_WHOLE)
+        for member, count in later.members.items():
+            self.members[member] = self.members.get(member, 0) + count
 
     def merged(self, later: "Tally", *, max_callers: int | None = None) -> "Tally":
         """Both together; with `max_callers`, callers first seen beyond that number are only counted."""
-        callers = dict(self.callers)
-        other_callers = self.other_callers + later.other_callers
-        for caller, count in later.callers.items():
-            if caller in callers or max_callers is None or len(callers) < max_callers:
-                callers[caller] = callers.get(caller, 0) + count
-            else:
-                other_callers += count
+        callers, more_callers = _with_room(self.callers, later.callers, max_callers)
+        members, more_members = _with_room(self.members, later.members, max_callers and MAX_DISTINCT)
         caller_bytes, other_bytes = _heaviest(self.caller_bytes, later.caller_bytes, max_callers)
         return Tally(
             count=self.count + later.count,
@@ -151,9 +180,13 @@ class Tally(msgspec.Struct, array_like=True):
             first_sequence=_least(self.first_sequence, later.first_sequence),
             last_sequence=_greatest(self.last_sequence, later.last_sequence),
             callers=callers,
-            other_callers=other_callers,
+            other_callers=self.other_callers + later.other_callers + more_callers,
             caller_bytes=caller_bytes,
             other_bytes=min(self.other_bytes + later.other_bytes + other_bytes, MAX_WHOLE),
+            input_tokens=self.input_tokens.merged(later.input_tokens),
+            output_tokens=self.output_tokens.merged(later.output_tokens),
+            members=members,
+            other_members=self.other_members + later.other_members + more_members,
         )
 
     def ranked_callers(self) -> list[str]:
@@ -179,6 +212,17 @@ class Tally(msgspec.Struct, array_like=True):
             caller_bytes=caller_bytes,
             other_bytes=min(other_bytes, MAX_WHOLE),
         )
+
+
+def _with_room(known: dict[str, int], later: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
+    """The sums of both by name, and the count of the names for which there is no room: first come, first kept."""
+    names, others = dict(known), 0
+    for name, count in later.items():
+        if name in names or room is None or len(names) < room:
+            names[name] = names.get(name, 0) + count
+        else:
+            others += count
+    return names, others
 
 
 def _least(one: int | None, other: int | None) -> int | None:

@@ -20,8 +20,10 @@ from detectors.sources import lenient, repair
 from detectors.sources.catalogue import SOURCES
 from detectors.sources.source import first_text
 from detectors.sources.text import storable
+from detectors.sources.wrappers import Wrapper, unquoted
 
-_FIELDS = {one.name: one for source in SOURCES for one in msgspec.structs.fields(source.record)}
+_STRUCTS: list[type[msgspec.Struct]] = [*(source.record for source in SOURCES), Wrapper]
+_FIELDS = {one.name: one for struct in _STRUCTS for one in msgspec.structs.fields(struct)}
 
 Record: Any = msgspec.defstruct(
     "Record",
@@ -29,7 +31,7 @@ Record: Any = msgspec.defstruct(
     module=__name__,
     gc=False,
 )
-"""One record of any source: the fields of all of them, so that a batch is decoded at once."""
+"""One record of any source, or a wrapper: the fields of all of them, so that a batch is decoded at once."""
 
 
 Envelope: Any = msgspec.defstruct(
@@ -78,11 +80,25 @@ class Message:
         flaws: records that say nothing usable.
         unreadable: by place, fields that had to be left out. Whether that matters depends on whether a rule
             selects the record.
+        body: the message itself, if it is at hand.
     """
 
     records: Sequence[Any]
     flaws: Sequence[Flaw] = ()
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
+    body: bytes = b""
+
+    def names(self, index: int) -> list[str]:
+        """The names of the fields of a record, in order; empty if they cannot be told."""
+        try:
+            value = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
+            if isinstance(value, dict) and "records" in value:
+                value = msgspec.json.decode(value["records"], type=list[msgspec.Raw])
+            if isinstance(value, list):
+                value = msgspec.json.decode(value[index], type=dict[str, msgspec.Raw])
+        except (*_REFUSED, IndexError):
+            return []
+        return sorted(value)
 
 
 EXCERPT_CHARACTERS = 4096
@@ -108,9 +124,9 @@ def decode(body: bytes) -> Message:
     body = repair.clean(body)
     try:
         if body[:1] == b"[":
-            return Message(_decode_array(body))
+            return Message(_decode_array(body), body=body)
         records = _decode_envelope(body).records
-        return Message([_decode_record(body)] if records is msgspec.UNSET else records)
+        return Message([_decode_record(body)] if records is msgspec.UNSET else records, body=body)
     except _REFUSED:
         return _decode_one_by_one(body)
 
@@ -138,7 +154,7 @@ def _decode_one_by_one(body: bytes) -> Message:
     flaws: list[Flaw] = []
     unreadable: dict[int, Unreadable] = {}
     private = _HOLDS_CONTENT.search(body) is not None
-    for index, element in enumerate(_parsed(body)):
+    for index, element in enumerate(map(_unquoted, _parsed(body))):
         if isinstance(element, Record):
             records.append(element)
         elif isinstance(element, dict):
@@ -151,7 +167,19 @@ def _decode_one_by_one(body: bytes) -> Message:
             records.append(_NO_RECORD)
             flaw = _flaw_of(index, element)
             flaws.append(replace(flaw, excerpt=LEFT_OUT) if private else flaw)
-    return Message(records, flaws, unreadable)
+    return Message(records, flaws, unreadable, body)
+
+
+def _unquoted(element: object) -> object:
+    """The record in a text where a record belongs; anything else as it is."""
+    text = element
+    if isinstance(element, _NoObject):
+        try:
+            text = json.loads(element.text)
+        except ValueError:
+            return element
+    inner = unquoted(text) if isinstance(text, str) else None
+    return element if inner is None else _parsed_element(msgspec.Raw(inner))
 
 
 def _parsed(body: bytes) -> Iterable[object]:

@@ -12,7 +12,7 @@ MAX_ACCOUNT_BYTES = 400
 _ACCOUNT = "/providers/microsoft.cognitiveservices/accounts/"
 
 _PATTERN = re.compile(
-    r"/subscriptions/([^/\s]+)/resourcegroups/([^/\s]+)/providers/([^/\s]+)/([^/\s]+)/([^/\s]+)(?:/.*)?",
+    r"/?subscriptions/([^/\s]+)/resourcegroups/([^/\s]+)/providers/([^/\s]+)/([^/\s]+)/([^/\s]+)(?:/.*)?",
 )
 
 
@@ -42,6 +42,12 @@ def parts(canonical_id: str) -> Resource:
     """The subscription, resource group and name in an id made by `canonical`."""
     segments = canonical_id.split("/")
     return Resource(subscription_id=segments[2], resource_group=segments[4], name=segments[-1])
+
+
+def kind_of(canonical_id: str) -> str:
+    """The resource type in an id made by `canonical`: `microsoft.cognitiveservices/accounts`."""
+    segments = canonical_id.split("/")
+    return f"{segments[6]}/{segments[7]}"
 
 
 def openai_accounts(resource_ids: Iterable[str | None]) -> set[str]:
