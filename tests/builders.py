@@ -51,7 +51,9 @@ def chat(name: str = "aoai-prod", **properties: object) -> dict[str, Any]:
         "event": "ShoeboxCallResult",
         "location": "eastus",
         "operationName": "ChatCompletions_Create",
-        "properties": json.dumps({"apiName": "Azure OpenAI API", "responseLength": 1523, "objectId": "", "modelName": "gpt-4o", **properties}),
+        "properties": json.dumps(
+            {"apiName": "Azure OpenAI API", "responseLength": 1523, "objectId": "", "modelName": "gpt-4o", **properties}
+        ),
         "resourceId": resource_id(name),
         "resultSignature": "200",
         "time": "2026-11-23T07:59:58.1234567Z",
