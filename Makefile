@@ -1,8 +1,9 @@
 # make demo: see it work. make test: lint, types, tests. make bench: measure. Each sets up what it needs.
+# make generate: write what is made from code. make docs, docs-serve: the site.
 # make lock: lock what pyproject.toml asks for. make upgrade: the same, with the newest versions that fit.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint format clean setup chromium lock upgrade
+.PHONY: demo test bench lint format generate docs docs-serve clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -10,6 +11,7 @@ PYTHON_READY := $(VENV)/.ready
 AZURITE_READY := local/node_modules/.ready
 CHECKOV_READY := infra/.venv/.ready
 LOCKER := $(VENV)/locker
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs
 # For every platform, with the hashes of every file of a version, and with no address of a package index.
 COMPILE = UV_PYTHON_DOWNLOADS=never $(LOCKER)/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python $(LOCKER)/bin/python --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
@@ -24,7 +26,7 @@ test: setup $(CHECKOV_READY) chromium lint
 bench: setup
 	@$(PYTHON) -m benchmarks
 
-lint: $(PYTHON_READY)
+lint: $(PYTHON_READY) docs
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@rooms="$$(PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache)" || { echo "$$rooms"; exit 1; }
@@ -33,6 +35,17 @@ lint: $(PYTHON_READY)
 format: $(PYTHON_READY)
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
+
+generate: $(PYTHON_READY)
+	@$(PYTHON) -m infra.tables
+	@$(PYTHON) -m infra.sentinel.analytic_rules
+	@$(PYTHON) -m generate
+
+docs: $(PYTHON_READY)
+	@built="$$($(MKDOCS) build 2>&1)" || { echo "$$built"; exit 1; }  # --quiet would not count warnings
+
+docs-serve: $(PYTHON_READY)
+	@$(MKDOCS) serve
 
 setup: $(PYTHON_READY) $(AZURITE_READY)
 
@@ -70,4 +83,4 @@ chromium:
 	@sh local/find-chromium --install >/dev/null
 
 clean:
-	rm -rf $(VENV) infra/.venv local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) infra/.venv site local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

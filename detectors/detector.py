@@ -1,6 +1,6 @@
-"""The detector put together from its settings.
+"""The detector, assembled from its settings.
 
-Clients are made when they are first used: the app scales out often, and a host that only ingests never posts.
+Clients are created on first use: the app scales out often, and a host that only ingests never posts.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,15 +28,15 @@ BASELINE_TABLE = "LlmBaseline"
 
 
 def utc_now() -> datetime:
-    """The clock of production."""
+    """Read the system clock."""
     return datetime.now(UTC)
 
 
 class Detector:
-    """What the functions call. One for each process; safe for several threads.
+    """The entry points of the functions. One for each process; safe for several threads.
 
     Attributes:
-        clock: tells the time, aware UTC.
+        clock: returns the current time, aware UTC.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
@@ -46,9 +46,9 @@ class Detector:
         self._log_sink = None if settings.ingestion_endpoint else LogSink()
 
     def ingest(self, events: Sequence[FunctionsEvent]) -> None:
-        """Count one batch of the Event Hub trigger. Raises `StorageError` if it has to come again.
+        """Count one batch of the Event Hub trigger. Raises `StorageError` if the batch must be redelivered.
 
-        An empty batch, as a host hands one over that drops events without a body, is taken: there is nothing to count
+        A host that drops events without a body may pass an empty batch, which is accepted: there is nothing to count
         (https://github.com/Azure/azure-functions-dotnet-worker/issues/270).
         """
         if not events:
@@ -58,7 +58,7 @@ class Detector:
         ingest(*from_functions(events))
 
     def now(self) -> datetime:
-        """What the clock says."""
+        """Read the clock."""
         return self.clock()
 
     @property

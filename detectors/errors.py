@@ -1,12 +1,12 @@
-"""Everything this package raises on purpose.
+"""The errors that this package raises on purpose.
 
     DetectorError
     ├── SettingsError      the environment is not usable; lists every problem
-    ├── StorageError       Table Storage did not do what was asked
+    ├── StorageError       Table Storage did not carry out a request
     │   ├── ConflictError  a conditional write lost against another writer
     │   └── TooLargeError  an entity is beyond what the service takes
-    ├── PostingError       the Logs Ingestion API did not take the rows
-    └── InputError         an exported log is not there, or cannot be opened
+    ├── PostingError       the Logs Ingestion API did not accept the rows
+    └── InputError         an exported log does not exist, or cannot be opened
         └── UnreadableError  the rest of an opened one cannot be read; becomes a `ReadError` of the backtest
 
 A bad record raises nothing: it is counted and quarantined with its place.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 
 class DetectorError(Exception):
-    """The root: catch this to catch all that the detector raises on purpose."""
+    """The root: catch it to catch every error that the detector raises on purpose."""
 
 
 class SettingsError(DetectorError):
@@ -33,7 +33,7 @@ class SettingsError(DetectorError):
 
 
 class StorageError(DetectorError):
-    """Table Storage did not do what was asked; the caller's batch has to come again."""
+    """Table Storage did not carry out a request; the caller's batch must be redelivered."""
 
 
 class ConflictError(StorageError):
@@ -45,11 +45,11 @@ class TooLargeError(StorageError):
 
 
 class PostingError(DetectorError):
-    """The Logs Ingestion API did not take the rows; nothing says that none of them arrived."""
+    """The Logs Ingestion API did not accept the rows; some of them may have arrived."""
 
 
 class InputError(DetectorError):
-    """An exported log is not there, or cannot be opened: the command line needs another argument."""
+    """An exported log does not exist, or cannot be opened: the command line needs another argument."""
 
 
 class UnreadableError(InputError):
@@ -57,7 +57,7 @@ class UnreadableError(InputError):
 
     Attributes:
         reason: a short stable code, such as `truncated`.
-        detail: a sentence for the person who looks at it.
+        detail: a sentence for the reader.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -1,8 +1,8 @@
 """The steps of an evaluation: plan a window, evaluate its shards, conclude it.
 
-Each step may run again at any time, on any host: a plan reads, an evaluation reads, and a conclusion posts rows
-whose ids do not depend on when they are made and then records the window in one conditional write. A crash
-anywhere leaves the window unrecorded, so it is due again.
+Each step may run again at any time, on any host. Planning and evaluating only read. Concluding posts rows, whose ids
+do not depend on the time of posting, and then records the window in one conditional write. A crash anywhere leaves
+the window unrecorded, so it is due again.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from detectors.errors import ConflictError
 from detectors.evaluation.baseline import Baseline
 from detectors.evaluation.episodes import Episode, advance
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import GroupResult, add_up, in_order, judge, sightings
+from detectors.evaluation.window import GroupResult, evaluate_thresholds, in_order, sightings, sum_window
 from detectors.reporting.finding import as_json, finding
-from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure
+from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure_health
 from detectors.reporting.sinks import Sink
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.tally import Key
@@ -29,18 +29,18 @@ from detectors.storage.slices import SLICES, shares, slice_of
 from detectors.windows import BUCKET, WINDOW, bucket_start, time_of
 
 PURGE_MARGIN = timedelta(hours=1)
-"""How much longer rows are kept than any evaluation reaches, so that none sees a half-purged window."""
+"""Rows are kept this much longer than any evaluation reads, so that none reads a half-purged window."""
 
 
 class ShardResult(msgspec.Struct):
-    """What one shard of a window's resources came to."""
+    """The results of one shard of a window's groups."""
 
-    verdicts: list[GroupResult]
+    results: list[GroupResult] = msgspec.field(name="verdicts")
     resources_seen: int
 
 
 class Conclusion(msgspec.Struct):
-    """What became of a window; not `recorded` if another run was faster."""
+    """The outcome of a window; `recorded` is false if another run was faster."""
 
     window_end: str
     findings: int
@@ -77,77 +77,77 @@ class Evaluator:
 
     @property
     def shards(self) -> int:
-        """How many parallel parts a window has."""
+        """The number of parallel shards of a window."""
         return len(self._shares)
 
     def plan(self, until: datetime, after: datetime | None) -> Plan | None:
-        """The next window that is due, later than `after`, none later than `until` unless others went further."""
-        entries = self._journal.entries()
-        newest = max([until, *entries])
+        """Plan the next due window after `after`: none later than `until`, unless other runs evaluated later ones."""
+        evaluated = self._journal.windows()
+        newest = max([until, *evaluated])
         versions = self._store.versions(newest - self._retention, newest)
         reach = self._retention - WINDOW
-        return next_window(versions, entries, newest, reach, after=after, purged=self._journal.purged())
+        return next_window(versions, evaluated, newest, reach, after=after, purged=self._journal.purged())
 
     def evaluate_shard(self, plan: Plan, shard: int) -> Parcel:
-        """The `ShardResult` of one share of the groups; among its verdicts is one for every open episode of it."""
+        """Evaluate one shard of the groups; its `ShardResult` holds a result for each of its open episodes."""
         window_end, slices = time_of(plan.window_end), self._shares[shard]
         watched = {
             episode.key
             for episode in self._journal.episodes(plan.base_window)
             if episode.rule_id in BY_ID and slice_of(episode.group) in slices
         }
-        totals = add_up(window_end, lambda bucket: self._store.read(bucket, slices))
-        newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
-        verdicts = judge(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
-        return self._handover.send(plan.window_end, ShardResult(verdicts, len({key.group[0] for key in totals})))
+        totals = sum_window(window_end, lambda bucket: self._store.read(bucket, slices))
+        newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
+        results = evaluate_thresholds(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
+        return self._handover.send(plan.window_end, ShardResult(results, len({key.group[0] for key in totals})))
 
     def measure_health(self, plan: Plan) -> WindowHealth:
-        """What went through in the window, and how far each partition is."""
+        """Measure what was counted in the window, and how far each partition is counted."""
         window_end = time_of(plan.window_end)
-        marks = self._store.marks(window_end - self._retention, window_end - BUCKET)
-        return measure(window_end, self._store.read_counters, marks)
+        watermarks = self._store.watermarks(window_end - self._retention, window_end - BUCKET)
+        return measure_health(window_end, self._store.read_counters, watermarks)
 
     def conclude(
-        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, course: RunProgress, now: datetime
+        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, progress: RunProgress, now: datetime
     ) -> Conclusion:
         """Advance the episodes, post findings and heartbeat, record the window.
 
         Raises:
-            PostingError: not recorded; the window stays due.
-            StorageError: as above; rows may have been posted and will be posted again.
+            PostingError: the window is not recorded and stays due.
+            StorageError: likewise; rows may have been posted, and will be posted again.
         """
-        current = self._journal.entry(plan.window_end)
+        current = self._journal.window(plan.window_end)
         if (current.etag if current else None) != plan.etag:
             return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)
         shards = [self._handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
-        verdicts = in_order(verdict for shard in shards for verdict in shard.verdicts)
+        results = in_order(result for shard in shards for result in shard.results)
         known = self._known(plan)
-        episodes, steps = advance(self._journal.episodes(plan.base_window), verdicts, window_end, known)
+        episodes, changes = advance(self._journal.episodes(plan.base_window), results, window_end, known)
         row = self._journal.row(plan, episodes)
         beat = heartbeat(
             window_end,
             now,
             health,
-            course,
+            progress,
             resources_seen=sum(shard.resources_seen for shard in shards),
-            findings=len(steps),
+            findings=len(changes),
             open_episodes=len(episodes),
             expired=self._policy.expired(window_end),
         )
-        self._sink.post(self._findings_stream, [as_json(finding(step, window_end, now)) for step in steps])
+        self._sink.post(self._findings_stream, [as_json(finding(change, window_end, now)) for change in changes])
         self._sink.post(self._health_stream, [as_json(beat)])
         try:
             self._journal.record(row)
         except ConflictError:
             self._journal.reopen(plan)  # what was just posted may be older than what the other run posted
-            return Conclusion(plan.window_end, len(steps), recorded=False)
-        return Conclusion(plan.window_end, len(steps), recorded=True)
+            return Conclusion(plan.window_end, len(changes), recorded=False)
+        return Conclusion(plan.window_end, len(changes), recorded=True)
 
     def _known(self, plan: Plan) -> dict[Key, Episode]:
-        """Episodes as earlier evaluations knew them: ids from this window on, posted minutes of later windows alone.
+        """Collect episodes as earlier evaluations recorded them: ids from this window on, posted minutes of later ones.
 
-        This window's own rows may be replaced; those of later ones must not be, as they may not be due again.
+        This window's own rows may be replaced. Rows of later windows may not, since those windows may not be due again.
         """
         known: dict[Key, Episode] = {}
         for window in plan.later:  # the last one first
@@ -159,7 +159,7 @@ class Evaluator:
         return known
 
     def purge(self, now: datetime) -> int:
-        """Delete what no evaluation can need any more; how many rows that were."""
+        """Delete what no evaluation can need any more, and return the number of rows."""
         before = bucket_start(now) - self._retention - PURGE_MARGIN
         self._journal.note_purge(before)
         return (

@@ -8,7 +8,7 @@ from detectors.errors import DetectorError
 
 
 class Source(NamedTuple):
-    """One partition of one Event Hub: the scope in which sequence numbers mean something. Names in lower case."""
+    """One partition of one Event Hub: sequence numbers are comparable only within it. Names are in lower case."""
 
     namespace: str
     hub: str
@@ -16,7 +16,7 @@ class Source(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One message of an Event Hub. `enqueued` is when the hub took it, aware UTC: the arrival."""
+    """One message of an Event Hub. `enqueued` is the arrival: when the hub accepted it, aware UTC."""
 
     sequence: int
     enqueued: datetime
@@ -24,7 +24,7 @@ class Event(NamedTuple):
 
 
 class FunctionsEvent(Protocol):
-    """What is used of `azure.functions.EventHubEvent`."""
+    """The part of `azure.functions.EventHubEvent` that the detector uses."""
 
     @property
     def sequence_number(self) -> int | None:
@@ -32,18 +32,18 @@ class FunctionsEvent(Protocol):
 
     @property
     def enqueued_time(self) -> datetime | None:
-        """When the hub took it; naive from some hosts, and UTC then."""
+        """When the hub accepted it; some hosts give a naive time, which is UTC."""
 
     @property
     def metadata(self) -> object:
-        """The trigger's metadata for the whole batch. Made anew at every access, so read it once."""
+        """The trigger's metadata for the whole batch. Each access builds it again, so read it once."""
 
     def get_body(self) -> bytes:
-        """The message body."""
+        """Return the message body."""
 
 
 def from_functions(events: Sequence[FunctionsEvent]) -> tuple[Source, list[Event]]:
-    """The source and the events of one invocation, at least one, which the host always cuts from one partition.
+    """Convert the events of one invocation, at least one; the host always takes them from one partition.
 
     Raises:
         DetectorError: the host gave no partition, sequence number or time, without which nothing can be

@@ -1,7 +1,7 @@
 """A batch of Event Hub events -> exact counts in the buckets of their arrival.
 
-Whatever is delivered again, cut differently, or brought by two hosts at once is counted once. Bad records are
-quarantined and counted; storage that fails raises, so that the batch comes again.
+An event counts once, even if it is redelivered, batched differently, or delivered to two hosts at once. Bad records
+are quarantined and counted; a storage failure raises, so that the batch is redelivered.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from detectors.storage.quarantine import Quarantine
 from detectors.windows import bucket_start
 
 MAX_CONFLICTS = 20
-"""Lost writes to one bucket before giving up; the trigger's retry policy then brings the batch again."""
+"""Conflicting writes to one bucket before giving up; the trigger's retry policy then redelivers the batch."""
 
 
 class Ingest:
@@ -39,7 +39,7 @@ class Ingest:
         """Count the events of one partition.
 
         Raises:
-            StorageError: nothing is lost, but part of the batch is not counted yet; it has to come again.
+            StorageError: nothing is lost, but part of the batch is not counted yet; it must be redelivered.
         """
         arrivals: defaultdict[datetime, list[Event]] = defaultdict(list)
         for event in events:
@@ -49,7 +49,7 @@ class Ingest:
                 self._count(source, bucket, arrived)
 
     def _count(self, source: Source, bucket: datetime, events: Sequence[Event]) -> None:
-        """Count what is unseen: at once, or in smaller and smaller parts where it does not fit."""
+        """Count the unseen events: all at once, or in smaller and smaller parts if they do not fit."""
         segment = self._store.newest(source, bucket)
         size, conflicts = len(events), 0
         while unseen := segment.unseen(events):
@@ -66,11 +66,11 @@ class Ingest:
                 segment = self._store.reload(source, bucket)
 
     def _add(self, segment: Segment, events: Sequence[Event]) -> Segment:
-        """Store what events add; the segment to go on with. A single event that does not fit goes to the next one.
+        """Store what events add, and return the segment to continue with: a new one if a single event does not fit.
 
         Raises:
-            ConflictError: another writer was here.
-            SegmentFullError: there are several events, and they do not fit together.
+            ConflictError: another writer changed the segment.
+            SegmentFullError: several events do not fit together.
         """
         try:
             return self._write(segment, events, self._counter.count(events, self._clock()))
@@ -88,6 +88,6 @@ class Ingest:
 
 
 def _refusal(event: Event) -> Delta:
-    """A message whose groups alone outgrow a segment: no service sends one, and it must not block the partition."""
+    """Refuse a message whose groups outgrow a segment: no service sends one, and it must not block the partition."""
     flaw = Flaw(0, "too_many_groups", "not counted: more groups than a storage entity holds", "")
     return Delta(counters=Counters(messages=1, quarantined={flaw.reason: 1}), flaws=[PlacedFlaw(event.sequence, flaw)])

@@ -1,8 +1,8 @@
 """One run of the evaluation as a durable orchestration: every due window, one after another, in order.
 
-For each window: plan, fan out over the shards of groups, fan in, conclude. The run then starts itself anew for the
-next window, so its history stays short. It holds no state of its own: what is due is read from the tables, so runs
-may overlap, fail or be lost.
+For each window: plan, fan out over the shards of groups, fan in, conclude. The run then continues as new for the next
+window, so its history stays short. It holds no state of its own: the tables say what is due, so runs may overlap, fail
+or be lost.
 """
 
 import logging
@@ -22,7 +22,7 @@ from detectors.windows import bucket_start, key_of, time_of
 _LOG = logging.getLogger(__name__)
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=15_000, max_number_of_attempts=20)
-"""Five minutes of retries for each step. After that the run fails, and the next tick takes the window up again."""
+"""Each step is retried for five minutes. Then the run fails, and the next tick evaluates the window again."""
 
 HISTORY_KEPT = timedelta(days=7)
 RUNNING = frozenset({"Running", "Pending", "ContinuedAsNew"})
@@ -36,9 +36,9 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def start(client: df.DurableOrchestrationClient, now: datetime) -> str:
-    """Start the run for the newest window, unless it is under way, and drop the history of old runs.
+    """Start the run for the newest window, unless it is running, and purge the history of old runs.
 
-    A run that has finished is started again, which is harmless: only what is due gets evaluated.
+    A finished run is started again, which is harmless: only due windows are evaluated.
 
     Returns:
         The instance id, which names the window's end.
@@ -54,7 +54,7 @@ async def start(client: df.DurableOrchestrationClient, now: datetime) -> str:
 
 
 async def _purge_history(client: df.DurableOrchestrationClient, now: datetime) -> None:
-    """Drop the history of old runs. A failure is only logged: the run has begun, and the next tick tries again."""
+    """Purge the history of old runs. A failure is only logged: the run has started, and the next tick tries again."""
     try:
         await client.purge_instance_history_by(_LONG_AGO, now - HISTORY_KEPT, _FINISHED)
     except Exception:  # noqa: BLE001 - the client raises nothing more special
@@ -75,7 +75,7 @@ class Run(msgspec.Struct):
     Attributes:
         until: key of the newest window to evaluate.
         after: key of the window it evaluated last, None at first.
-        caught_up: how many it has evaluated that had never been evaluated before.
+        caught_up: how many of the windows it evaluated had never been evaluated before.
     """
 
     until: str
@@ -84,7 +84,7 @@ class Run(msgspec.Struct):
 
 
 def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
-    """The orchestrator: deterministic, side effects only in activities."""
+    """Orchestrate a run: deterministic, with side effects only in activities."""
     run = msgspec.convert(context.get_input(), Run)
     plan = yield context.call_activity_with_retry("plan_window", RETRY, {"run": _json(run)})
     if plan is None:
@@ -114,31 +114,31 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
 
 
 def plan_window(evaluator: Evaluator, work: Json) -> Json | None:
-    """Activity: the next window that is due, and into how many shards to cut it; None when all is done."""
+    """Plan the next due window and its number of shards, as an activity; None when none is due."""
     run = msgspec.convert(work["run"], Run)
     plan = evaluator.plan(time_of(run.until), time_of(run.after) if run.after else None)
     return None if plan is None else {"plan": msgspec.to_builtins(plan), "shards": evaluator.shards}
 
 
 def evaluate_shard(evaluator: Evaluator, work: Json) -> Json:
-    """Activity: the verdicts of one shard."""
+    """Evaluate one shard, as an activity."""
     return _json(evaluator.evaluate_shard(msgspec.convert(work["plan"], Plan), work["shard"]))
 
 
 def measure_health(evaluator: Evaluator, work: Json) -> Json:
-    """Activity: what went through in the window."""
+    """Measure what was counted in the window, as an activity."""
     return _json(evaluator.measure_health(msgspec.convert(work["plan"], Plan)))
 
 
 def conclude_window(evaluator: Evaluator, work: Json) -> Json:
-    """Activity: post the findings and the heartbeat, record the window."""
+    """Post the findings and the heartbeat and record the window, as an activity."""
     plan = msgspec.convert(work["plan"], Plan)
-    course = RunProgress(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
+    progress = RunProgress(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
     conclusion = evaluator.conclude(
         plan,
         msgspec.convert(work["shards"], list[Parcel]),
         msgspec.convert(work["health"], WindowHealth),
-        course,
+        progress,
         datetime.fromisoformat(work["now"]),
     )
     _LOG.info("window %s concluded: %s", plan.window_end, conclusion)
@@ -146,7 +146,7 @@ def conclude_window(evaluator: Evaluator, work: Json) -> Json:
 
 
 def purge_expired(evaluator: Evaluator, work: Json) -> int:
-    """Activity: delete what no evaluation needs any more; how many rows that were."""
+    """Delete what no evaluation needs any more, as an activity; return the number of rows."""
     return evaluator.purge(datetime.fromisoformat(work["now"]))
 
 

@@ -15,7 +15,7 @@ _MULTILINE = re.compile(r"\"\"\"|'''")
 
 
 class TomlTable:
-    """One table. What is asked for is known; `refuse_others` refuses all else that it holds.
+    """One table. Reading a value marks its name as known; `refuse_others` reports every name that was never read.
 
     Attributes:
         place: where it stands, such as `tuning.toml [[resources]] 2`.
@@ -39,12 +39,12 @@ class TomlTable:
         self._known: list[str] = []
 
     def inner(self, name: str, values: object, wanted: str, path: Path) -> "TomlTable | None":
-        """Open a table inside of this one; None if it is none.
+        """Open a table inside this one; None if the value is no table.
 
         Args:
             name: how messages call it.
             values: what should be a table.
-            wanted: what to say otherwise.
+            wanted: what the message asks for if it is no table.
             path: where it stands below this table.
         """
         if isinstance(values, dict):
@@ -111,36 +111,37 @@ class TomlTable:
         return next((choice for choice in choices if choice == value), None)
 
     def missing(self, name: str, wanted: str) -> str:
-        """Refuse that a value is not there, unless it is there and was refused already; an empty text."""
+        """Report that a value is missing, unless it is there and was reported already; return an empty text."""
         if name not in self._values:
             self.refuse("", f"{name} is missing: give it {wanted}.")
         return ""
 
     def refuse(self, name: str, problem: str) -> None:
-        """Note a problem with the place, and with the line of the value of this name if it can be told."""
-        line = self._lines.get((*self._path, name)) or self._lines.get(self._path)
+        """Note a problem with the place, and with the line of the value of this name, or of what is around it."""
+        path = (*self._path, name)
+        line = next((self._lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in self._lines), None)
         self._problems.append(f"{self.place}{f', line {line}' if line else ''}: {problem}")
 
     def refuse_unknown(self, name: str, known: Iterable[str], *, key: str = "") -> None:
-        """Refuse a name, which stands at a key, or is one."""
+        """Report an unknown name: the value of `key`, or a key itself."""
         self.refuse(key or name, f"{name} is not known: {nearest(name, known)}")
 
     def refuse_others(self) -> None:
-        """Refuse what nobody asked for."""
+        """Report every name that was never read."""
         for name in self._values:
             if name not in self._known:
                 self.refuse_unknown(name, self._known)
 
 
 def lines_of(text: str) -> dict[Path, int]:
-    """Find the line of each table and key of a TOML text, as far as a look at its lines can tell."""
+    """Find the line of each table and key of a TOML text, as far as its lines show."""
     lines: dict[Path, int] = {}
     path: Path = ()
     counts: dict[Path, int] = {}
     is_inside = False
     for number, line in enumerate(text.splitlines(), start=1):
-        was_inside, marks = is_inside, len(_MULTILINE.findall(line))
-        is_inside ^= bool(marks % 2)
+        was_inside, quotes = is_inside, len(_MULTILINE.findall(line))
+        is_inside ^= bool(quotes % 2)
         if was_inside:
             continue
         if header := _HEADER.match(line):
@@ -155,7 +156,7 @@ def lines_of(text: str) -> dict[Path, int]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """What somebody may have meant, and all that there is."""
+    """Suggest the nearest known word, and list all of them."""
     choices = {choice.lower(): choice for choice in known}
     close = get_close_matches(word.lower(), choices, n=1)
     meant = f"did you mean {choices[close[0]]}? There is" if close else "there is"
@@ -163,6 +164,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it."""
+    """Format a value for a message."""
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -20,39 +20,39 @@ _KEY_FORMAT = "%Y%m%dT%H%MZ"
 
 
 def bucket_start(at: datetime) -> datetime:
-    """The start of the bucket that holds `at`; also the newest window end that is not after `at`."""
+    """Find the start of the bucket that holds `at`, which is also the newest window end not after `at`."""
     return at - (at - _EPOCH) % BUCKET
 
 
 def window_buckets(window_end: datetime) -> tuple[datetime, ...]:
-    """The starts of the six buckets of a window, oldest first."""
+    """List the starts of the six buckets of a window, oldest first."""
     return tuple(window_end - BUCKET * age for age in range(BUCKETS_PER_WINDOW, 0, -1))
 
 
 def window_ends(first: datetime, last: datetime) -> Iterator[datetime]:
-    """Every window end from `first` to `last`, both included, oldest first."""
+    """Yield every window end from `first` to `last`, both included, oldest first."""
     while first <= last:
         yield first
         first += BUCKET
 
 
 def key_of(at: datetime) -> str:
-    """The storage key of a bucket start or window end: sorts as time does, `20261123T0010Z`."""
+    """Format a bucket start or window end as a storage key, `20261123T0010Z`, which sorts as time does."""
     return at.astimezone(UTC).strftime(_KEY_FORMAT)
 
 
 def time_of(key: str) -> datetime:
-    """The inverse of `key_of`."""
+    """Parse what `key_of` formats."""
     return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC)
 
 
 def microseconds(at: datetime) -> int:
-    """Whole microseconds since 1970: how times are stored."""
+    """Convert a time to whole microseconds since 1970, as times are stored."""
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(value: int) -> datetime:
-    """The inverse of `microseconds`."""
+    """Convert what `microseconds` returns back to a time."""
     return _EPOCH + timedelta(microseconds=value)
 
 
@@ -104,7 +104,7 @@ MINUTE_MICROSECONDS = 60 * 1_000_000
 
 @lru_cache(maxsize=4096)
 def minute_of(minutes: int) -> str:
-    """The name of a minute, given in minutes since 1970: `2026-11-23T08:00Z`, which sorts as time does."""
+    """Format a minute, counted since 1970, as `2026-11-23T08:00Z`, which sorts as time does."""
     return f"{from_microseconds(minutes * MINUTE_MICROSECONDS):%Y-%m-%dT%H:%MZ}"
 
 
@@ -113,9 +113,9 @@ _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z")
 
 
 def time_span(times: Sequence[str | int | None]) -> tuple[int | None, int | None]:
-    """The earliest and the latest of some times, as text or as microseconds since 1970; None if there is none.
+    """Find the earliest and the latest of some times, as text or as microseconds since 1970; None if there is none.
 
-    Of thousands of texts in the usual form only two are parsed.
+    Only two of thousands of texts in the usual form are parsed.
     """
     known = [time for time in times if time.__class__ is int]
     if len(known) < len(times):
@@ -124,7 +124,7 @@ def time_span(times: Sequence[str | int | None]) -> tuple[int | None, int | None
 
 
 def _first_and_last(texts: set[str]) -> Collection[str]:
-    """Texts of which one is the earliest time and one the latest: two, where all have the usual form."""
+    """Narrow texts down to candidates for the earliest and the latest: two, if all have the usual form."""
     if len(texts) > 2 and len(set(map(len, texts))) == 1:  # noqa: PLR2004 - two would be parsed anyway
         ends = min(texts), max(texts)
         if all(map(_ISO_TIME.fullmatch, ends)):

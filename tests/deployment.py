@@ -111,8 +111,8 @@ class Deployment:
         plan = self.evaluator.plan(until, after)
         if plan is not None:
             shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-            course = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
-            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), course, until)
+            progress = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
+            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), progress, until)
         return plan
 
     @property
@@ -126,7 +126,7 @@ class Deployment:
 
     def make_due(self, window_end: datetime) -> None:
         """Have a window evaluated again, as if it had been made from something else."""
-        entry = self.kept.entry(key_of(window_end))
+        entry = self.kept.window(key_of(window_end))
         assert entry is not None
         self.journal.merge(Row("windows", key_of(window_end), {"Inputs": "something else"}, entry.etag))
 

@@ -65,8 +65,8 @@ def _capture(folder: Path, play: Play) -> None:
 
 
 def _replayed(play: Play, *folders: Path) -> Replayed:
-    question = BacktestRequest(policy_from_env(SETTINGS), until=play.windows[-1])
-    return run(find([str(folder) for folder in folders]), question)
+    request = BacktestRequest(policy_from_env(SETTINGS), until=play.windows[-1])
+    return run(find([str(folder) for folder in folders]), request)
 
 
 def _seen(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -11,18 +11,21 @@ import yaml
 from detectors.__main__ import build_parser as product_parser
 from detectors.configuration import tuning
 from detectors.ingestion.counting import BatchCounter
-from detectors.reporting.finding import Finding, columns
-from detectors.reporting.heartbeat import Heartbeat
-from detectors.rules.catalogue import CATALOGUE, load
+from detectors.rules.catalogue import load
 from detectors.rules.tally import Key
+from generate.pages import BLOCKS, DETECTIONS, pages
 from local.__main__ import build_parser
-from local.host import ROOT, SAMPLE
+from local.host import ROOT
 from local.simulation import Play
 from tests.builders import START, canonical_id, chat, event
 from tests.infra.compiler import Compiler
 
 README = (ROOT / "README.md").read_text()
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
+DOCUMENTS = [
+    path.relative_to(ROOT)
+    for path in (*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")), *(ROOT / "detectors/rules").glob("*.md"))
+]
 
 
 def _chapter(title: str, document: str = README) -> str:
@@ -37,43 +40,17 @@ def _rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-@pytest.mark.parametrize(("chapter", "table"), [("## Findings", Finding), ("## Heartbeats", Heartbeat)])
-def test_the_columns_in_the_readme_are_those_that_are_posted(chapter: str, table: type[Finding | Heartbeat]) -> None:
-    """Names, types and order."""
-    assert {row[0]: row[1] for row in _rows(_chapter(chapter))} == columns(table)
-    assert [row[0] for row in _rows(_chapter(chapter))] == list(columns(table))
+def test_the_readme_can_be_read_in_one_go() -> None:
+    """The rest stands in docs/."""
+    assert len(README.splitlines()) <= 200
 
 
-def test_the_settings_in_the_readme_are_those_of_the_sample() -> None:
-    """Each setting once, with the default that the sample shows."""
-    sample = json.loads(SAMPLE.read_text())["Values"]
-    documented = {row[0].strip("`"): row[1].strip("`") for row in _rows(_chapter("## Settings"))}
-    named = {name.split("__fully")[0] for name in sample} - {"FUNCTIONS_WORKER_RUNTIME"}
-    assert set(documented) == named
-    fixed = {name: value for name, value in documented.items() if value not in {"required", "none"}}
-    assert {name: sample[name] for name in fixed if name != "BucketStorage"} == {
-        name: value for name, value in fixed.items() if name != "BucketStorage"
-    }
-
-
-def test_the_rules_in_the_readme_are_those_of_the_catalogue() -> None:
-    """With their numbers."""
-    rows = _rows(_chapter("## What it detects, and what it cannot see"))
-    assert len(rows) == len(CATALOGUE)
-    for rule, (name, fires, severity) in zip(CATALOGUE, rows, strict=True):
-        assert name == f"{rule.name} (`{rule.id}`)"
-        assert severity == f"{rule.severity}, risk {rule.risk_score}"
-        assert all(f"{threshold.at_least:,}" in fires for threshold in rule.thresholds)
-
-
-def test_the_host_settings_in_the_readme_are_those_of_host_json() -> None:
-    """Every setting of an extension is explained, with its value."""
-    extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
-    values = {**extensions["eventHubs"], **extensions["durableTask"]}
-    values |= values.pop("storageProvider")
-    values["initialOffsetOptions"] = values["initialOffsetOptions"]["type"]
-    documented = {name.strip("` "): row[1] for row in _rows(_chapter("### host.json")) for name in row[0].split(",")}
-    assert documented == {name: str(value) for name, value in values.items()}
+def test_generated_pages_and_blocks_are_up_to_date() -> None:
+    """`make generate` would change nothing, and every block that can be made stands somewhere."""
+    wanted = pages()
+    assert [path.name for path, text in wanted.items() if not path.exists() or path.read_text() != text] == []
+    assert {*DETECTIONS.glob("*.md")} <= wanted.keys()
+    assert {name for text in wanted.values() for name in re.findall(r"<!-- generated: (.*?) -->", text)} > BLOCKS.keys()
 
 
 def test_local_runs_cut_batches_as_host_json_does() -> None:
@@ -83,26 +60,36 @@ def test_local_runs_cut_batches_as_host_json_does() -> None:
     assert Play([]).batch_size == size
 
 
-def test_the_paths_in_the_readme_exist() -> None:
+def test_the_paths_in_the_layout_exist() -> None:
     """The layout names no ghosts, and no module of the product is left out."""
-    named = {path.strip("` ") for row in _rows(_chapter("## Layout")) for path in row[0].split(",")}
+    rows = _rows(_chapter("## Where things live", (ROOT / "CONTRIBUTING.md").read_text()))
+    named = {path.strip("` ") for row in rows for path in row[0].split(",")}
     assert [path for path in named if not (ROOT / path).exists()] == []
     modules = {f"detectors/{path.name}" for path in (ROOT / "detectors").glob("*.py")} - {"detectors/__init__.py"}
     assert modules - named == set()
 
 
-def test_the_commands_in_the_readme_can_be_taken() -> None:
-    """Targets that make knows, arguments that the command line knows."""
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_the_commands_in_the_documents_can_be_taken(document: Path) -> None:
+    """Targets that make knows, arguments that the command lines know."""
+    text = (ROOT / document).read_text()
     makefile = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"`?make (\w+)`?", README)
-    assert {"demo", "test", "bench"} <= set(targets)
-    assert [target for target in targets if f"\n{target}:" not in makefile] == []
-    commands = re.findall(r"^python -m local (.*)$", README, flags=re.MULTILINE)
-    assert len(commands) == 2
-    for command in commands:
-        build_parser().parse_args(shlex.split(command))
-    for command in re.findall(r"^python -m detectors (.*)$", README, flags=re.MULTILINE):
-        product_parser().parse_args(shlex.split(command, comments=True))
+    assert [target for target in re.findall(r"`make ([\w-]+)`", text) if f"\n{target}:" not in makefile] == []
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    for line in [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]:
+        match shlex.split(line, comments=True):
+            case ["make", target]:
+                assert f"\n{target}:" in makefile
+            case ["python", "-m", "local", *arguments]:
+                build_parser().parse_args(arguments)
+            case ["llm-detector", *arguments]:
+                product_parser().parse_args(arguments)
+
+
+def test_the_readme_shows_the_commands_that_people_come_for() -> None:
+    """Try it, test it, backtest."""
+    commands = re.findall(r"^(?:make \w+|llm-detector \w+)", README, re.MULTILINE)
+    assert {"make demo", "make test", "llm-detector replay"} <= set(commands)
 
 
 def test_the_runbook_says_how_long_messages_of_a_dead_host_are_hidden() -> None:
@@ -122,7 +109,9 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 def test_the_parameters_in_the_documents_are_those_of_the_template(compiler: Compiler) -> None:
     """Names in order, defaults, and what each is."""
     parameters = compiler.template()["parameters"]
-    documented = [[cell.strip("`") for cell in row] for row in _rows(_chapter("## Parameters", DEPLOY))]
+    documented = [
+        [cell.strip("`") for cell in row] for row in _rows((ROOT / "docs/reference/parameters.md").read_text())
+    ]
     assert documented == [
         [name, _default(parameter.get("defaultValue")), parameter["metadata"]["description"]]
         for name, parameter in parameters.items()
@@ -144,10 +133,11 @@ def test_the_least_azd_in_the_checklist_is_that_of_azure_yaml() -> None:
     assert required == f">= {documented}"
 
 
-@pytest.mark.parametrize("document", [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")], ids=str)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_links_within_the_documents_lead_somewhere(document: Path) -> None:
     """To files that exist, and to headings of theirs."""
-    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", (ROOT / document).read_text())
+    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text)
     broken = []
     for page, anchor in links:
         target = ROOT / document.parent / page if page else ROOT / document
@@ -173,9 +163,10 @@ def _default(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def test_the_rule_that_the_readme_writes_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("document", "chapter"), [("README.md", "## Write a rule"), ("docs/extending/rule.md", "# ")])
+def test_the_rule_that_the_documents_write_works(document: str, chapter: str, tmp_path: Path) -> None:
     """Its file is read as it stands there, and the rule fires at its number and not below."""
-    (text,) = re.findall(r"```toml\n(.*?)```", _chapter("## Write your own rule"), flags=re.DOTALL)
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / document).read_text().split(chapter, 1)[1], re.DOTALL)
     (tmp_path / "refused_requests.toml").write_text(text)
     ((rule,), problems) = load([tmp_path])
     assert problems == []
@@ -188,9 +179,10 @@ def test_the_rule_that_the_readme_writes_works(tmp_path: Path) -> None:
         assert bool(rule.triggers(tally, {one.name: one.at_least for one in rule.thresholds})) is fires
 
 
-def test_the_tuning_file_in_the_readme_can_be_taken() -> None:
+def test_the_tuning_file_in_the_documents_can_be_taken() -> None:
     """As it stands there, and as shipped."""
-    (text,) = re.findall(r"```toml\n(.*?)```", _chapter("## Tune"), flags=re.DOTALL)
-    tuned = tuning.parse(text, "README.md")
+    tune = (ROOT / "docs/tune-and-triage.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", _chapter("## Tune", tune), re.DOTALL)
+    tuned = tuning.parse(text, "tune-and-triage.md")
     assert tuned.problems == ()
     assert (len(tuned.changes), len(tuned.suppression_rules)) == (2, 1)

@@ -172,7 +172,7 @@ def test_every_rule_of_azure_openai_fires_once_for_what_is_delivered_twice(cloud
     """One hour with everything: counted by each rule that selects it, posted, closed when it has left the window."""
     watched = Sighting("new_key_lister", (canonical_id(), PIPELINE), START - timedelta(days=20))
     table = open_table(StorageConnection(connection_string=cloud.connection_string), BASELINE_TABLE)
-    TableBaseline(table).meet([watched], START - timedelta(days=20))
+    TableBaseline(table).find_newcomers([watched], START - timedelta(days=20))
     events = [
         event(1, *[chat(requestLength=9_000)] * 12, *[list_key()] * 100),
         event(2, *[chat(responseLength=0)] * 10, list_key(caller="eve")),

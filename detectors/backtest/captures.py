@@ -42,7 +42,7 @@ class _Bounded:
         return self._content.read(count)
 
 
-def batches(content: Content) -> Iterator[list[Event]]:
+def read_events(content: Content) -> Iterator[list[Event]]:
     """The events in the order of the file, a list for each block but at most `BATCH` long.
 
     Raises:
@@ -63,7 +63,7 @@ def batches(content: Content) -> Iterator[list[Event]]:
     except Exception as error:
         if batch:
             yield batch
-        raise _told(error, content) from error
+        raise _as_unreadable(error, content) from error
 
 
 def _blocks(content: Content) -> "Iterator[fastavro._read.Block]":
@@ -83,7 +83,7 @@ def _blocks(content: Content) -> "Iterator[fastavro._read.Block]":
     return blocks
 
 
-def _told(error: Exception, content: Content) -> Exception:
+def _as_unreadable(error: Exception, content: Content) -> Exception:
     """What to raise for anything that fastavro raised; hostile bytes make it raise almost everything."""
     if isinstance(error, DetectorError):
         return error

@@ -30,7 +30,7 @@ class Content:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.is_plain = True
-        self.trouble: UnreadableError | None = None
+        self.error: UnreadableError | None = None
         self.is_short = False
         self._chunks = self._unpacked(stream)
         self._ahead = b""
@@ -78,8 +78,8 @@ class Content:
             first = next(packed, b"")
             self.is_plain = not is_packed(first)
             yield from filter(None, _unpack(first, chain([first], packed)))
-        except UnreadableError as trouble:
-            self.trouble = trouble
+        except UnreadableError as error:
+            self.error = error
 
 
 def is_packed(head: bytes) -> bool:

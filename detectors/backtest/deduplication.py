@@ -48,7 +48,7 @@ class SequenceRange(msgspec.Struct):
             first, last = min(first, self.firsts[begin]), max(last, self.lasts[end - 1])
         self.firsts[begin:end], self.lasts[begin:end] = [first], [last]
 
-    def meets(self, other: "SequenceRange") -> bool:
+    def overlaps(self, other: "SequenceRange") -> bool:
         """Whether some event may be in both."""
         if self.latest < other.earliest or other.latest < self.earliest:
             return False
@@ -62,20 +62,20 @@ class SequenceRange(msgspec.Struct):
         return zip(self.firsts, self.lasts, strict=True)
 
 
-class Seen(msgspec.Struct):
+class SeenEvents(msgspec.Struct):
     """Events by partition."""
 
-    stretches: dict[Source, list[SequenceRange]] = msgspec.field(default_factory=dict)
+    ranges: dict[Source, list[SequenceRange]] = msgspec.field(default_factory=dict)
 
     def holds(self, source: Source, sequence: int, arrival: int) -> bool:
         """Whether an event was counted."""
-        return any(stretch.holds(sequence, arrival) for stretch in self.stretches.get(source, ()))
+        return any(known_range.holds(sequence, arrival) for known_range in self.ranges.get(source, ()))
 
     def add(self, source: Source, sequence: int, arrival: int) -> bool:
         """Take in an event; whether it is new."""
-        stretches = self.stretches.setdefault(source, [])
-        if stretches:  # the usual case first: the event behind the last one
-            newest = stretches[-1]
+        ranges = self.ranges.setdefault(source, [])
+        if ranges:  # the usual case first: the event behind the last one
+            newest = ranges[-1]
             if sequence == newest.lasts[-1] + 1 and arrival >= newest.latest:
                 newest.lasts[-1], newest.latest = sequence, arrival
                 return True
@@ -84,28 +84,28 @@ class Seen(msgspec.Struct):
         self._insert(source, sequence, sequence, arrival, arrival)
         return True
 
-    def meets(self, other: "Seen") -> bool:
+    def overlaps(self, other: "SeenEvents") -> bool:
         """Whether some event may be in both."""
         return any(
-            mine.meets(theirs)
-            for source, stretches in other.stretches.items()
-            for theirs in stretches
-            for mine in self.stretches.get(source, ())
+            mine.overlaps(theirs)
+            for source, ranges in other.ranges.items()
+            for theirs in ranges
+            for mine in self.ranges.get(source, ())
         )
 
-    def absorb(self, other: "Seen") -> None:
+    def absorb(self, other: "SeenEvents") -> None:
         """Take in all events of another piece, none of which is here yet."""
-        for source, stretches in other.stretches.items():
-            for stretch in stretches:
-                for first, last in stretch.runs():
-                    self._insert(source, first, last, stretch.earliest, stretch.latest)
+        for source, ranges in other.ranges.items():
+            for known_range in ranges:
+                for first, last in known_range.runs():
+                    self._insert(source, first, last, known_range.earliest, known_range.latest)
 
     def _insert(self, source: Source, first: int, last: int, earliest: int, latest: int) -> None:
-        stretches = self.stretches.setdefault(source, [])
-        for stretch in reversed(stretches):  # the newest life first: an old one would take in what only seems to fit
-            if stretch.fits(first, earliest) and stretch.fits(last, latest):
-                stretch.add(first, last, earliest, latest)
+        ranges = self.ranges.setdefault(source, [])
+        for known_range in reversed(ranges):  # the newest life first: an old one would take in what only seems to fit
+            if known_range.fits(first, earliest) and known_range.fits(last, latest):
+                known_range.add(first, last, earliest, latest)
                 return
-            if stretch.latest < earliest:  # the lives before it are over
+            if known_range.latest < earliest:  # the lives before it are over
                 break
-        stretches.append(SequenceRange(earliest, latest, [first], [last]))
+        ranges.append(SequenceRange(earliest, latest, [first], [last]))

@@ -11,12 +11,23 @@ from typing import BinaryIO, NamedTuple
 
 from detectors.backtest import captures, path_layouts
 from detectors.backtest.codecs import Content
-from detectors.backtest.formats import PEEK, UTF_8_MARK, Form, form_of, is_json
-from detectors.backtest.inputs import Piece, find
+from detectors.backtest.formats import PEEK, UTF_8_MARK, InputFormat, format_of, is_json
+from detectors.backtest.inputs import InputChunk, find
 from detectors.errors import UnreadableError
 from detectors.events import Event, Source
 
-__all__ = ["Block", "Captured", "Document", "Form", "Lines", "Piece", "ReadError", "find", "read", "read_stream"]
+__all__ = [
+    "Block",
+    "Captured",
+    "Document",
+    "InputChunk",
+    "InputFormat",
+    "Lines",
+    "ReadError",
+    "find",
+    "read",
+    "read_stream",
+]
 
 BLOCK_BYTES = 1 << 22
 MAX_LINE_BYTES = 1 << 26
@@ -57,18 +68,18 @@ class ReadError(NamedTuple):
 Block = Lines | Document | Captured | ReadError
 
 
-def read(piece: Piece) -> Iterator[Block]:
+def read(chunk: InputChunk) -> Iterator[Block]:
     """What the piece holds. `ReadError` stands for anything that is wrong with its bytes.
 
     Raises:
         DetectorError: a package that unpacks it is missing.
     """
     try:
-        with open(piece.path, "rb", buffering=0) as file:  # noqa: PTH123  # as given, where Path would normalise
-            if piece.start or piece.end is not None:
-                yield from _lines(_span(file, piece.start, maxsize if piece.end is None else piece.end))
+        with open(chunk.path, "rb", buffering=0) as file:  # noqa: PTH123  # as given, where Path would normalise
+            if chunk.start or chunk.end is not None:
+                yield from _lines(_lines_between(file, chunk.start, maxsize if chunk.end is None else chunk.end))
             else:
-                yield from read_stream(file, piece.path)
+                yield from read_stream(file, chunk.path)
     except OSError as error:
         yield ReadError("unreadable", f"Reading failed: {error.strerror}.")
 
@@ -82,21 +93,21 @@ def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
     content = Content(stream)
     try:
         head = content.peek(PEEK)
-        form = form_of(head)
+        form = format_of(head)
         if head.startswith(UTF_8_MARK):
             content.read(len(UTF_8_MARK))
-        if form is Form.AVRO:
-            source = path_layouts.source_of(name)
-            yield from (Captured(source, events) for events in captures.batches(content))
-        elif form is Form.DOCUMENT:
+        if form is InputFormat.AVRO:
+            source = path_layouts.source_in(name)
+            yield from (Captured(source, events) for events in captures.read_events(content))
+        elif form is InputFormat.DOCUMENT:
             yield _document(content)
         else:
             yield from _lines(content.chunks(), content)
-        trouble = content.trouble
+        broken = content.error
     except UnreadableError as error:
-        trouble = content.trouble or error
-    if trouble:
-        yield ReadError(trouble.reason, trouble.detail)
+        broken = content.error or error
+    if broken:
+        yield ReadError(broken.reason, broken.detail)
 
 
 def _document(content: Content) -> Block:
@@ -137,13 +148,13 @@ def _lines(chunks: Iterator[bytes], content: Content | None = None) -> Iterator[
             rest.clear()
             is_skipping = True
     last = b"".join(rest)
-    if content is None or content.trouble is None or is_json(last):
+    if content is None or content.error is None or is_json(last):
         whole.append(last)
     if any(whole):
         yield Lines(b"".join(whole))
 
 
-def _span(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+def _lines_between(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
     """The lines whose first byte lies in [start, end): from behind the first newline at `start - 1` or later.
 
     The last one is read to its end, wherever that is.

@@ -14,7 +14,7 @@ PEEK = 1 << 18
 UTF_8_MARK = b"\xef\xbb\xbf"
 
 
-class Form(StrEnum):
+class InputFormat(StrEnum):
     """How an input holds its records."""
 
     LINES = "lines"
@@ -43,23 +43,23 @@ _A_RECORD_BEGINS = re.compile(rb'^[ \t]*"?[\[{]', re.MULTILINE)
 _SHOWN = 16
 
 
-def form_of(head: bytes) -> Form | None:
+def format_of(head: bytes) -> InputFormat | None:
     """The form of an input that begins with `head`; None if it is blank.
 
     Raises:
         UnreadableError: it is no form that can be read.
     """
     if head.startswith(captures.MAGIC):
-        return Form.AVRO
+        return InputFormat.AVRO
     if _UTF_16.match(head):
         raise UnreadableError("utf_16", _UTF_16_FIX)
     text = head.removeprefix(UTF_8_MARK).lstrip()
     if not text:
         return None
     if text[:1] in b"[{" or text[:2] in {b'"{', b'"['}:  # the last two are JSON in texts, a text a line
-        return Form.DOCUMENT if _is_document(text) else Form.LINES
+        return InputFormat.DOCUMENT if _is_document(text) else InputFormat.LINES
     _refuse_other(head, text)
-    return Form.LINES
+    return InputFormat.LINES
 
 
 def _refuse_other(head: bytes, text: bytes) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from detectors.backtest.outcome import Timeline, subject
+from detectors.backtest.outcome import Timeline, entity
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import Total
+from detectors.evaluation.window import GroupTotal
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Number, Threshold, measure
 from detectors.rules.tally import Key
@@ -21,8 +21,8 @@ _RECENT = 512
 MAX_TIMELINES = 40
 
 
-class _Place(NamedTuple):
-    """What a series is of."""
+class _SeriesKey(NamedTuple):
+    """Names one series."""
 
     key: Key
     threshold: str
@@ -67,33 +67,33 @@ class History:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._series: dict[_Place, _Series] = {}
+        self._series: dict[_SeriesKey, _Series] = {}
         self._points = 0
         self.left_out = 0
 
-    def add(self, window_end: datetime, totals: Mapping[Key, Total]) -> None:
+    def add(self, window_end: datetime, totals: Mapping[Key, GroupTotal]) -> None:
         """Note a window; windows must come in their order."""
         for key, total in totals.items():
-            rule, terms = BY_ID[key.rule_id], self._policy.terms(key)
-            if rule.only_new or terms is None:
+            rule, effective = BY_ID[key.rule_id], self._policy.effective(key)
+            if rule.only_new or effective is None:
                 continue
             at = datetime.fromisoformat(key.group[-1]) if rule.per_minute else window_end
             values = {threshold.name: measure(total.tally, threshold.measure) for threshold in rule.thresholds}
-            near = {name: (value or 0) / terms.at_least[name] for name, value in values.items()}
+            near = {name: (value or 0) / effective.thresholds[name] for name, value in values.items()}
             if rule.requires == "all":  # a measure that is far above its number says nothing alone
                 near = dict.fromkeys(near, min(near.values()))
             self._note(Key(rule.id, rule.about(key.group)), int(at.timestamp()), values, near)
         if self._points > MAX_POINTS:
             self._let_go()
 
-    def _note(self, about: Key, at: int, values: Mapping[str, Number | None], near: Mapping[str, float]) -> None:
+    def _note(self, key: Key, at: int, values: Mapping[str, Number | None], near: Mapping[str, float]) -> None:
         """Note the values of one group, by threshold."""
         for name, value in values.items():
             if value is None:
                 continue
-            series = self._series.setdefault(_Place(about, name), _Series())
+            series = self._series.setdefault(_SeriesKey(key, name), _Series())
             series.nearest = max(series.nearest, near[name])
-            if not BY_ID[about.rule_id].per_minute or series.is_news(at, value):
+            if not BY_ID[key.rule_id].per_minute or series.is_news(at, value):
                 series.add(at, value)
                 self._points += 1
 
@@ -106,7 +106,7 @@ class History:
         """How many series have no timeline."""
         return self.left_out + max(len(self._series) - MAX_TIMELINES, 0)
 
-    def _timeline(self, place: _Place) -> Timeline:
+    def _timeline(self, place: _SeriesKey) -> Timeline:
         series = self._series[place]
         threshold = next(one for one in _thresholds_of(place.key) if one.name == place.threshold)
         points = series.points()
@@ -115,18 +115,18 @@ class History:
             rule_id=place.key.rule_id,
             threshold=place.threshold,
             measure=threshold.measure,
-            at_least=self._at_least(place),
-            resource=subject(place.key),
+            at_least=self._threshold(place),
+            resource=entity(place.key),
             points=[(end, int(value) if whole else value) for end, value in points],
         )
 
-    def _nearest(self) -> list[_Place]:
+    def _nearest(self) -> list[_SeriesKey]:
         return sorted(self._series, key=lambda place: (-self._series[place].nearest, place))
 
-    def _at_least(self, place: _Place) -> int:
-        terms = self._policy.terms(place.key)
-        assert terms is not None  # else it has no series
-        return terms.at_least[place.threshold]
+    def _threshold(self, place: _SeriesKey) -> int:
+        effective = self._policy.effective(place.key)
+        assert effective is not None  # else it has no series
+        return effective.thresholds[place.threshold]
 
     def _let_go(self) -> None:
         """Keep the half of the series that came nearest."""

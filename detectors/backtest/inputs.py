@@ -11,10 +11,10 @@ from pathlib import Path
 
 from detectors.backtest import captures, path_layouts
 from detectors.backtest.codecs import Content
-from detectors.backtest.formats import PEEK, Form, form_of
+from detectors.backtest.formats import PEEK, InputFormat, format_of
 from detectors.errors import InputError, UnreadableError
 
-PIECE_BYTES = 1 << 25
+CHUNK_BYTES = 1 << 25
 STREAM = "-"
 
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -23,7 +23,7 @@ _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class InputChunk:
     """A part of a file that can be read on its own. Small, and can be pickled.
 
     Attributes:
@@ -35,7 +35,7 @@ class Piece:
     """
 
     path: str
-    form: Form
+    form: InputFormat
     size: int
     start: int = 0
     end: int | None = None
@@ -46,7 +46,7 @@ class Piece:
         return self.path == STREAM
 
 
-def find(paths: Sequence[str]) -> list[Piece]:
+def find(paths: Sequence[str]) -> list[InputChunk]:
     """The pieces of these files, folders and `-`, each real file once, ordered by time and then by path.
 
     The time is what the path tells (see `layouts`), else that of the first record; files without one come last.
@@ -57,16 +57,16 @@ def find(paths: Sequence[str]) -> list[Piece]:
         DetectorError: a package that unpacks one of them is missing.
     """
     seen: set[tuple[int, int]] = set()
-    found: list[tuple[datetime, str, list[Piece]]] = []
+    found: list[tuple[datetime, str, list[InputChunk]]] = []
     for path in dict.fromkeys(paths):
         if path == STREAM:
-            found.append((_LAST, path, [Piece(path, Form.LINES, 0)]))
+            found.append((_LAST, path, [InputChunk(path, InputFormat.LINES, 0)]))
             continue
         for file, status in _files(path):
             if (status.st_dev, status.st_ino) not in seen:
                 seen.add((status.st_dev, status.st_ino))
                 found.append(_examine(file, status.st_size))
-    return [piece for _, _, pieces in sorted(found, key=lambda each: each[:2]) for piece in pieces]
+    return [chunk for _, _, chunks in sorted(found, key=lambda each: each[:2]) for chunk in chunks]
 
 
 def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -128,43 +128,43 @@ def _not_there(path: str) -> str:
     return f"{path} is not there; {parent} holds: {', '.join(shown[:_NAMES_SHOWN]) or 'nothing'}{more}."
 
 
-def _examine(path: str, size: int) -> tuple[datetime, str, list[Piece]]:
+def _examine(path: str, size: int) -> tuple[datetime, str, list[InputChunk]]:
     """When the file begins, and its pieces. One that turns out to be unreadable has a piece too, to be told of."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # as for os.stat
             content = Content(file)
             head = content.peek(PEEK)
             form = _form(head)
-            time = path_layouts.time_of(path) or _first_time(content, head, form)
+            time = path_layouts.time_in(path) or _first_time(content, head, form)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    pieces = _cut(path, size) if form is Form.LINES and content.is_plain else [Piece(path, form, size)]
-    return time or _LAST, path, pieces
+    chunks = _cut(path, size) if form is InputFormat.LINES and content.is_plain else [InputChunk(path, form, size)]
+    return time or _LAST, path, chunks
 
 
-def _cut(path: str, size: int) -> list[Piece]:
+def _cut(path: str, size: int) -> list[InputChunk]:
     """Pieces of plain lines; the last one reads what was added meanwhile."""
-    starts = range(0, max(size, 1), PIECE_BYTES)
+    starts = range(0, max(size, 1), CHUNK_BYTES)
     ends = [*starts[1:], None]
     return [
-        Piece(path, Form.LINES, (size if end is None else end) - start, start, end)
+        InputChunk(path, InputFormat.LINES, (size if end is None else end) - start, start, end)
         for start, end in zip(starts, ends, strict=True)
     ]
 
 
-def _form(head: bytes) -> Form:
+def _form(head: bytes) -> InputFormat:
     """What cannot be read, or is blank, counts as lines until it is read."""
     try:
-        return form_of(head) or Form.LINES
+        return format_of(head) or InputFormat.LINES
     except UnreadableError:
-        return Form.LINES
+        return InputFormat.LINES
 
 
-def _first_time(content: Content, head: bytes, form: Form) -> datetime | None:
+def _first_time(content: Content, head: bytes, form: InputFormat) -> datetime | None:
     """When the first event was enqueued, or what the first record that has a time says."""
-    if form is Form.AVRO:
+    if form is InputFormat.AVRO:
         try:
-            return next((batch[0].enqueued for batch in captures.batches(content)), None)
+            return next((batch[0].enqueued for batch in captures.read_events(content)), None)
         except UnreadableError:
             return None
     for found in _RECORD_TIME.finditer(head):

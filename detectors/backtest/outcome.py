@@ -186,6 +186,6 @@ class Outcome(msgspec.Struct, kw_only=True):
     interrupted: bool = False
 
 
-def subject(key: Key) -> str:
+def entity(key: Key) -> str:
     """What a tally is about, for people: the values of its group fields, but for the minute."""
     return " ".join(BY_ID[key.rule_id].about(key.group))

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from detectors.backtest.deduplication import Seen
+from detectors.backtest.deduplication import SeenEvents
 from detectors.backtest.exports import Block, Captured, Document, Lines, ReadError
 from detectors.events import Event, Source
 from detectors.ingestion.columns import Columns
@@ -40,7 +40,7 @@ Line: Any = msgspec.defstruct(
 """A line of NDJSON: a record, or a message if it has `records`."""
 
 
-class Span(msgspec.Struct):
+class BucketRange(msgspec.Struct):
     """The buckets that are asked for, as microseconds since 1970: from `first` to below `end`."""
 
     first: int
@@ -48,7 +48,7 @@ class Span(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Part:
+class PartialCounts:
     """What one piece holds.
 
     Attributes:
@@ -70,10 +70,10 @@ class Part:
     lines: int = 0
     first_time: int | None = None
     last_time: int | None = None
-    seen: Seen = field(default_factory=Seen)
+    seen: SeenEvents = field(default_factory=SeenEvents)
     duplicates: int = 0
     delays: Counter[int] = field(default_factory=Counter)
-    trouble: ReadError | None = None
+    read_error: ReadError | None = None
 
     def move(self, lines: int) -> None:
         """Count lines from the beginning of the file, of which `lines` came before this piece."""
@@ -88,7 +88,9 @@ _decode_lines = msgspec.json.Decoder(Line).decode_lines
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def count(blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: Span, known: Seen | None = None) -> Part:
+def count(
+    blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: BucketRange, known: SeenEvents | None = None
+) -> PartialCounts:
     """Count what blocks hold.
 
     Args:
@@ -98,7 +100,7 @@ def count(blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: Span,
         span: only records that arrived in it count.
         known: events that other pieces brought, to be left out.
     """
-    counting = _Counting(name, rules, span, known or Seen())
+    counting = _Counting(name, rules, span, known or SeenEvents())
     for block in blocks:
         counting.add(block)
     return counting.result()
@@ -107,8 +109,8 @@ def count(blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: Span,
 class _Counting:
     """A part in the making."""
 
-    def __init__(self, name: str, rules: Sequence[Rule], span: Span, known: Seen) -> None:
-        self._part = Part()
+    def __init__(self, name: str, rules: Sequence[Rule], span: BucketRange, known: SeenEvents) -> None:
+        self._counts = PartialCounts()
         self._counter = BatchCounter(rules)
         self._delta = Delta()
         self._buckets: defaultdict[tuple[int, Source], Columns] = defaultdict(Columns)
@@ -123,29 +125,29 @@ class _Counting:
             case Lines(data):
                 self._add_lines(data)
             case Document(body):
-                self._part.lines += 1
+                self._counts.lines += 1
                 self._add_message(1, decode(body))
             case Captured(source, events):
                 for event in events:
                     self._add_event(source, event)
             case ReadError():
-                self._part.trouble = block
+                self._counts.read_error = block
         self._keep_tallies()
         self._keep_examples()
 
-    def result(self) -> Part:
+    def result(self) -> PartialCounts:
         """The part, when every block was added."""
-        self._part.counters = self._part.counters.merged(self._delta.counters)
-        return self._part
+        self._counts.counters = self._counts.counters.merged(self._delta.counters)
+        return self._counts
 
     def _add_lines(self, data: bytes) -> None:
-        first = self._part.lines + 1
-        self._part.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+        first = self._counts.lines + 1
+        self._counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
         try:
             lines = _decode_lines(data)
         except _REFUSED:
             lines = []
-        if len(lines) == self._part.lines - first + 1:
+        if len(lines) == self._counts.lines - first + 1:
             self._add_decoded(first, lines)
             return
         for number, line in enumerate(data.split(b"\n"), first):  # some are broken, or blank
@@ -157,29 +159,29 @@ class _Counting:
         unset = msgspec.UNSET
         if all(line.records is unset for line in lines):
             self._counter.count_message(self._delta, first, Message(lines), self._by_own_time, step=1)
-            self._stretch(map(own_time, lines))
+            self._widen(map(own_time, lines))
             return
         for number, line in enumerate(lines, first):
             self._add_message(number, Message([line] if line.records is unset else line.records))
 
     def _add_message(self, place: int, message: Message) -> None:
         self._counter.count_message(self._delta, place, message, self._by_own_time)
-        self._stretch(map(own_time, message.records))
+        self._widen(map(own_time, message.records))
 
     def _add_event(self, source: Source, event: Event) -> None:
         """Count a captured event at its true arrival, unless it was counted before."""
         arrival = microseconds(event.enqueued)
-        if self._known.holds(source, event.sequence, arrival) or not self._part.seen.add(
+        if self._known.holds(source, event.sequence, arrival) or not self._counts.seen.add(
             source, event.sequence, arrival
         ):
-            self._part.duplicates += 1
+            self._counts.duplicates += 1
             return
         message = decode(event.body)
         self._counter.count_message(self._delta, event.sequence, message, lambda _: self._at(arrival, source))
         self._extend(arrival, arrival)
         newest = max(filter(None, map(record_time, map(own_time, message.records))), default=None)
         if newest is not None:
-            self._part.delays[max(arrival - newest, 0) // 1_000_000] += 1
+            self._counts.delays[max(arrival - newest, 0) // 1_000_000] += 1
 
     def _by_own_time(self, text: str | None) -> Columns | Problem | None:
         """Where a record counts; one without a time is bad."""
@@ -194,7 +196,7 @@ class _Counting:
         bucket = arrival - arrival % BUCKET_MICROSECONDS
         return self._buckets[bucket, source] if self._span.first <= bucket < self._span.end else None
 
-    def _stretch(self, texts: Iterable[str | None]) -> None:
+    def _widen(self, texts: Iterable[str | None]) -> None:
         """Widen the times seen, to the minute: few texts are left to parse when seconds are cut off."""
         minutes = {f"{text[:_MINUTE]}Z" if text[-1] == "Z" and len(text) > _MINUTE else text for text in texts if text}
         times = map(record_time, minutes)
@@ -203,19 +205,19 @@ class _Counting:
             self._extend(min(plausible), max(plausible))
 
     def _extend(self, first: int, last: int) -> None:
-        part = self._part
-        part.first_time = first if part.first_time is None else min(first, part.first_time)
-        part.last_time = last if part.last_time is None else max(last, part.last_time)
+        counts = self._counts
+        counts.first_time = first if counts.first_time is None else min(first, counts.first_time)
+        counts.last_time = last if counts.last_time is None else max(last, counts.last_time)
 
     def _keep_tallies(self) -> None:
         """Add up what a block held: a piece may be a whole day."""
         for (bucket, source), columns in self._buckets.items():
-            held = self._part.tallies.setdefault(bucket, {})
+            held = self._counts.tallies.setdefault(bucket, {})
             tallies, selected = columns.add_up()
             for key, tally in tallies.items():
                 place = source, key
                 held[place] = held[place].merged(tally) if place in held else tally
-            self._part.counters = self._part.counters.merged(selected)
+            self._counts.counters = self._counts.counters.merged(selected)
         self._buckets.clear()
 
     def _keep_examples(self) -> None:
@@ -223,5 +225,5 @@ class _Counting:
         for placed in self._delta.flaws:
             self._examples[placed.flaw.reason] += 1
             if self._examples[placed.flaw.reason] <= MAX_EXAMPLES:
-                self._part.examples.append(placed)
+                self._counts.examples.append(placed)
         self._delta.flaws.clear()

@@ -17,7 +17,7 @@ _CAPTURE = re.compile(
 )
 
 
-def time_of(path: str) -> datetime | None:
+def time_in(path: str) -> datetime | None:
     """When the file's records begin, as far as its path tells.
 
     Two layouts are known: the one of diagnostic settings with a storage account (`y=2026/m=10/d=01/h=00/m=00/`),
@@ -32,7 +32,7 @@ def time_of(path: str) -> datetime | None:
     return _time(*capture.groups()[3:]) if capture else None
 
 
-def source_of(path: str) -> Source:
+def source_in(path: str) -> Source:
     """The partition whose events the file holds; a path that does not tell stands for a partition of its own.
 
     The namespace is as the deployed detector sees it, so that evidence is the same.

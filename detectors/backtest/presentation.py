@@ -141,9 +141,9 @@ def last_part(identity: str) -> str:
     return identity.rpartition(":")[2] if is_user(identity) else identity
 
 
-def counted_subjects(subjects: Iterable[str]) -> str:
+def counted_entities(entities: Iterable[str]) -> str:
     """How many resources, and how many users of AWS: `4 resources and 1 user`."""
-    firsts = {subject.partition(" ")[0] if subject.startswith(("/", "arn:")) else subject for subject in subjects}
+    firsts = {entity.partition(" ")[0] if entity.startswith(("/", "arn:")) else entity for entity in entities}
     users = sum(map(is_user, firsts))
     parts = [counted(len(firsts) - users, "resource")] if users < len(firsts) or not users else []
     return " and ".join([*parts, *([counted(users, "user")] if users else [])])

@@ -3,25 +3,25 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from detectors.backtest.exports import Piece
+from detectors.backtest.exports import InputChunk
 from detectors.backtest.inputs import STREAM
 from detectors.backtest.outcome import Delays, Place, Quality
-from detectors.backtest.partial_counts import MAX_EXAMPLES, Part
+from detectors.backtest.partial_counts import MAX_EXAMPLES, PartialCounts
 from detectors.rules.counters import Counters
 from detectors.windows import from_microseconds
 
 
-class Measured:
+class QualityMeter:
     """What went through, and what was wrong with it.
 
     Attributes:
         last_time: the latest arrival so far, microseconds since 1970.
     """
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._left = Counter(piece.path for piece in pieces)
+    def __init__(self, chunks: Sequence[InputChunk]) -> None:
+        self._left = Counter(chunk.path for chunk in chunks)
         self._counters = Counters()
-        self._troubles: Counter[str] = Counter()
+        self._read_errors: Counter[str] = Counter()
         self._examples: list[Place] = []
         self._delays: Counter[int] = Counter()
         self._bytes = 0
@@ -30,27 +30,27 @@ class Measured:
         self.first_time: int | None = None
         self.last_time: int | None = None
 
-    def add(self, piece: Piece, size: int, part: Part) -> None:
+    def add(self, chunk: InputChunk, size: int, counts: PartialCounts) -> None:
         """Take in what a piece, or a block of it, held."""
-        self._left[piece.path] -= 1
+        self._left[chunk.path] -= 1
         self._bytes += size
-        self._counters = self._counters.merged(part.counters)
-        self._delays.update(part.delays)
-        self._duplicates += part.duplicates
+        self._counters = self._counters.merged(counts.counters)
+        self._delays.update(counts.delays)
+        self._duplicates += counts.duplicates
         self._examples += [
-            Place(piece.path, placed.sequence, placed.flaw.reason, placed.flaw.detail) for placed in part.examples
+            Place(chunk.path, placed.sequence, placed.flaw.reason, placed.flaw.detail) for placed in counts.examples
         ]
-        if part.trouble:
-            self._broken.add(piece.path)
-            self._troubles[part.trouble.reason] += 1
-            self._examples.append(Place(piece.path, 0, *part.trouble))
-        times = [time for time in (self.first_time, part.first_time) if time is not None]
+        if counts.read_error:
+            self._broken.add(chunk.path)
+            self._read_errors[counts.read_error.reason] += 1
+            self._examples.append(Place(chunk.path, 0, *counts.read_error))
+        times = [time for time in (self.first_time, counts.first_time) if time is not None]
         self.first_time = min(times, default=None)
-        self.last_time = max((time for time in (self.last_time, part.last_time) if time is not None), default=None)
+        self.last_time = max((time for time in (self.last_time, counts.last_time) if time is not None), default=None)
 
     def quality(self, *, interrupted: bool) -> Quality:
         """All of it so far. Of a stream only the reader knows whether it has come to its end."""
-        problems = Counter(self._counters.quarantined) + self._troubles
+        problems = Counter(self._counters.quarantined) + self._read_errors
         return Quality(
             files=len(self._left),
             files_read=sum(

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from detectors.backtest.deduplication import Seen
-from detectors.backtest.exports import Piece
+from detectors.backtest.deduplication import SeenEvents
+from detectors.backtest.exports import InputChunk
 from detectors.backtest.history import History
-from detectors.backtest.judge import Judge
 from detectors.backtest.outcome import Outcome, Quality, Trial
-from detectors.backtest.partial_counts import Part, Span
-from detectors.backtest.quality import Measured
-from detectors.backtest.workers import Counted, counted
+from detectors.backtest.partial_counts import BucketRange, PartialCounts
+from detectors.backtest.policy_replay import PolicyReplay
+from detectors.backtest.quality import QualityMeter
+from detectors.backtest.workers import CountedChunk, count_chunks
 from detectors.evaluation.baseline import MemoryBaseline
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import add_up, sightings
+from detectors.evaluation.window import sightings, sum_window
 from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Severity
 from detectors.rules.tally import Key, Tally
-from detectors.storage.buckets import fold
+from detectors.storage.buckets import merge_bounded
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
 MAX_HELD = 400_000
@@ -57,21 +57,21 @@ class BacktestRequest:
     until: datetime | None = None
 
     @property
-    def span(self) -> Span:
+    def span(self) -> BucketRange:
         """The buckets that the windows are made of."""
         first = microseconds(bucket_start(self.since) + BUCKET - WINDOW) if self.since else -(2**63)
-        return Span(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
+        return BucketRange(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
 
     def in_force(self) -> dict[str, dict[str, int]]:
         """The numbers that hold where no resource has its own, by rule id and threshold name."""
         return {
-            rule.id: {name: number.value for name, number in self.policy.explain(rule.id, "").at_least.items()}
+            rule.id: {name: number.value for name, number in self.policy.resolve(rule.id, "").thresholds.items()}
             for rule in self.policy.rules
         }
 
     def severities(self) -> dict[str, Severity]:
         """The severities that hold where no resource has its own, by rule id."""
-        return {rule.id: self.policy.explain(rule.id, "").severity.value for rule in self.policy.rules}
+        return {rule.id: self.policy.resolve(rule.id, "").severity.value for rule in self.policy.rules}
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Hooks:
 
 
 def replay(
-    pieces: Sequence[Piece], question: BacktestRequest, *, processes: int = 1, hooks: Hooks | None = None
+    chunks: Sequence[InputChunk], request: BacktestRequest, *, processes: int = 1, hooks: Hooks | None = None
 ) -> Outcome:
     """Count the pieces in their order and judge every window that their records touch.
 
@@ -99,79 +99,84 @@ def replay(
         InputError: a worker process died, or a reader is not installed.
     """
     hooks = hooks or Hooks()
-    course, measured = _Course(question, hooks.on_finding), Measured(pieces)
+    run, meter = _Replay(request, hooks.on_finding), QualityMeter(chunks)
     interrupted = False
     try:
-        for work in counted(pieces, question.policy.rules, question.span, processes):
-            measured.add(work.piece, work.task.size, course.add(work))
-            hooks.on_read(work.task.size)
+        for counted in count_chunks(chunks, request.policy.rules, request.span, processes):
+            meter.add(counted.chunk, counted.task.size, run.add(counted))
+            hooks.on_read(counted.task.size)
     except KeyboardInterrupt:
         interrupted = True
-    course.finish(measured.last_time)
-    return course.outcome(measured.quality(interrupted=interrupted), interrupted=interrupted)
+    run.finish(meter.last_time)
+    return run.outcome(meter.quality(interrupted=interrupted), interrupted=interrupted)
 
 
-class _Course:
+class _Replay:
     """The buckets that are held, and the windows judged so far."""
 
-    def __init__(self, question: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
-        self._question = question
+    def __init__(self, request: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
+        self._request = request
         self._on_finding = on_finding
         self._buckets: dict[datetime, dict[Source, dict[Key, Tally]]] = {}
         self._held = 0
-        self._seen = Seen()
-        self._judge = Judge(question.policy)
+        self._seen = SeenEvents()
+        self._policy_replay = PolicyReplay(request.policy)
         self._baseline = MemoryBaseline()
         self._trials = [
-            (rule_id, threshold, value, Judge(question.policy.alone(rule_id).with_number(rule_id, threshold, value)))
-            for rule_id, threshold, values in question.sweeps
+            (
+                rule_id,
+                threshold,
+                value,
+                PolicyReplay(request.policy.alone(rule_id).with_number(rule_id, threshold, value)),
+            )
+            for rule_id, threshold, values in request.sweeps
             for value in values
         ]
-        self._history = History(question.policy)
+        self._history = History(request.policy)
         self._windows = 0
-        self._judged: datetime | None = None
-        self._next = bucket_start(question.since) + BUCKET if question.since else None
+        self._evaluated: datetime | None = None
+        self._next = bucket_start(request.since) + BUCKET if request.since else None
 
-    def add(self, work: Counted) -> Part:
+    def add(self, counted: CountedChunk) -> PartialCounts:
         """Take in a part, without what other pieces of the same capture brought already."""
-        part = work.again(self._seen) if self._seen.meets(work.part.seen) else work.part
-        self._seen.absorb(part.seen)
-        for at in sorted(part.tallies):
-            self._merge(from_microseconds(at), part.tallies[at], part.counters)
+        counts = counted.again(self._seen) if self._seen.overlaps(counted.counts.seen) else counted.counts
+        self._seen.absorb(counts.seen)
+        for at in sorted(counts.tallies):
+            self._merge(from_microseconds(at), counts.tallies[at], counts.counters)
         if self._held > MAX_HELD:
-            self._judge_until(max(self._buckets) - REACH)
-        return part
+            self._evaluate_until(max(self._buckets) - REACH)
+        return counts
 
     def finish(self, last_time: int | None) -> None:
         """Judge the windows that are left, up to the last one that a record touches."""
-        if self._question.until:
-            self._judge_until(bucket_start(self._question.until))
+        if self._request.until:
+            self._evaluate_until(bucket_start(self._request.until))
         elif last_time is not None:
-            self._judge_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
+            self._evaluate_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
 
     def outcome(self, quality: Quality, *, interrupted: bool) -> Outcome:
         """What it all came to."""
-        question, in_force = self._question, self._question.in_force()
+        request, in_force = self._request, self._request.in_force()
         return Outcome(
             quality=quality,
             rules=list(in_force),
             thresholds=in_force,
-            severities=question.severities(),
+            severities=request.severities(),
             windows=self._windows,
-            findings=self._judge.findings,
-            episodes=self._judge.episodes,
+            findings=self._policy_replay.findings,
+            episodes=self._policy_replay.episodes,
             trials=[
                 Trial(
                     rule_id=rule_id,
                     threshold=threshold,
                     value=value,
                     in_force=value == in_force[rule_id][threshold],
-                    overrules=question.policy.is_split(rule_id, threshold),
-                    findings=judge.findings,
-                    episodes=len(judge.episodes),
-                    resources=len(judge.resources),
+                    overrules=request.policy.is_split(rule_id, threshold),
+                    findings=trial.findings,
+                    episodes=len(trial.episodes),
+                    resources=len(trial.resources),
                 )
-                for rule_id, threshold, value, judge in self._trials
+                for rule_id, threshold, value, trial in self._trials
             ],
             timelines=self._history.timelines(),
             timelines_left_out=self._history.timelines_left_out,
@@ -179,7 +184,7 @@ class _Course:
         )
 
     def _merge(self, bucket: datetime, added: Mapping[tuple[Source, Key], Tally], counters: Counters) -> None:
-        if self._judged is not None and bucket < self._judged:  # the first window that holds it is over
+        if self._evaluated is not None and bucket < self._evaluated:  # the first window that holds it is over
             lost = sum(tally.count for tally in added.values())
             counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
             return
@@ -190,37 +195,37 @@ class _Course:
         for source, tallies in by_source.items():
             known = held.setdefault(source, {})
             self._held -= len(known)
-            fold(known, tallies)
+            merge_bounded(known, tallies)
             self._held += len(known)
 
-    def _judge_until(self, until: datetime) -> None:
+    def _evaluate_until(self, until: datetime) -> None:
         """Judge the windows that end by a time, and drop the buckets that no later one needs."""
         order = deque(sorted(self._buckets))
         while (window_end := self._coming(order)) is not None and window_end <= until:
-            self._look(window_end)
-            self._judged, self._next = window_end, window_end + BUCKET
+            self._evaluate(window_end)
+            self._evaluated, self._next = window_end, window_end + BUCKET
             while order and order[0] < self._next - WINDOW:
                 self._held -= sum(map(len, self._buckets.pop(order.popleft()).values()))
 
     def _coming(self, order: Sequence[datetime]) -> datetime | None:
         """The next window that matters: while an episode is open any, else the first one that holds something."""
-        if self._next and (self._judge.is_watching or any(judge.is_watching for *_, judge in self._trials)):
+        if self._next and (self._policy_replay.is_watching or any(trial.is_watching for *_, trial in self._trials)):
             return self._next
         if not order:
             return None
         first = order[0] + BUCKET
         return max(first, self._next) if self._next else first
 
-    def _look(self, window_end: datetime) -> None:
+    def _evaluate(self, window_end: datetime) -> None:
         """Judge one window by every policy."""
-        totals = add_up(window_end, self._read)
+        totals = sum_window(window_end, self._read)
         self._history.add(window_end, totals)
-        self._windows += bool(totals) or self._judge.is_watching
-        newcomers = self._baseline.meet(sightings(totals, window_end), window_end)
-        for step in self._judge.judge(window_end, totals, newcomers):
-            self._on_finding(finding(step, window_end, window_end))
-        for *_, judge in self._trials:
-            judge.judge(window_end, totals, newcomers)
+        self._windows += bool(totals) or self._policy_replay.is_watching
+        newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
+        for change in self._policy_replay.evaluate(window_end, totals, newcomers):
+            self._on_finding(finding(change, window_end, window_end))
+        for *_, trial in self._trials:
+            trial.evaluate(window_end, totals, newcomers)
 
     def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
         for source, tallies in self._buckets.get(bucket, {}).items():

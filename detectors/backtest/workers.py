@@ -9,9 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from detectors.backtest.deduplication import Seen
-from detectors.backtest.exports import Block, Captured, Document, Lines, Piece, read, read_stream
-from detectors.backtest.partial_counts import Part, Span, count
+from detectors.backtest.deduplication import SeenEvents
+from detectors.backtest.exports import Block, Captured, Document, InputChunk, Lines, read, read_stream
+from detectors.backtest.partial_counts import BucketRange, PartialCounts, count
 from detectors.errors import InputError
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Rule
@@ -24,9 +24,9 @@ AHEAD = 2
 class Task:
     """What a process is given: a piece to read, or a block that only this process could read."""
 
-    piece: Piece
+    chunk: InputChunk
     rule_ids: tuple[str, ...]
-    span: Span
+    span: BucketRange
     block: Block | None = None
 
     @property
@@ -38,63 +38,65 @@ class Task:
             case Captured(_, events):
                 return sum(len(event.body) for event in events)
             case _:
-                return self.piece.size
+                return self.chunk.size
 
-    def run(self, known: Seen | None = None) -> Part:
+    def run(self, known: SeenEvents | None = None) -> PartialCounts:
         """Count it, without the events that are known already."""
-        blocks = read(self.piece) if self.block is None else (self.block,)
-        return count(blocks, self.piece.path, [BY_ID[rule_id] for rule_id in self.rule_ids], self.span, known)
+        blocks = read(self.chunk) if self.block is None else (self.block,)
+        return count(blocks, self.chunk.path, [BY_ID[rule_id] for rule_id in self.rule_ids], self.span, known)
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedChunk:
     """A part, the piece that it comes from, and how many lines of the file came before it."""
 
     task: Task
-    part: Part
+    counts: PartialCounts
     lines_before: int
 
     @property
-    def piece(self) -> Piece:
+    def chunk(self) -> InputChunk:
         """What was counted."""
-        return self.task.piece
+        return self.task.chunk
 
-    def again(self, known: Seen) -> Part:
+    def again(self, known: SeenEvents) -> PartialCounts:
         """The part without the events that are known already."""
-        part = self.task.run(known)
-        part.move(self.lines_before)
-        return part
+        counts = self.task.run(known)
+        counts.move(self.lines_before)
+        return counts
 
 
-def counted(pieces: Sequence[Piece], rules: Sequence[Rule], span: Span, processes: int) -> Iterator[Counted]:
+def count_chunks(
+    chunks: Sequence[InputChunk], rules: Sequence[Rule], span: BucketRange, processes: int
+) -> Iterator[CountedChunk]:
     """Count each piece; results in the order of the pieces.
 
     Raises:
         InputError: a process died.
     """
-    tasks = _tasks(pieces, tuple(rule.id for rule in rules), span)
+    tasks = _tasks(chunks, tuple(rule.id for rule in rules), span)
     done = ((task, task.run()) for task in tasks) if processes == 1 else _in_processes(tasks, processes)
     lines: Counter[str] = Counter()
-    for task, part in done:
-        before = lines[task.piece.path]
-        part.move(before)
-        lines[task.piece.path] += part.lines
-        yield Counted(task, part, before)
+    for task, counts in done:
+        before = lines[task.chunk.path]
+        counts.move(before)
+        lines[task.chunk.path] += counts.lines
+        yield CountedChunk(task, counts, before)
 
 
-def _tasks(pieces: Sequence[Piece], rule_ids: tuple[str, ...], span: Span) -> Iterator[Task]:
-    for piece in pieces:
-        if not piece.is_stream:
-            yield Task(piece, rule_ids, span)
+def _tasks(chunks: Sequence[InputChunk], rule_ids: tuple[str, ...], span: BucketRange) -> Iterator[Task]:
+    for chunk in chunks:
+        if not chunk.is_stream:
+            yield Task(chunk, rule_ids, span)
             continue
-        for block in read_stream(sys.stdin.buffer, piece.path):
-            yield Task(piece, rule_ids, span, block)
+        for block in read_stream(sys.stdin.buffer, chunk.path):
+            yield Task(chunk, rule_ids, span, block)
 
 
-def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task, Part]]:
+def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task, PartialCounts]]:
     """Fresh processes rather than forks: a fork copies the locks of whatever thread draws a progress bar."""
     with ProcessPoolExecutor(processes, get_context("spawn"), _ignore_interrupts) as pool:
-        waiting: deque[tuple[Task, Future[Part]]] = deque()
+        waiting: deque[tuple[Task, Future[PartialCounts]]] = deque()
         try:
             for task in tasks:
                 waiting.append((task, pool.submit(task.run)))

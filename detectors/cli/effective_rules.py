@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from detectors.cli.layout import Rows
-from detectors.evaluation.policy import Effective, Policy, Resolved
+from detectors.evaluation.policy import Policy, Resolved, ResolvedRule
 from detectors.evaluation.suppressions import SuppressionRule
 from detectors.rules.rule import Rule
 from detectors.sources import resources
@@ -20,37 +20,37 @@ class OfRule(NamedTuple):
     """One rule for the resource."""
 
     rule: Rule
-    effective: Effective
+    effective: ResolvedRule
     suppression_rules: Sequence[SuppressionRule]
 
 
-def subject_of(text: str) -> str:
+def entity_of(text: str) -> str:
     """The id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
 
     Raises:
         ArgumentTypeError: it is neither. A mere name will not do, as patterns are held against whole ids.
     """
     word = text.strip()
-    subject = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
-    if subject is None:
+    entity = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
+    if entity is None:
         raise ArgumentTypeError(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
-    return subject
+    return entity
 
 
-def of_rules(policy: Policy, rules: Iterable[Rule], subject: str) -> list[OfRule]:
+def of_rules(policy: Policy, rules: Iterable[Rule], entity: str) -> list[OfRule]:
     """What holds for those of the rules that look at such a thing: those of AWS users never fire for a resource."""
     return [
         OfRule(
             rule,
-            policy.explain(rule.id, subject),
+            policy.resolve(rule.id, entity),
             [
                 suppression_rule
                 for suppression_rule in policy.suppression_rules
-                if suppression_rule.scope.covers(rule.id, subject)
+                if suppression_rule.scope.matches(rule.id, entity)
             ],
         )
         for rule in rules
-        if subject.startswith(FIRST_FIELDS[rule.group_fields[0]])
+        if entity.startswith(FIRST_FIELDS[rule.group_fields[0]])
     ]
 
 
@@ -83,14 +83,14 @@ def exceptions(found: Sequence[OfRule], now: datetime) -> Rows:
     ]
 
 
-def objects(subject: str, found: Sequence[OfRule], now: datetime) -> Iterator[Mapping[str, Any]]:
+def objects(entity: str, found: Sequence[OfRule], now: datetime) -> Iterator[Mapping[str, Any]]:
     """An object for each rule."""
     for rule, effective, suppression_rules in found:
         yield {
-            "resource": subject,
+            "resource": entity,
             "rule": rule.id,
-            **{name: _object(value) for name, value in _all_of(effective) if name not in effective.at_least},
-            "thresholds": {name: _object(value) for name, value in effective.at_least.items()},
+            **{name: _object(value) for name, value in _all_of(effective) if name not in effective.thresholds},
+            "thresholds": {name: _object(value) for name, value in effective.thresholds.items()},
             "exceptions": [
                 {
                     "reason": suppression_rule.reason,
@@ -104,10 +104,10 @@ def objects(subject: str, found: Sequence[OfRule], now: datetime) -> Iterator[Ma
         }
 
 
-def _all_of(effective: Effective) -> Iterator[tuple[str, Resolved[Any]]]:
+def _all_of(effective: ResolvedRule) -> Iterator[tuple[str, Resolved[Any]]]:
     yield "enabled", effective.enabled
     yield "severity", effective.severity
-    yield from effective.at_least.items()
+    yield from effective.thresholds.items()
 
 
 def _shown(value: object) -> str:

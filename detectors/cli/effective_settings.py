@@ -63,8 +63,8 @@ def _plain(env: Mapping[str, str], values: Mapping[str, str | int | None]) -> It
 def _of_rules(env: Mapping[str, str], policy: Policy) -> Iterator[Resolved]:
     """What holds where no resource has its own."""
     for name, (rule_id, what) in OVERRIDES.items():
-        effective = policy.explain(rule_id, "")
-        value = effective.enabled if what == ENABLED else effective.at_least[what]
+        effective = policy.resolve(rule_id, "")
+        value = effective.enabled if what == ENABLED else effective.thresholds[what]
         shown = str(value.value).lower() if what == ENABLED else value.value
         yield Resolved(name, shown, SET if _is_set(env, name) else value.origin)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from detectors.backtest.exports import Piece, find
+from detectors.backtest.exports import InputChunk, find
 from detectors.backtest.outcome import Outcome
 from detectors.backtest.replay import BacktestRequest, Hooks, Sweep, replay
 from detectors.cli.arguments import add_span, add_tuning, read_tuning, threshold_values
@@ -87,24 +87,24 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    question = _question(options)
+    request = _request(options)
     render = _renderer(options.report) if options.report else None
-    pieces = find(options.paths)
-    show = _print_finding if options.format == "ndjson" and not question.sweeps else lambda _: None
-    with progress(sum(piece.size for piece in pieces)) as advance:
+    chunks = find(options.paths)
+    show = _print_finding if options.format == "ndjson" and not request.sweeps else lambda _: None
+    with progress(sum(chunk.size for chunk in chunks)) as advance:
         outcome = replay(
-            pieces,
-            question,
-            processes=options.processes or _default_processes(pieces),
+            chunks,
+            request,
+            processes=options.processes or _default_processes(chunks),
             hooks=Hooks(on_finding=show, on_read=advance),
         )
-    _show(outcome, question, options.format)
+    _show(outcome, request, options.format)
     if render:
         _write_report(options.report, render(outcome, datetime.now(UTC)))
     return _code(outcome, fail_on_findings=options.fail_on_findings)
 
 
-def _question(options: argparse.Namespace) -> BacktestRequest:
+def _request(options: argparse.Namespace) -> BacktestRequest:
     """What the call asks; refuses what contradicts itself."""
     policy = _policy(options)
     on = {rule.id for rule in policy.rules}
@@ -133,13 +133,13 @@ def _policy(options: argparse.Namespace) -> Policy:
     return Policy(thresholds, tuned.changes, tuned.suppression_rules)
 
 
-def _show(outcome: Outcome, question: BacktestRequest, form: str) -> None:
+def _show(outcome: Outcome, request: BacktestRequest, form: str) -> None:
     """The outcome on standard output; with ndjson, what people want to know goes to standard error."""
     if form == "table":
         write(summary(outcome))
         write(warnings(outcome))
         return
-    if question.sweeps:
+    if request.sweeps:
         write(msgspec.json.encode(line).decode() for line in swept(outcome))
     sys.stderr.writelines(f"{line}\n" for line in warnings(outcome))
 
@@ -175,8 +175,8 @@ def _code(outcome: Outcome, *, fail_on_findings: bool) -> int:
     return FAILED if fail_on_findings and alerted else TAKEN
 
 
-def _default_processes(pieces: Iterable[Piece]) -> int:
-    return (os.process_cpu_count() or 1) if sum(piece.size for piece in pieces) > ONE_PROCESS_BYTES else 1
+def _default_processes(chunks: Iterable[InputChunk]) -> int:
+    return (os.process_cpu_count() or 1) if sum(chunk.size for chunk in chunks) > ONE_PROCESS_BYTES else 1
 
 
 def _processes(text: str) -> int:

@@ -4,9 +4,10 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from detectors.cli.arguments import add_settings_file, add_tuning, read_tuning
-from detectors.cli.effective_rules import exceptions, objects, of_rules, subject_of, values
+from detectors.cli.effective_rules import entity_of, exceptions, objects, of_rules, values
 from detectors.cli.environment import environment
 from detectors.cli.layout import Rows, aligned, markdown, ndjson, write
 from detectors.cli.parser import FAILED, TAKEN, Commands, add_command, add_format
@@ -23,19 +24,25 @@ With --effective and the id of a resource (or of an AWS identity, for the rules 
 by value, and because of what: the catalogue's default, an entry of the tuning file, or an app setting. Below are the
 exceptions that cover it. App settings come from the environment or --file; the tuning file is the one that they name.
 
-exit codes: 0 done; 1 the tuning file or a setting of a rule has problems; 2 the call cannot be taken
+With check: reads every file of a folder of rules, tells all that is wrong with any, and plays each rule's [[example]]s;
+without a folder those of the catalogue.
+
+exit codes: 0 done; 1 the tuning file, a setting of a rule or a rule's file has problems, or an example does not do what
+it says; 2 the call cannot be taken
 """
 
 EXAMPLES = """examples:
   python -m detectors rules
   python -m detectors rules model_theft
   python -m detectors rules model_theft --format markdown     # for a wiki
+  python -m detectors rules check my-rules                    # before they are deployed
   python -m detectors rules --format ndjson                   # all of it, an object for each rule
   python -m detectors rules --effective arn:aws:iam::111122223333:user/dana --tuning detectors/tuning.toml
   python -m detectors rules --file local.settings.json --effective \
 /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.CognitiveServices/accounts/<name>
 """
 
+_CHECK = "check"
 _WORDS = {"any": "or", "all": "and"}
 
 
@@ -44,9 +51,10 @@ def add(commands: Commands) -> None:
     rules = add_command(
         commands, "rules", _run, summary="what is detected, and how to triage it", about=ABOUT, examples=EXAMPLES
     )
-    rules.add_argument("name", nargs="?", choices=tuple(BY_ID), metavar="NAME", help="one rule in full")
+    rules.add_argument("name", nargs="?", choices=(*BY_ID, _CHECK), metavar="NAME", help="one rule in full; or check")
+    rules.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of check: the folder of rules")
     rules.add_argument(
-        "--effective", type=subject_of, metavar="ID", help="what holds for this resource or AWS identity, and why"
+        "--effective", type=entity_of, metavar="ID", help="what holds for this resource or AWS identity, and why"
     )
     add_settings_file(rules)
     add_tuning(rules, "a tuning.toml in place of the one that the settings name")
@@ -54,6 +62,10 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.name == _CHECK:
+        return _show_checked(options.folder)
+    if options.folder:
+        options.refuse(f"{options.folder}: only check takes a folder")
     chosen = [BY_ID[options.name]] if options.name else CATALOGUE
     if options.effective is not None:
         return _show_effective(options, chosen)
@@ -69,26 +81,35 @@ def _run(options: argparse.Namespace) -> int:
     return TAKEN
 
 
+def _show_checked(folder: Path | None) -> int:
+    """What is wrong with the rules of a folder; the exit code."""
+    from detectors.cli.rules_check import check, lines  # noqa: PLC0415 - loads Azure's clients
+
+    checked = check(folder)
+    write(lines(checked))
+    return TAKEN if checked.is_sound else FAILED
+
+
 def _show_effective(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
     """What holds for one resource; the exit code."""
     from detectors.configuration.settings import policy_from_env  # noqa: PLC0415 - loads Azure's clients
 
-    subject: str = options.effective
+    entity: str = options.effective
     tuned = read_tuning(options.tuning) if options.tuning else None
     try:
-        found = of_rules(policy_from_env(environment(options.file), tuned), rules, subject)
+        found = of_rules(policy_from_env(environment(options.file), tuned), rules, entity)
     except SettingsError as error:
         sys.stderr.write(f"{options.file or 'The environment'}: {error}\n")
         return FAILED
     if not found:
-        options.refuse(f"{options.name} never fires for {subject}: it groups by {BY_ID[options.name].group_fields[0]}")
+        options.refuse(f"{options.name} never fires for {entity}: it groups by {BY_ID[options.name].group_fields[0]}")
     now = datetime.now(UTC)
     if options.format == "ndjson":
-        write(ndjson(objects(subject, found, now)))
+        write(ndjson(objects(entity, found, now)))
         return TAKEN
     layout = markdown if options.format == "markdown" else aligned
     covering = exceptions(found, now)
-    write([subject, "", *layout(values(found), text=range(5)), ""])
+    write([entity, "", *layout(values(found), text=range(5)), ""])
     write(layout(covering, text=range(6)) if len(covering) > 1 else ["No exception covers it."])
     return TAKEN
 

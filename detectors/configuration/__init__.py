@@ -1,1 +1,1 @@
-"""What the detector is told: app settings, and the tuning file that is kept as code."""
+"""The configuration: app settings, and the tuning file that is kept as code."""

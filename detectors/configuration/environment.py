@@ -1,4 +1,4 @@
-"""What the environment says, read and checked setting by setting."""
+"""The environment variables, read and checked one by one."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,13 +10,13 @@ _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _CLIENT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?")  # no query: it may hold a key
 _INNOCENT = re.compile(r"[^=;?&@]{1,60}")
-"""What may be shown: keys, connection strings and signed addresses all hold one of these characters."""
+"""A value that may be shown: keys, connection strings and signed addresses all hold one of the excluded characters."""
 
 
 class Environment:
-    """Reads settings and collects what is wrong with them. Shows a value's shape, never a secret.
+    """Reads settings and collects their problems. Shows a value's shape, never a secret.
 
-    What bindings name (`%EVENT_HUB_NAME%`) has no default: the host looks it up itself, and knows none of ours.
+    Settings that bindings name (`%EVENT_HUB_NAME%`) have no default: the host resolves them itself.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
@@ -24,11 +24,11 @@ class Environment:
         self.problems: list[str] = []
 
     def named(self, wanted: Callable[[str], object]) -> list[str]:
-        """Names that are set and wanted: finds settings that are rarely there without asking for each of them."""
+        """List the names that are set and wanted: finds rare settings without asking for each of them."""
         return [name for name in self._env if wanted(name) and self._value(name)]
 
     def text(self, name: str, default: str | None, pattern: re.Pattern[str], wanted: str) -> str:
-        """A setting that must match a pattern; without default it is required."""
+        """Read a setting that must match a pattern; without a default it is required."""
         value = self._value(name) or default
         if value is None:
             self.problems.append(f"{name} is not set: give it {wanted}.")
@@ -36,7 +36,7 @@ class Environment:
         return self._checked(name, value, pattern, wanted)
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number between two limits."""
+        """Read a whole number between two limits."""
         value = self._value(name) or str(default)
         if not re.fullmatch(r"[0-9]{1,18}", value) or not least <= int(value) <= most:
             self.problems.append(f"{name} is {_shown(value)}: give it a whole number from {least} to {most}.")
@@ -44,14 +44,14 @@ class Environment:
         return int(value)
 
     def flag(self, name: str) -> bool | None:
-        """True or false, however it is capitalized; None if it is neither."""
+        """Read true or false in any capitalization; None if it is neither."""
         value = (self._value(name) or "").lower()
         if value not in {"true", "false", ""}:
             self.problems.append(f"{name} is {_shown(value)}: give it true or false.")
         return {"true": True, "false": False}.get(value)
 
     def connection(self, name: str, suffix: str, example: str) -> None:
-        """A connection of the Functions host: a connection string, or settings that name a resource."""
+        """Check a connection of the Functions host: a connection string, or settings that name a resource."""
         identity_setting = f"{name}__{suffix}"
         if not self._value(name) and not self._value(identity_setting):
             self.problems.append(
@@ -60,12 +60,12 @@ class Environment:
             )
 
     def storage_name(self) -> str:
-        """`BucketStorage` if any setting of it is there, else the app's own `AzureWebJobsStorage`."""
+        """Choose `BucketStorage` if any of its settings is set, else the app's own `AzureWebJobsStorage`."""
         own = any(key.partition("__")[0] == "BucketStorage" and self._value(key) for key in self._env)
         return "BucketStorage" if own else "AzureWebJobsStorage"
 
     def storage(self) -> StorageConnection:
-        """The connection that `storage_name` names."""
+        """Read the connection that `storage_name` names."""
         name = self.storage_name()
         endpoint = self._table_endpoint(name)
         connection_string = None if endpoint else self._value(name)
@@ -93,7 +93,7 @@ class Environment:
         )
 
     def ingestion(self) -> tuple[str | None, str | None]:
-        """The endpoint and the rule that take findings: both, or neither for a local run."""
+        """Read the endpoint and the rule that receive findings: both, or neither for a local run."""
         endpoint = self._value("LOGS_INGESTION_ENDPOINT")
         if endpoint is None and self._value("LOGS_INGESTION_RULE_ID") is None:
             return None, None
@@ -106,11 +106,11 @@ class Environment:
         return endpoint, self.text("LOGS_INGESTION_RULE_ID", None, _RULE_ID, wanted)
 
     def _value(self, name: str) -> str | None:
-        """A setting as it is; a blank one is not set."""
+        """Read a raw setting; a blank one counts as not set."""
         return self._env.get(name, "").strip() or None
 
     def _table_endpoint(self, name: str) -> str | None:
-        """The table service that identity-based settings name, if they do."""
+        """Find the table service that identity-based settings name; None if they name none."""
         endpoint, account = self._value(f"{name}__tableServiceUri"), self._value(f"{name}__accountName")
         if endpoint:
             wanted = "an https address, such as https://<account>.table.core.windows.net"
@@ -132,5 +132,5 @@ def _names_account_and_key(connection_string: str) -> bool:
 
 
 def _shown(value: str | None) -> str:
-    """A value as a message may show it: a key pasted into the wrong setting must not end up in a log."""
+    """Format a value for a message: a key pasted into the wrong setting must not end up in a log."""
     return repr(value) if value and _INNOCENT.fullmatch(value) else f"a text of {len(value or '')} characters"

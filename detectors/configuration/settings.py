@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from detectors.configuration import tuning
 from detectors.configuration.environment import Environment
 from detectors.errors import SettingsError
-from detectors.evaluation.policy import MAX_THRESHOLD, Change, Policy
+from detectors.evaluation.policy import MAX_THRESHOLD, Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope
 from detectors.rules import catalogue
 from detectors.rules.catalogue import CATALOGUE, ROOT
@@ -30,21 +30,21 @@ _TUNING_FILE = re.compile(r"[A-Za-z0-9 ._/\\:-]{1,200}\.toml")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the detector is told.
+    """The settings of the detector.
 
     Attributes:
         event_hub_name: the hub that receives the diagnostic logs.
         consumer_group: the detector's own consumer group.
         evaluation_schedule: NCRONTAB of six fields; some seconds past each tenth minute.
         storage: where buckets, journal and quarantine live.
-        ingestion_endpoint: of the data collection rule; None writes findings to the log.
+        ingestion_endpoint: the endpoint of the data collection rule; None writes findings to the log.
         ingestion_rule_id: the rule's immutable id.
         findings_stream: its stream for findings.
         health_stream: its stream for heartbeats.
-        policy: thresholds, severities and exceptions in force.
+        policy: the thresholds, severities and suppression rules in force.
         retention: how long buckets are kept; an evaluation catches up one hour less than that.
         shards: parallel parts of an evaluation.
-        quarantine_characters: how much of a flawed record is kept.
+        quarantine_characters: how many characters of a flawed record are kept.
     """
 
     event_hub_name: str
@@ -65,7 +65,7 @@ class Settings:
         """Read and check every setting.
 
         Raises:
-            SettingsError: with all problems, not just the first.
+            SettingsError: lists all problems, not just the first.
         """
         read = Environment(env)
         read.connection("EventHubConnection", "fullyQualifiedNamespace", "<namespace>.servicebus.windows.net")
@@ -98,10 +98,10 @@ class Settings:
 
 
 def storage_from_env(env: Mapping[str, str]) -> tuple[str, StorageConnection]:
-    """The storage alone, for tools that need nothing else, and the setting that names it.
+    """Read the storage alone, for tools that need nothing else, and the setting that names it.
 
     Raises:
-        SettingsError: with all problems of the storage's settings.
+        SettingsError: lists all problems of the storage's settings.
     """
     read = Environment(env)
     name, storage = read.storage_name(), read.storage()
@@ -111,10 +111,10 @@ def storage_from_env(env: Mapping[str, str]) -> tuple[str, StorageConnection]:
 
 
 def policy_from_env(env: Mapping[str, str], tuned: tuning.Tuning | None = None) -> Policy:
-    """The policy alone, for tools that need nothing else; with other tuning than that of the file in force, if given.
+    """Read the policy alone, for tools that need nothing else; `tuned` replaces the tuning file in force.
 
     Raises:
-        SettingsError: with all problems of the tuning file and of the settings that overrule it.
+        SettingsError: lists all problems of the tuning file and of the settings that override it.
     """
     read = Environment(env)
     policy = _policy(read, tuned)
@@ -124,7 +124,7 @@ def policy_from_env(env: Mapping[str, str], tuned: tuning.Tuning | None = None) 
 
 
 def setting_of(rule_id: str, what: str) -> str:
-    """The name of the setting that overrides a threshold, or puts a rule on or off, such as `MODEL_THEFT__COUNT`."""
+    """Name the setting that overrides a threshold, or turns a rule on or off, such as `MODEL_THEFT__COUNT`."""
     return f"{rule_id}__{what}".upper()
 
 
@@ -135,11 +135,11 @@ OVERRIDES: dict[str, tuple[str, str]] = {
     for rule in CATALOGUE
     for what in (*(threshold.name for threshold in rule.thresholds), ENABLED)
 }
-"""Settings that overrule the tuning file, and of which rule they say what. None of them has to be set."""
+"""The optional settings that override the tuning file, each with its rule and the threshold or switch that it sets."""
 
 
 def _policy(read: Environment, tuned: tuning.Tuning | None = None) -> Policy:
-    """The catalogue, changed by the tuning file, overruled by app settings."""
+    """Combine the catalogue, the changes of the tuning file and the overrides of the app settings."""
     if tuned is None:
         tuned = _tuned(read)
     read.problems += [*catalogue.PROBLEMS, *tuned.problems]
@@ -155,16 +155,16 @@ def _tuned(read: Environment) -> tuning.Tuning:
     return tuning.read(ROOT / name, name) if _TUNING_FILE.fullmatch(name) else tuning.Tuning()
 
 
-def _override(read: Environment, name: str) -> Change:
+def _override(read: Environment, name: str) -> PolicyChange:
     rule_id, what = OVERRIDES[name]
     origin, scope = f"app setting {name}", Scope(rule_id)
     if what == ENABLED:
-        return Change(origin, scope, enabled=read.flag(name))
-    return Change(origin, scope, at_least={what: read.number(name, 1, 1, MAX_THRESHOLD)})
+        return PolicyChange(origin, scope, enabled=read.flag(name))
+    return PolicyChange(origin, scope, thresholds={what: read.number(name, 1, 1, MAX_THRESHOLD)})
 
 
 def _rule_meant(name: str) -> str | None:
-    """The rule that a setting seems to be about: a misspelt one would silently change nothing."""
+    """Guess the rule that a misspelt setting means: otherwise it would silently change nothing."""
     upper = name.upper()
     close = get_close_matches(upper, OVERRIDES, n=1, cutoff=0.85) if "__" in name else []
     begun = (rule.id for rule in CATALOGUE if upper.startswith(rule.id.upper()))

@@ -1,11 +1,11 @@
-"""The tuning file: what is otherwise than in the catalogue, and known exceptions, kept and reviewed as code.
+"""The tuning file: changes to the catalogue's rules, and suppression rules, kept and reviewed as code.
 
     [rules.<rule id>]     enabled, severity, and thresholds by their names
-    [[resources]]         the same for the resources that a pattern names; where several entries fit, the last one wins
+    [[resources]]         the same for the resources that a pattern matches; the last matching entry wins
     [[exceptions]]        what explains findings, until a day
 
-A misspelt word would silently change nothing, so everything that is not known is refused. All problems are found at
-once, each with its place.
+A misspelt name would silently change nothing, so every unknown name is an error. All problems are reported at once,
+each with its place.
 """
 
 import re
@@ -15,33 +15,33 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from detectors.evaluation.policy import MAX_THRESHOLD, Change
+from detectors.evaluation.policy import MAX_THRESHOLD, PolicyChange
 from detectors.evaluation.suppressions import EVERY, Scope, SuppressionRule
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Severity
 from detectors.toml_table import TomlTable, lines_of, nearest, shown
 
 MAX_PATTERN, MAX_REASON, MAX_OWNER = 500, 300, 100
-"""Characters: findings and heartbeats show them, in columns of 64 KB."""
+"""The most characters: findings and heartbeats show these texts, in columns of 64 KB."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _THRESHOLDS = sorted({threshold.name for rule in CATALOGUE for threshold in rule.thresholds})
 _ID_STARTS = ("/subscriptions/", "arn:")
-"""How a rule's first group field begins: resource ids, and ARNs of users."""
+"""The prefixes of a rule's first group field: resource ids, and ARNs of users."""
 
 _CALLER = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|arn:\S{1,252}")
 
 
 class Tuning(NamedTuple):
-    """What a tuning file says, and what is wrong with it."""
+    """The contents of a tuning file, and its problems."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[PolicyChange, ...] = ()
     suppression_rules: tuple[SuppressionRule, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def read(path: Path, name: str) -> Tuning:
-    """What the file at a path says; `name` is how problems and origins call it."""
+    """Read the file at a path; problems and origins call it `name`."""
     try:
         return parse(path.read_text(encoding="utf-8-sig"), name)
     except OSError as error:
@@ -54,7 +54,7 @@ def read(path: Path, name: str) -> Tuning:
 
 
 def parse(text: str, name: str) -> Tuning:
-    """What a tuning file with this text says."""
+    """Parse the text of a tuning file."""
     problems: list[str] = []
     try:
         values = tomllib.loads(f"{text}\n")  # so that tomllib can name the last line too
@@ -63,13 +63,13 @@ def parse(text: str, name: str) -> Tuning:
         return Tuning(problems=(f"{name} is no TOML: {error}.",))
     changes = [_of_rule(rule_id, entry) for rule_id, entry in _rules(top)]
     changes += [_of_resources(entry) for entry in top.tables("resources")]
-    suppression_rules = [_exemption(entry) for entry in top.tables("exceptions")]
+    suppression_rules = [_suppression_rule(entry) for entry in top.tables("exceptions")]
     top.refuse_others()
     return Tuning(tuple(changes), tuple(suppression_rules), tuple(problems))
 
 
 def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
-    """The tables `[rules.<rule id>]`."""
+    """Yield the tables `[rules.<rule id>]`."""
     for rule_id, values in (top.take("rules", dict, "tables, such as [rules.model_theft]") or {}).items():
         name = f"[rules.{rule_id}]"
         if rule_id not in BY_ID:
@@ -78,23 +78,23 @@ def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
             yield rule_id, entry
 
 
-def _of_rule(rule_id: str, entry: TomlTable) -> Change:
+def _of_rule(rule_id: str, entry: TomlTable) -> PolicyChange:
     values = _values(entry, rule_id)
     entry.refuse_others()
-    return Change(entry.place, Scope(rule_id), **values)
+    return PolicyChange(entry.place, Scope(rule_id), **values)
 
 
-def _of_resources(entry: TomlTable) -> Change:
+def _of_resources(entry: TomlTable) -> PolicyChange:
     scope = Scope(_rule(entry), _pattern(entry) or entry.missing("resource", "a pattern, such as */accounts/aoai-ci-*"))
     values = _values(entry, scope.rule)
     reason = entry.text("reason", MAX_REASON) or entry.missing("reason", "the reason, for whoever reads this next")
     if entry.names <= {"rule", "resource", "reason"}:
         entry.refuse("", "it changes nothing: give it enabled, severity or a threshold.")
     entry.refuse_others()
-    return Change(entry.place, scope, **values, reason=reason)
+    return PolicyChange(entry.place, scope, **values, reason=reason)
 
 
-def _exemption(entry: TomlTable) -> SuppressionRule:
+def _suppression_rule(entry: TomlTable) -> SuppressionRule:
     suppression_rule = SuppressionRule(
         scope=Scope(_rule(entry), _pattern(entry) or EVERY),
         callers=_callers(entry),
@@ -109,13 +109,13 @@ def _exemption(entry: TomlTable) -> SuppressionRule:
 
 
 def _values(entry: TomlTable, rule_id: str) -> dict[str, Any]:
-    """Enabled, severity and thresholds: those of the rule, or any for an entry about every rule."""
+    """Read enabled, severity and thresholds: those of the rule, or of any rule if the entry applies to every rule."""
     names = [threshold.name for threshold in BY_ID[rule_id].thresholds] if rule_id in BY_ID else _THRESHOLDS
     enabled = entry.take("enabled", bool, "true or false")
     severity = entry.one_of("severity", _SEVERITIES)
     numbers = {name: entry.number(name, 1, MAX_THRESHOLD) for name in names}
-    at_least = {name: number for name, number in numbers.items() if number is not None}
-    return {"enabled": enabled, "severity": severity, "at_least": at_least}
+    thresholds = {name: number for name, number in numbers.items() if number is not None}
+    return {"enabled": enabled, "severity": severity, "thresholds": thresholds}
 
 
 def _rule(entry: TomlTable) -> str:

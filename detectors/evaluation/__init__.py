@@ -1,1 +1,1 @@
-"""Buckets -> what a window says: thresholds, exceptions, newcomers, episodes. Pure; does not know ingestion."""
+"""Evaluates buckets, window by window: thresholds, suppression rules, newcomers, episodes. Pure."""

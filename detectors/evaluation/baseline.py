@@ -1,10 +1,10 @@
-"""Who was seen before: for rules that fire only for newcomers. Bounded, and the same whenever a window is evaluated.
+"""Remembers which members were seen before, for rules that fire only for newcomers. Bounded and idempotent.
 
-For each rule and resource a row remembers when it was first seen at all, and for each member (such as a caller) the
-bucket of its first and of its last appearance. Members are kept as hashes of 8 bytes: enough to know them again. Of
-more than `MAX_MEMBERS` those not seen for the longest are forgotten, and would be new again; the row counts them.
+For each rule and resource, a row stores when the resource was first seen, and for each member (such as a caller) the
+buckets of its first and last appearance. Members are stored as 8-byte hashes, which is enough to recognise them. Beyond
+`MAX_MEMBERS` the members not seen for longest are forgotten, and would be new again; the row counts them.
 
-A newcomer stays one in every window that holds its first bucket, so evaluating a window again gives the same again.
+A member is a newcomer in every window that holds its first bucket, so evaluating a window again gives the same result.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ MAX_MEMBERS = 1_000
 
 _DIGEST_BYTES = 8
 _REFRESH = timedelta(days=1)
-"""How far a member's last appearance may lag behind, so that a busy member does not cost a write in every window."""
+"""A stored last appearance may lag by this much, so that a busy member does not cause a write in every window."""
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -38,18 +38,18 @@ class Sighting(msgspec.Struct, frozen=True):
         return Key(self.rule_id, self.group)
 
     @property
-    def about(self) -> Key:
-        """What the member belongs to: the group without its last field."""
+    def entity_key(self) -> Key:
+        """The entity that the member belongs to: the group without its last field."""
         return Key(self.rule_id, self.group[:-1])
 
 
 class SeenMembers(msgspec.Struct, array_like=True):
-    """What is remembered about one resource.
+    """The stored memory of one entity.
 
     Attributes:
         since: start of the first bucket that held any member, microseconds since 1970.
         members: by digest, the first and the last bucket in which it appeared, microseconds.
-        forgotten: members that found no room.
+        forgotten: how many members were dropped beyond `MAX_MEMBERS`.
     """
 
     since: int
@@ -57,7 +57,7 @@ class SeenMembers(msgspec.Struct, array_like=True):
     forgotten: int = 0
 
     def days_watched(self, sighting: Sighting, window_end: datetime) -> int | None:
-        """For how many days others were seen before this newcomer; None if it is none."""
+        """Count the days on which other members were seen before this newcomer; None if it is no newcomer."""
         bucket = microseconds(sighting.bucket)
         first, _ = self.members.get(digest(sighting.group[-1]), (bucket, bucket))
         if from_microseconds(first) < window_end - WINDOW:
@@ -65,7 +65,7 @@ class SeenMembers(msgspec.Struct, array_like=True):
         return (from_microseconds(min(first, bucket)) - from_microseconds(min(self.since, bucket))).days
 
     def with_sightings(self, sightings: Iterable[Sighting]) -> "SeenMembers":
-        """What is remembered afterwards; itself if there is nothing to add."""
+        """Add sightings; return `self` if they change nothing."""
         members, since = dict(self.members), self.since
         for sighting in sightings:
             bucket, member = microseconds(sighting.bucket), digest(sighting.group[-1])
@@ -80,15 +80,15 @@ class SeenMembers(msgspec.Struct, array_like=True):
 
 
 def digest(member: str) -> bytes:
-    """A member as it is kept."""
+    """Hash a member as it is stored."""
     return hashlib.blake2b(member.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 class Baseline(Protocol):
-    """Who was seen before. In Table Storage where the detector runs, in memory for a backtest."""
+    """The members seen before: in Table Storage when deployed, in memory for a backtest."""
 
-    def meet(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
-        """The newcomers of a window, with the days for which others were seen before; all are known from then on."""
+    def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
+        """Find the newcomers of a window, with the days on which others were seen before; remember all sightings."""
 
 
 class MemoryBaseline:
@@ -97,7 +97,7 @@ class MemoryBaseline:
     def __init__(self) -> None:
         self._known: dict[Key, SeenMembers] = {}
 
-    def meet(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
+    def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """See `Baseline.meet`."""
         changed, found = learn(self._known, sightings, window_end)
         self._known |= changed
@@ -107,12 +107,12 @@ class MemoryBaseline:
 def learn(
     known: Mapping[Key, SeenMembers], sightings: Iterable[Sighting], window_end: datetime
 ) -> tuple[dict[Key, SeenMembers], dict[Key, int]]:
-    """What sightings of a window change, by rule and resource; and the newcomers among them, with the days watched."""
-    by_subject: dict[Key, list[Sighting]] = {}
+    """Apply the sightings of a window: return the changed memory by entity, and the newcomers with the days watched."""
+    by_entity: dict[Key, list[Sighting]] = {}
     for sighting in sightings:
-        by_subject.setdefault(sighting.about, []).append(sighting)
+        by_entity.setdefault(sighting.entity_key, []).append(sighting)
     changed, found = {}, {}
-    for key, its_sightings in by_subject.items():
+    for key, its_sightings in by_entity.items():
         before = known.get(key) or SeenMembers(min(microseconds(sighting.bucket) for sighting in its_sightings))
         for sighting in its_sightings:
             if (days := before.days_watched(sighting, window_end)) is not None:

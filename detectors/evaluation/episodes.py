@@ -1,11 +1,11 @@
-"""Verdicts -> episodes: consecutive windows in which one group fires are one episode, and alert once. Pure.
+"""Turns results into episodes: consecutive windows in which one group fires are one episode, and alert once. Pure.
 
-Rules that look at minutes post each minute once, and once more when late records make it larger; what fires within one
-hour of a resource is one episode all the same. What an exception explains is Suppressed; an episode is New in the
-first window in which something fires that none explains, and again after a window in which one explained everything.
+Rules per minute post each minute once, and again when late records increase its count; all minutes of one resource
+that fire within an hour belong to one episode. A result that a suppression rule explains is Suppressed. An episode is
+New in the first window in which an unexplained result fires, and again after a window in which all were explained.
 
-The state after a window depends only on the state before it and on the window's verdicts, so a window that is
-evaluated again gives the same again, and a correction runs through the windows after it.
+The state after a window depends only on the state before it and on the window's results, so evaluating a window again
+gives the same state, and a correction propagates through the windows after it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ ESCALATION_FACTOR = 2
 
 
 class Status(StrEnum):
-    """Where an episode stands in a window."""
+    """The state of an episode in a window."""
 
     NEW = "New"
     ONGOING = "Ongoing"
@@ -36,11 +36,11 @@ class Status(StrEnum):
 
 
 _STRENGTH = (Status.SUPPRESSED, Status.CLOSED, Status.ONGOING, Status.NEW, Status.ESCALATED)
-"""Which status a reader must not miss if one row replaces another."""
+"""Weakest first: when one row replaces another, the stronger status must remain visible."""
 
 
-class Posted(msgspec.Struct, frozen=True, array_like=True):
-    """The row of one minute: its count, and its status, which later rows of it keep unless theirs is stronger."""
+class PostedMinute(msgspec.Struct, frozen=True, array_like=True):
+    """The posted row of one minute: its count and status. A later row keeps the status unless its own is stronger."""
 
     count: int
     status: Status
@@ -52,10 +52,10 @@ class Episode(msgspec.Struct, frozen=True):
     Attributes:
         id: the same for all of its findings.
         rule_id: the rule.
-        group: what it is about: a group, without its minute if the rule has one.
+        group: the group that fires, without its minute if the rule is per minute.
         started: the key of its first window's end.
-        peaks: by trigger, the value that was last alerted on; empty if nobody was alerted yet.
-        posted: by minute, what was last posted; empty for rules without minutes.
+        peaks: by trigger, the value last alerted on; empty before the first alert.
+        posted: by minute, the row last posted; empty unless the rule is per minute.
     """
 
     id: str
@@ -63,81 +63,81 @@ class Episode(msgspec.Struct, frozen=True):
     group: tuple[str, ...]
     started: str
     peaks: dict[str, float]
-    posted: dict[str, Posted] = {}
+    posted: dict[str, PostedMinute] = {}
 
     @property
     def key(self) -> Key:
-        """What the episode is about."""
+        """The rule and group of the episode."""
         return Key(self.rule_id, self.group)
 
 
-class Step(NamedTuple):
-    """What happened to an episode in a window, or in one minute of it."""
+class EpisodeChange(NamedTuple):
+    """A change of an episode in a window, or in one minute of it."""
 
     status: Status
     episode: Episode
-    verdict: GroupResult
+    result: GroupResult
 
 
 def advance(
-    before: Iterable[Episode], verdicts: Iterable[GroupResult], window_end: datetime, known: Mapping[Key, Episode]
-) -> tuple[list[Episode], list[Step]]:
-    """The episodes that are open after a window, and what happened in it.
+    before: Iterable[Episode], results: Iterable[GroupResult], window_end: datetime, known: Mapping[Key, Episode]
+) -> tuple[list[Episode], list[EpisodeChange]]:
+    """Advance the episodes by one window; return those that are open after it, and the changes in it.
 
     Args:
         before: the episodes that were open after the previous window.
-        verdicts: those of this window, among them one for every open episode.
+        results: the results of this window, with one for every open episode.
         window_end: names the window.
-        known: episodes as an earlier evaluation of this window or of a later one knew them. An episode that turns out
-            to have begun earlier keeps its id, so that nobody is alerted again; and what was posted of a minute is
-            not replaced by less.
+        known: episodes as an earlier evaluation of this window or of a later one recorded them. An episode that turns
+            out to have begun earlier keeps its id, so that nobody is alerted again; and a row of a minute is never
+            replaced by one with a lower count.
     """
     open_before = {episode.key: episode for episode in before}
     by_episode: dict[Key, list[GroupResult]] = {}
-    for verdict in verdicts:
-        about = BY_ID[verdict.rule_id].about(verdict.group)
-        by_episode.setdefault(Key(verdict.rule_id, about), []).append(verdict)
-    after, steps = [], []
-    for key, its_verdicts in by_episode.items():
-        episode, happened = _continued(key, open_before.get(key), its_verdicts, window_end, known.get(key))
-        steps += happened
+    for result in results:
+        about = BY_ID[result.rule_id].about(result.group)
+        by_episode.setdefault(Key(result.rule_id, about), []).append(result)
+    after, changes = [], []
+    for key, its_results in by_episode.items():
+        episode, happened = _continued(key, open_before.get(key), its_results, window_end, known.get(key))
+        changes += happened
         after += [episode] if episode else []
-    return sorted(after, key=lambda episode: episode.key), steps
+    return sorted(after, key=lambda episode: episode.key), changes
 
 
 def _continued(
-    key: Key, episode: Episode | None, verdicts: Iterable[GroupResult], window_end: datetime, known: Episode | None
-) -> tuple[Episode | None, list[Step]]:
-    """The episode after a window, None if it is over, and what happened to it."""
-    firing = sorted((verdict for verdict in verdicts if verdict.triggers), key=lambda verdict: verdict.group)
+    key: Key, episode: Episode | None, results: Iterable[GroupResult], window_end: datetime, known: Episode | None
+) -> tuple[Episode | None, list[EpisodeChange]]:
+    """Advance one episode; return it, None if it has ended, and its changes in the window."""
+    firing = sorted((result for result in results if result.triggers), key=lambda result: result.group)
     if not firing:
-        silent = next(iter(verdicts))
-        return None, [Step(Status.CLOSED, episode, silent)] if episode else []
+        silent = next(iter(results))
+        return None, [EpisodeChange(Status.CLOSED, episode, silent)] if episode else []
     if episode is None:
         started = key_of(window_end)
         episode = Episode(known.id if known else _uuid("episode", key, started), *key, started, {})
-    posted, steps = dict(episode.posted), []
-    for verdict in firing:
-        minute = verdict.group[-1] if BY_ID[verdict.rule_id].per_minute else None
-        if minute in posted and verdict.tally.count <= posted[minute].count:
+    posted, changes = dict(episode.posted), []
+    for result in firing:
+        minute = result.group[-1] if BY_ID[result.rule_id].per_minute else None
+        if minute in posted and result.tally.count <= posted[minute].count:
             continue
-        status, episode = _step(episode, verdict)
+        status, episode = _change(episode, result)
         if minute is not None:
             status = max(status, posted[minute].status if minute in posted else status, key=_STRENGTH.index)
-            posted[minute] = Posted(verdict.tally.count, status)
+            posted[minute] = PostedMinute(result.tally.count, status)
             if known and _says_as_much(known.posted.get(minute), posted[minute]):
                 continue
-        steps.append(Step(status, episode, verdict))
-    if all(verdict.suppression for verdict in firing):
+        changes.append(EpisodeChange(status, episode, result))
+    if all(result.suppression for result in firing):
         episode = _unalerted(episode, window_end)
-    return msgspec.structs.replace(episode, posted=_still_possible(posted, firing, window_end)), steps
+    return msgspec.structs.replace(episode, posted=_still_possible(posted, firing, window_end)), changes
 
 
 def _unalerted(episode: Episode, window_end: datetime) -> Episode:
-    """What goes on of an episode when an exception explains all that fires: whatever comes next is news.
+    """Restart an alerted episode once suppression rules explain everything that fires, so that the next result is New.
 
-    Else a job that an exception excuses would keep an episode open that somebody else began, and the next stranger
-    would hide in it. Alerts go by episode, so it needs an id of its own.
+    Otherwise an explained job would keep open an episode that somebody else began, and the next stranger would hide in
+    it. Alerts are grouped by episode, so the restarted one gets an id of its own.
     """
     if not episode.peaks:
         return episode
@@ -145,27 +145,27 @@ def _unalerted(episode: Episode, window_end: datetime) -> Episode:
     return Episode(_uuid("episode", episode.key, started), *episode.key, started, {})
 
 
-def _says_as_much(known: Posted | None, row: Posted) -> bool:
-    """Whether a row that another evaluation posted says all that this one would."""
+def _says_as_much(known: PostedMinute | None, row: PostedMinute) -> bool:
+    """Check whether a row posted by another evaluation says at least as much as this one."""
     return (
         known is not None and known.count >= row.count and _STRENGTH.index(known.status) >= _STRENGTH.index(row.status)
     )
 
 
 def _still_possible(
-    posted: Mapping[str, Posted], firing: Iterable[GroupResult], window_end: datetime
-) -> dict[str, Posted]:
-    """Minutes that may still get records: those that fire, and those not long past."""
+    posted: Mapping[str, PostedMinute], firing: Iterable[GroupResult], window_end: datetime
+) -> dict[str, PostedMinute]:
+    """Keep the minutes that may still receive records: those that fire, and recent ones."""
     oldest = f"{window_end - 2 * WINDOW:%Y-%m-%dT%H:%MZ}"
-    current = {verdict.group[-1] for verdict in firing}
+    current = {result.group[-1] for result in firing}
     return {minute: row for minute, row in posted.items() if minute >= oldest or minute in current}
 
 
-def _step(episode: Episode, verdict: GroupResult) -> tuple[Status, Episode]:
-    """The status of what fired, and the episode with what is alerted on."""
-    if verdict.suppression:
+def _change(episode: Episode, result: GroupResult) -> tuple[Status, Episode]:
+    """Find the status of a result that fires, and update the episode's peaks."""
+    if result.suppression:
         return Status.SUPPRESSED, episode
-    values = {trigger.threshold: trigger.value for trigger in verdict.triggers}
+    values = {trigger.threshold: trigger.value for trigger in result.triggers}
     if not episode.peaks:
         return Status.NEW, msgspec.structs.replace(episode, peaks=values)
     if not BY_ID[episode.rule_id].only_new and _escalates(episode, values):
@@ -175,14 +175,14 @@ def _step(episode: Episode, verdict: GroupResult) -> tuple[Status, Episode]:
 
 
 def _escalates(episode: Episode, values: Mapping[str, float]) -> bool:
-    """Whether a trigger joined, or one doubled since it was last alerted on."""
+    """Check whether a new trigger fires, or the value of one has doubled since the last alert."""
     return any(
         name not in episode.peaks or value >= ESCALATION_FACTOR * episode.peaks[name] for name, value in values.items()
     )
 
 
 def finding_id(key: Key, window_end: datetime) -> str:
-    """The id of a finding: the same whenever the same window, or the same minute, is evaluated for the same group."""
+    """Derive the id of a finding: each evaluation of the same group and window, or minute, gives the same id."""
     rule = BY_ID.get(key.rule_id)
     if rule and rule.per_minute and len(key.group) == len(rule.group_fields):
         return str(uuid5(_NAMESPACE, "\x1f".join(("finding", key.rule_id, *key.group))))

@@ -1,7 +1,7 @@
-"""Known exceptions: who may do what a rule looks for, until when, and whether that explains a finding. Pure.
+"""Suppression rules: who may do what a rule detects, until when, and whether that explains a finding. Pure.
 
-Whether something is an attack is decided by what would be left of it: an exception for some callers explains a
-finding only if nothing had fired without their records. A stranger who joins them is never hidden.
+A suppression rule for some callers explains a finding only if nothing would fire without their records. So it never
+hides a stranger who joins them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ EVERY = "*"
 """Stands for every rule, or for every resource."""
 
 MAX_NAMED = 5
-"""Exceptions that one finding names when several explain it together: keeps its column small."""
+"""Suppression rules that one finding names if several explain it together; keeps the column small."""
 
 
 class Suppression(msgspec.Struct, frozen=True, rename="pascal"):
-    """The exception that explains a finding, so that nobody is alerted."""
+    """The suppression of a finding: nobody is alerted."""
 
     reason: str
     owner: str
@@ -32,7 +32,7 @@ class Suppression(msgspec.Struct, frozen=True, rename="pascal"):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which groups something is about.
+    """The groups that a change or a suppression rule applies to.
 
     Attributes:
         rule: a rule's id, or `EVERY`.
@@ -43,23 +43,23 @@ class Scope:
     rule: str = EVERY
     resource: str = EVERY
 
-    def covers(self, rule_id: str, subject: str) -> bool:
-        """Whether it is about groups of a rule with this first field."""
+    def matches(self, rule_id: str, entity: str) -> bool:
+        """Check whether the scope holds this entity for this rule."""
         return self.rule in {EVERY, rule_id} and (
-            self.resource == EVERY or fnmatchcase(subject.lower(), self.resource.lower())
+            self.resource == EVERY or fnmatchcase(entity.lower(), self.resource.lower())
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SuppressionRule:
-    """An exception: what it is about, why, who answers for it, and its last day.
+    """A suppression rule: its scope, reason, owner and last day.
 
     Attributes:
         scope: rules and resources.
-        callers: object ids or ARNs in lower case; empty for whoever calls.
+        callers: object ids or ARNs in lower case; empty for every caller.
         reason: shown in findings.
         owner: whom to ask.
-        expires: the last day (UTC) on which it holds.
+        expires: the last day (UTC) on which it is in force.
     """
 
     scope: Scope
@@ -69,7 +69,7 @@ class SuppressionRule:
     expires: date
 
     def in_force(self, at: datetime) -> bool:
-        """Whether it holds for a window that ends then; one that ends at midnight belongs to the day before."""
+        """Check whether it is in force for a window that ends then; a window to midnight belongs to the day before."""
         return (at - timedelta(microseconds=1)).date() <= self.expires
 
 
@@ -79,20 +79,20 @@ def explanation(
     triggers: Sequence[Trigger],
     requires: Literal["any", "all"],
 ) -> Suppression | None:
-    """What explains a finding, taking together all callers that are exempt; None if something stays unexplained.
+    """Explain a finding by all suppression rules together; None if some trigger stays unexplained.
 
     Args:
-        suppression_rules: those in force for the finding's group.
-        tally: of the finding.
-        triggers: all that fired.
-        requires: whether each of them is a finding, or only all of them together are one.
+        suppression_rules: the rules in force for the finding's group.
+        tally: the finding's tally.
+        triggers: every trigger of the finding.
+        requires: `any` if each trigger alone makes the finding, `all` if only all of them together do.
     """
     found = list(suppression_rules)
     for suppression_rule in found:
         if not suppression_rule.callers:
             return _named([suppression_rule])
     callers = frozenset[str]().union(*(suppression_rule.callers for suppression_rule in found))
-    enough = all if requires == "any" else any  # where all must hold together, one that falls away is enough
+    enough = all if requires == "any" else any  # if all are required, one that no longer fires is enough
     if not callers or not enough(_falls_away(trigger, tally, callers) for trigger in triggers):
         return None
     seen = {caller.lower() for caller in tally.callers.keys() | tally.caller_bytes.keys()}
@@ -100,7 +100,7 @@ def explanation(
 
 
 def _falls_away(trigger: Trigger, tally: Tally, callers: frozenset[str]) -> bool:
-    """Whether it had not fired without the records of some callers. Who is not listed in the tally is none of them."""
+    """Check whether a trigger would not fire without the records of some callers. Unlisted callers are others."""
     theirs = sum(count for caller, count in tally.callers.items() if caller.lower() in callers)
     match trigger.measure:
         case "count":
@@ -113,7 +113,7 @@ def _falls_away(trigger: Trigger, tally: Tally, callers: frozenset[str]) -> bool
 
 
 def _named(suppression_rules: Sequence[SuppressionRule]) -> Suppression:
-    """One or several, as a finding shows them: it stays explained until the first of them expires."""
+    """Combine one or more rules into what a finding shows; the first to expire ends the suppression."""
     named = suppression_rules[:MAX_NAMED]
     return Suppression(
         reason="; ".join(dict.fromkeys(suppression_rule.reason for suppression_rule in named)),

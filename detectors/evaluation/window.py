@@ -1,4 +1,4 @@
-"""Six buckets -> verdicts: sums a window and holds every group against the thresholds. Pure."""
+"""Sums the six buckets of a window, and evaluates every group against the thresholds. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from detectors.rules.tally import Key, Tally
 from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
 
 MAX_LISTED = 50
-"""Callers, and ranges of evidence, that one finding lists: keeps a row far below the 64 KB of a column."""
+"""Callers, and ranges of evidence, that one finding lists; keeps a row far below the 64 KB of a column."""
 
 
 class Range(msgspec.Struct, frozen=True):
-    """Where the raw events of a finding lie: one Event Hub partition, and sequence numbers, both included."""
+    """Raw events of a finding: an Event Hub partition and a range of sequence numbers, both ends included."""
 
     namespace: str
     hub: str
@@ -29,17 +29,17 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class GroupResult(msgspec.Struct):
-    """What a window says about one group.
+    """The result of a window for one group.
 
     Attributes:
         rule_id: the rule.
         group: the values of its group fields.
         tally: the sum of the six buckets, with the callers that a finding lists.
         bucket_counts: the six counts, oldest first.
-        evidence: by partition, where the raw events lie; at most `MAX_LISTED`.
-        triggers: what fired; empty if nothing did.
-        severity: of what fired.
-        suppression: the exception that explains all of it, None if there is none.
+        evidence: by partition, the ranges of raw events; at most `MAX_LISTED`.
+        triggers: the thresholds reached; empty if the rule does not fire.
+        severity: the rule's severity for this group.
+        suppression: what explains all triggers, None if nothing does.
     """
 
     rule_id: str
@@ -53,13 +53,13 @@ class GroupResult(msgspec.Struct):
 
     @property
     def key(self) -> Key:
-        """What the verdict is about."""
+        """The rule and group of the result."""
         return Key(self.rule_id, self.group)
 
 
 @dataclass(slots=True)
-class Total:
-    """What a window's buckets hold of one group.
+class GroupTotal:
+    """The sum of a window's buckets for one group.
 
     Attributes:
         tally: the sum.
@@ -72,7 +72,7 @@ class Total:
     evidence: dict[Source, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, place: int, source: Source, tally: Tally) -> None:
-        """Take in a tally of the bucket at a place from 0 to 5."""
+        """Add a tally from the bucket at a place from 0 to 5."""
         self.tally = self.tally.merged(tally)
         self.bucket_counts[place] += tally.count
         if tally.first_sequence is not None and tally.last_sequence is not None:
@@ -80,22 +80,24 @@ class Total:
             self.evidence[source] = (min(first, tally.first_sequence), max(last, tally.last_sequence))
 
 
-def add_up(window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]) -> dict[Key, Total]:
-    """The totals of a window's groups; none of them is empty."""
-    totals: dict[Key, Total] = {}
+def sum_window(
+    window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]
+) -> dict[Key, GroupTotal]:
+    """Sum up the buckets of a window by group; no total is empty."""
+    totals: dict[Key, GroupTotal] = {}
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
             if key.rule_id not in BY_ID:  # of a release that had more rules
                 continue
             total = totals.get(key)
             if total is None:
-                total = totals[key] = Total()
+                total = totals[key] = GroupTotal()
             total.add(place, source, tally)
     return totals
 
 
-def sightings(totals: Mapping[Key, Total], window_end: datetime) -> Iterator[Sighting]:
-    """Who appears in a window, for the rules that look at newcomers, and in which bucket first."""
+def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterator[Sighting]:
+    """Yield the members that appear in a window, with their first bucket, for rules that look at newcomers."""
     starts = window_buckets(window_end)
     for key, total in totals.items():
         if BY_ID[key.rule_id].only_new:
@@ -103,44 +105,44 @@ def sightings(totals: Mapping[Key, Total], window_end: datetime) -> Iterator[Sig
             yield Sighting(key.rule_id, key.group, starts[first])
 
 
-def judge(
+def evaluate_thresholds(
     window_end: datetime,
-    totals: Mapping[Key, Total],
+    totals: Mapping[Key, GroupTotal],
     policy: Policy,
     *,
     newcomers: Mapping[Key, int],
     watched: Collection[Key] = (),
 ) -> list[GroupResult]:
-    """The verdicts that fire, and those on watched groups, highest count first.
+    """Evaluate every group of a window; return the results that fire and those of watched groups, highest count first.
 
     Args:
         window_end: names the window.
-        totals: what its buckets hold.
-        policy: what to hold them against.
-        newcomers: for the rules that look at newcomers, who is one, and for how many days others were seen before.
-        watched: what gets a verdict although nothing fires: its episode is open.
+        totals: the sums of its buckets.
+        policy: the thresholds in force.
+        newcomers: for rules that look at newcomers, the newcomers, and the days on which others were seen before.
+        watched: groups that get a result even if nothing fires, because their episodes are open.
     """
-    silent = [(key, Total()) for key in watched if key not in totals]
-    verdicts = []
+    silent = [(key, GroupTotal()) for key in watched if key not in totals]
+    results = []
     for key, total in (*totals.items(), *silent):
-        rule, terms = BY_ID[key.rule_id], policy.terms(key)
+        rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
-        if terms is not None and (not rule.only_new or key in newcomers):
-            triggers = rule.triggers(total.tally, terms.at_least, newcomers.get(key))
+        if effective is not None and (not rule.only_new or key in newcomers):
+            triggers = rule.triggers(total.tally, effective.thresholds, newcomers.get(key))
         if triggers or key in watched:
             suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
-            severity = terms.severity if terms else rule.severity
-            verdicts.append(_verdict(key, total, triggers, severity, suppression))
-    return in_order(verdicts)
+            severity = effective.severity if effective else rule.severity
+            results.append(_result(key, total, triggers, severity, suppression))
+    return in_order(results)
 
 
-def in_order(verdicts: Iterable[GroupResult]) -> list[GroupResult]:
-    """Highest count first; equal counts by group, so that the order is always the same."""
-    return sorted(verdicts, key=lambda verdict: (-verdict.tally.count, verdict.rule_id, verdict.group))
+def in_order(results: Iterable[GroupResult]) -> list[GroupResult]:
+    """Sort results by count, highest first, then by group, so that the order is always the same."""
+    return sorted(results, key=lambda result: (-result.tally.count, result.rule_id, result.group))
 
 
-def _verdict(
-    key: Key, total: Total, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
+def _result(
+    key: Key, total: GroupTotal, triggers: Iterable[Trigger], severity: Severity, suppression: Suppression | None
 ) -> GroupResult:
     places = sorted(total.evidence.items())[:MAX_LISTED]
     return GroupResult(

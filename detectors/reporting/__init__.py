@@ -1,1 +1,1 @@
-"""What is posted: findings, heartbeats, and where they go."""
+"""Findings, heartbeats, and the sinks that they are posted to."""

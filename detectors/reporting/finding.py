@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from detectors import __version__
-from detectors.evaluation.episodes import Step, finding_id
+from detectors.evaluation.episodes import EpisodeChange, finding_id
 from detectors.evaluation.window import MAX_LISTED
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.tally import Tally
@@ -21,7 +21,43 @@ Dynamic = list[dict[str, Any]]
 
 
 class Finding(msgspec.Struct, rename="pascal", kw_only=True):
-    """One group in one window that fired, or that closed its episode: a row of `LlmThreatFindings_CL`."""
+    """One group that fires in one window, or that closes its episode: a row of `LlmThreatFindings_CL`.
+
+    Attributes:
+        time_generated: when the window was evaluated.
+        finding_id: the same for the same rule, group and window.
+        episode_id: the same for all findings of an episode.
+        status: New, Ongoing, Escalated, Closed or Suppressed.
+        rule_id: the rule, such as `model_theft`.
+        rule_name: its name for people.
+        rule_version: raised when the meaning of the rule changes.
+        severity: Informational, Low, Medium or High.
+        risk_score: 0 to 100.
+        window_start: the begin of the hour, by arrival.
+        window_end: its end.
+        subscription_id: of the resource, in lower case like all its parts; empty if the rule is not about a
+            resource.
+        resource_group: of the resource.
+        resource_name: of the resource.
+        resource_id: in the form of `_ResourceId`; empty if the rule is not about a resource.
+        group: the values of the fields that the rule groups by, such as ResourceId, Minute, Caller, UserArn,
+            ModelId, AccountId or Violations.
+        event_count: records in the window.
+        max_response_length: bytes of the largest response; empty if no record carried a length.
+        total_response_length: bytes of all responses; empty if no record carried a length.
+        avg_request_length: bytes of a request on average; empty if no record carried a length.
+        triggers: the thresholds that were reached: Name, Measure, Value, Threshold.
+        suppression: the exception that explains the finding: Reason, Owner, Expires; empty if none does.
+        first_event_time: the earliest record's own time.
+        last_event_time: the latest record's own time.
+        callers: ObjectId (for AWS the ARN), IpAddress (masked) and Count, most records first, at most 50;
+            where the rule looks at bytes by caller also Bytes, and most bytes first.
+        callers_truncated: there were more callers.
+        bucket_counts: the six 10-minute counts, oldest first.
+        evidence: Namespace, Hub, Partition, FirstSequence and LastSequence of the raw events.
+        techniques: MITRE ATLAS and OWASP ids.
+        detector_version: the release that posted the row.
+    """
 
     time_generated: datetime
     finding_id: str
@@ -59,7 +95,7 @@ _KQL_TYPES = {datetime: "datetime", str: "string", int: "long", float: "real", b
 
 
 def columns(table: type[msgspec.Struct]) -> dict[str, str]:
-    """The columns of a table and their KQL types, in order."""
+    """List the columns of a table and their KQL types, in order."""
     return {
         field.encode_name: next((kql for kind, kql in _KQL_TYPES.items() if _holds(field.type, kind)), "dynamic")
         for field in msgspec.structs.fields(table)
@@ -70,21 +106,21 @@ def _holds(annotation: object, kind: type) -> bool:
     return annotation is kind or annotation == (kind | None)
 
 
-def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
-    """The row for what happened to an episode in a window."""
-    verdict, tally, rule = step.verdict, step.verdict.tally, BY_ID[step.verdict.rule_id]
-    group = dict(zip(rule.group_fields, verdict.group, strict=False))  # a closed episode of minutes has no minute
+def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Finding:
+    """Build the row for a change of an episode in a window."""
+    result, tally, rule = change.result, change.result.tally, BY_ID[change.result.rule_id]
+    group = dict(zip(rule.group_fields, result.group, strict=False))  # a closed episode of minutes has no minute
     resource_id = group.get("ResourceId", "")
     resource = resources.parts(resource_id) if resource_id else resources.Resource("", "", "")
     return Finding(
         time_generated=now,
-        finding_id=finding_id(verdict.key, window_end),
-        episode_id=step.episode.id,
-        status=step.status.value,
+        finding_id=finding_id(result.key, window_end),
+        episode_id=change.episode.id,
+        status=change.status.value,
         rule_id=rule.id,
         rule_name=rule.name,
         rule_version=rule.version,
-        severity=verdict.severity,
+        severity=result.severity,
         risk_score=rule.risk_score,
         window_start=window_end - WINDOW,
         window_end=window_end,
@@ -104,14 +140,14 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
                 "Value": trigger.value,
                 "Threshold": trigger.at_least,
             }
-            for trigger in verdict.triggers
+            for trigger in result.triggers
         ],
-        suppression=None if verdict.suppression is None else msgspec.to_builtins(verdict.suppression),
+        suppression=None if result.suppression is None else msgspec.to_builtins(result.suppression),
         first_event_time=None if tally.first_time is None else from_microseconds(tally.first_time),
         last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
         callers=_callers(tally),
         callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED,
-        bucket_counts=verdict.bucket_counts,
+        bucket_counts=result.bucket_counts,
         evidence=[
             {
                 "Namespace": place.namespace,
@@ -120,7 +156,7 @@ def finding(step: Step, window_end: datetime, now: datetime) -> Finding:
                 "FirstSequence": place.first_sequence,
                 "LastSequence": place.last_sequence,
             }
-            for place in verdict.evidence[:MAX_LISTED]
+            for place in result.evidence[:MAX_LISTED]
         ],
         techniques=list(rule.techniques),
         detector_version=__version__,
@@ -141,6 +177,6 @@ def _callers(tally: Tally) -> Dynamic:
 
 
 def as_json(posted: msgspec.Struct) -> dict[str, Any]:
-    """The row as JSON values: what the Logs Ingestion API, and a line of ndjson, hold."""
+    """Convert a row to JSON values, as the Logs Ingestion API and a line of ndjson hold them."""
     values: dict[str, Any] = msgspec.to_builtins(posted)
     return values

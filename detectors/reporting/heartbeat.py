@@ -1,4 +1,4 @@
-"""The heartbeat: what each evaluation saw, so that silence is never mistaken for safety."""
+"""The heartbeat of each evaluation, so that silence is never mistaken for safety."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,14 +14,40 @@ from detectors.storage.buckets import Watermark
 from detectors.windows import WINDOW, from_microseconds, window_buckets
 
 MAX_EXPIRED = 20
-"""Expired exceptions that one heartbeat lists: keeps the column far below 64 KB."""
+"""Expired suppression rules that one heartbeat lists; keeps the column far below 64 KB."""
 
 
 class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
-    """One evaluation: a row of `LlmDetectorHealth_CL`. No row for a while means that nobody is watching.
+    """One evaluation: a row of `LlmDetectorHealth_CL`. If rows stop, nothing is being evaluated.
 
     A record that several rules select is one of `RecordsSelected`, and one of each rule in `SelectedByRule`, where
     `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
+
+    Attributes:
+        time_generated: when the window was evaluated.
+        window_start: the begin of the hour, by arrival.
+        window_end: its end.
+        messages: Event Hub events counted.
+        records: records in them.
+        records_selected: records that at least one rule selected.
+        selected_with_length: those that carried a response length.
+        selected_by_rule: RuleId, Records, WithLength; at 0 WithLength no length threshold of that rule can
+            fire.
+        records_quarantined: records, or parts of messages, that could not be read.
+        quarantined_by_reason: Reason, Records.
+        resources_seen: resources (for AWS Bedrock: users) with selected records.
+        accounts: resource ids of the Azure OpenAI accounts that logged anything, at most 100.
+        findings: rows posted for this window.
+        open_episodes: episodes that are open after this window.
+        windows_caught_up: windows, not evaluated before, that the same run evaluated before this one.
+        windows_skipped: windows that were lost, since their buckets were no longer kept.
+        reevaluated: the window had been evaluated before, and something changed.
+        partitions: Namespace, Hub, Partition, LastSequence, LastArrival and LagSeconds of every partition
+            that buckets are kept of; no LagSeconds: nothing counted in the window.
+        max_lag_seconds: the longest time from arrival in the hub to its count.
+        expired_exceptions: RuleId, Resource, Callers (how many), Owner and Expires of exceptions that no
+            longer hold, the latest first, at most 20.
+        detector_version: the release that posted the row.
     """
 
     time_generated: datetime
@@ -48,10 +74,10 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class Partition(msgspec.Struct, rename="pascal", kw_only=True):
-    """How far one Event Hub partition has been counted; of every partition that buckets are kept of.
+    """How far one Event Hub partition is counted; one for every partition with stored buckets.
 
-    `lag_seconds` is the longest time from arrival to count in the window, None if nothing was counted: then
-    `last_arrival` tells whether the partition is silent or stuck.
+    `lag_seconds` is the longest time from arrival to counting in the window, None if nothing was counted: then
+    `last_arrival` shows whether the partition is silent or stuck.
     """
 
     namespace: str
@@ -63,18 +89,18 @@ class Partition(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class WindowHealth(msgspec.Struct):
-    """What went through in a window."""
+    """What was counted in a window."""
 
     counters: Counters
     partitions: list[Partition]
 
 
 class RunProgress(msgspec.Struct):
-    """How an evaluation came to its window.
+    """The progress of a run up to its window.
 
     Attributes:
         windows_caught_up: windows that the same run evaluated before this one.
-        windows_skipped: windows that were never evaluated, as they are older than what is kept.
+        windows_skipped: windows that were never evaluated, because their buckets are no longer kept.
         reevaluated: the window had been evaluated before, and its buckets or predecessors changed.
     """
 
@@ -83,12 +109,12 @@ class RunProgress(msgspec.Struct):
     reevaluated: bool = False
 
 
-def measure(
+def measure_health(
     window_end: datetime,
     read_counters: Callable[[datetime], Iterable[tuple[Source, Counters]]],
-    marks: Mapping[Source, Watermark],
+    watermarks: Mapping[Source, Watermark],
 ) -> WindowHealth:
-    """Sum up the counters of a window's six buckets; `marks` tells how far each partition is."""
+    """Sum up the counters of a window's six buckets; `watermarks` says how far each partition is counted."""
     total = Counters()
     lags_ms: dict[Source, int] = {}
     for bucket in window_buckets(window_end):
@@ -100,11 +126,11 @@ def measure(
             namespace=source.namespace,
             hub=source.hub,
             partition=source.partition,
-            last_sequence=mark.sequence,
-            last_arrival=from_microseconds(mark.enqueued),
+            last_sequence=watermark.sequence,
+            last_arrival=from_microseconds(watermark.enqueued),
             lag_seconds=lags_ms[source] / 1000 if source in lags_ms else None,
         )
-        for source, mark in sorted(marks.items())
+        for source, watermark in sorted(watermarks.items())
     ]
     return WindowHealth(total, partitions)
 
@@ -113,14 +139,14 @@ def heartbeat(
     window_end: datetime,
     now: datetime,
     health: WindowHealth,
-    course: RunProgress,
+    progress: RunProgress,
     *,
     resources_seen: int,
     findings: int,
     open_episodes: int,
     expired: Sequence[SuppressionRule] = (),
 ) -> Heartbeat:
-    """The row that says this window was evaluated, and from what."""
+    """Build the row that reports the evaluation of a window."""
     total = health.counters
     by_rule = sorted(total.selected.items())
     return Heartbeat(
@@ -143,9 +169,9 @@ def heartbeat(
         accounts=total.accounts,
         findings=findings,
         open_episodes=open_episodes,
-        windows_caught_up=course.windows_caught_up,
-        windows_skipped=course.windows_skipped,
-        reevaluated=course.reevaluated,
+        windows_caught_up=progress.windows_caught_up,
+        windows_skipped=progress.windows_skipped,
+        reevaluated=progress.reevaluated,
         partitions=[msgspec.to_builtins(partition) for partition in health.partitions],
         max_lag_seconds=total.lag_ms / 1000,
         expired_exceptions=[

@@ -1,8 +1,8 @@
-"""Where rows go: the Logs Ingestion API of Azure Monitor, or the log where no endpoint is configured.
+"""Sinks for rows: the Logs Ingestion API of Azure Monitor, or the log if no endpoint is configured.
 
-The API takes 1 MB a call and knows no duplicates: posting is at least once, and readers take the newest row by id.
-What the client library would do on its own is done here instead: it splits a body without counting separators and
-drops the rows after a failed part, so rows are cut into safe calls first and every failure is raised.
+The API accepts 1 MB a call and does not detect duplicates: posting is at least once, and readers take the newest row by
+id. The client library splits a body without counting separators and drops the rows after a failed part. So rows are
+cut into safe calls here first, and every failure is raised.
 """
 
 import json
@@ -23,10 +23,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    """Takes rows for a stream."""
+    """Accepts rows for a stream."""
 
     def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
-        """Hand over rows of JSON values. Raises `PostingError` unless every one was taken."""
+        """Post rows of JSON values. Raises `PostingError` unless every row was accepted."""
 
 
 class LogSink:
@@ -55,7 +55,7 @@ class LogAnalyticsSink:
         self._client = LogsIngestionClient(endpoint, DefaultAzureCredential(), retry_total=0)
 
     def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
-        """See `Sink.post`. Some rows may have been taken when it raises: post them all again."""
+        """See `Sink.post`. Some rows may have been accepted when it raises: post all of them again."""
         for batch in batches(rows):
             self._upload(stream, batch)
 
@@ -76,10 +76,10 @@ class LogAnalyticsSink:
 
 
 def batches(rows: Sequence[JsonRow], max_bytes: int = MAX_CALL_BYTES) -> Iterator[list[JsonRow]]:
-    """Cut rows into calls whose JSON body stays below a size; a larger row goes alone.
+    """Split rows into calls whose JSON body stays below a size; a larger row goes alone.
 
     Raises:
-        ValueError: a row holds NaN or an infinity, which are no JSON.
+        ValueError: a row holds NaN or an infinity, which JSON cannot express.
     """
     batch: list[JsonRow] = []
     size = 2

@@ -1,1 +1,1 @@
-"""Rules: what counts, in which groups, and when it fires. Each is a file of data and a guide."""
+"""Rules: what they count, in which groups, and when they fire. Each is a data file and a guide."""

@@ -1,4 +1,4 @@
-"""What went through, for the heartbeat. Mergeable, as tallies are."""
+"""Counters for the heartbeat. Mergeable, as tallies are."""
 
 from collections.abc import Mapping
 
@@ -20,12 +20,12 @@ class Selected(msgspec.Struct, array_like=True, gc=False):
     with_length: int = 0
 
     def merged(self, other: "Selected") -> "Selected":
-        """Both together."""
+        """Combine both."""
         return Selected(self.records + other.records, self.with_length + other.with_length)
 
 
 class Counters(msgspec.Struct, array_like=True):
-    """What went through, for the heartbeat.
+    """Counters for the heartbeat.
 
     Attributes:
         messages: Event Hub events.
@@ -49,7 +49,7 @@ class Counters(msgspec.Struct, array_like=True):
     unknown: dict[str, int] = msgspec.field(default_factory=dict)
 
     def merged(self, other: "Counters") -> "Counters":
-        """Both together."""
+        """Combine both."""
         selected = dict(self.selected)
         for rule_id, more in other.selected.items():
             selected[rule_id] = selected[rule_id].merged(more) if rule_id in selected else more

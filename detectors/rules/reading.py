@@ -32,6 +32,11 @@ attack = { CredentialAccess = ["T1528"] }
 details = ["TenMinuteCounts"]       # columns of the alert's details (optional)
 says = "…"
 triage = "…"
+
+[[example]]                         # what fires it and what does not: its test; see detectors.rules.examples
+says = "a script lists the keys a hundred times"
+fires = true
+events = [{ times = 100, over_minutes = 50 }]
 '''
 
 import tomllib
@@ -40,6 +45,7 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args
 
+from detectors.rules.examples import read_examples
 from detectors.rules.rule import (
     MEASURES,
     MINUTE,
@@ -111,6 +117,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         description=top.lines("description") or top.missing("description", "what it looks for, and what it cannot see"),
         alert=_alert(top),
         order=top.number("order", 1, _MAX_NUMBER) or 100,
+        examples=tuple(read_examples(top, select)),
     )
     top.refuse_others()
     return rule

@@ -141,6 +141,36 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class ExampleEvent:
+    """Records of an example: one that is repeated.
+
+    Attributes:
+        source: the log source's name.
+        fields: what they say otherwise than the rule's selection and an ordinary record; None for what they do not.
+        times: how many there are.
+        over_minutes: they spread evenly over so many minutes; 0 if they come at once.
+        after_minutes: they begin so many minutes after the example does.
+        days_before: and so many days before.
+    """
+
+    source: str
+    fields: Mapping[str, Value]
+    times: int = 1
+    over_minutes: int = 0
+    after_minutes: int = 0
+    days_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What happens, in a few words and as events; and whether the rule fires."""
+
+    says: str
+    events: tuple[ExampleEvent, ...]
+    fires: bool = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One detection.
 
@@ -165,6 +195,7 @@ class Rule:
         description: what it looks for, why, where that comes from, and what it cannot see.
         alert: what Microsoft Sentinel makes of it; None if it is told nothing.
         order: its place in lists.
+        examples: what fires it and what does not.
     """
 
     id: str
@@ -184,6 +215,7 @@ class Rule:
     description: str = ""
     alert: Alert | None = field(default=None, hash=False)
     order: int = 100
+    examples: tuple[Example, ...] = field(default=(), hash=False)
 
     @property
     def distinct(self) -> str:

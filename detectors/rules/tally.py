@@ -1,8 +1,8 @@
-"""The mergeable aggregate: what is known about one group from any set of its records.
+"""The mergeable aggregate of any set of records of one group.
 
 Merging is associative and has an identity, so the same records give the same tally however they are cut into
-batches, buckets and partitions. The one exception is marked: callers beyond `MAX_CALLERS` in a stored tally. Of more,
-the first to come keep their counts, and the heaviest keep their bytes, so that nobody hides behind a crowd.
+batches, buckets and partitions. There is one exception: a stored tally lists at most `MAX_CALLERS` callers. It keeps
+the counts of the callers seen first, and the bytes of those with most bytes, so that nobody hides in a crowd.
 """
 
 from collections import Counter
@@ -19,20 +19,20 @@ Group = tuple[str, ...]
 
 
 class Key(NamedTuple):
-    """What a tally belongs to."""
+    """The rule and group of a tally."""
 
     rule_id: str
     group: Group
 
 
 MAX_CALLERS = 50
-"""Callers kept for a group in one bucket of one partition, first come; the others are counted together."""
+"""Callers listed for a group in one bucket of one partition, first seen first; the others are counted together."""
 
 
 Observation = tuple[int, str | int | None, int | None, int | None, str]
-"""What a tally takes from one selected record: the sequence number of the event that brought it; its own time, as text
-or in microseconds since 1970; its request and its response length in bytes, None for what it does not tell; and its
-caller as it is written. A plain tuple, since one with names takes eight times as long to make."""
+"""What a tally takes from one selected record: the sequence number of its event; its own time, as text or in
+microseconds since 1970; its request and response length in bytes, None if it carries none; and its caller as written.
+A plain tuple, since a named tuple takes eight times as long to create."""
 
 
 MAX_DISTINCT = 100
@@ -40,9 +40,9 @@ MAX_DISTINCT = 100
 
 
 class Lengths(msgspec.Struct, array_like=True, gc=False):
-    """Lengths in bytes of the records that carry one; a record without takes no part.
+    """Lengths in bytes of the records that carry one; records without a length are left out.
 
-    The total stops at the largest number that storage holds.
+    The total is capped at the largest number that storage holds.
     """
 
     records: int = 0
@@ -51,12 +51,12 @@ class Lengths(msgspec.Struct, array_like=True, gc=False):
 
     @classmethod
     def of(cls, lengths: Iterable[int | None]) -> "Lengths":
-        """Of these; None takes no part."""
+        """Sum up lengths; None is left out."""
         known = [length for length in lengths if length is not None]
         return cls(len(known), min(sum(known), MAX_WHOLE), max(known)) if known else cls()
 
     def merged(self, other: "Lengths") -> "Lengths":
-        """Both together."""
+        """Combine both."""
         return Lengths(
             self.records + other.records,
             min(self.total + other.total, MAX_WHOLE),
@@ -65,7 +65,7 @@ class Lengths(msgspec.Struct, array_like=True, gc=False):
 
 
 class Tally(msgspec.Struct, array_like=True):
-    """What is known about one group.
+    """The aggregate of one group.
 
     Attributes:
         count: records that the rule selected.
@@ -127,7 +127,7 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def weighed(self, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
-        """The same with the response bytes of each caller."""
+        """Add the response bytes of each caller."""
         received: dict[str, int] = {}
         for *_, response, caller in observations:
             if response:
@@ -149,7 +149,7 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def add(self, later: "Tally") -> None:
-        """Become both together; all callers are kept. What `merged` does, without a new tally for each step."""
+        """Merge another tally into this one, keeping all callers; as `merged`, but without creating a new tally."""
         self.count += later.count
         self.requests = self.requests.merged(later.requests)
         self.responses = self.responses.merged(later.responses)
@@ -190,7 +190,7 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def ranked_callers(self) -> list[str]:
-        """The callers with most bytes first, where they are known, then those with most records."""
+        """Rank the callers by bytes, where known, then by records."""
         bytes_of, records_of = self.caller_bytes.get, self.callers.get
         return sorted(
             self.callers.keys() | self.caller_bytes.keys(),
@@ -198,7 +198,7 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def shortened(self, most: int) -> "Tally":
-        """With its first callers by rank only; what the others have is counted together."""
+        """Keep only the first callers by rank; the others are counted together."""
         kept = set(self.ranked_callers()[:most])
         if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()):
             return self
@@ -238,7 +238,7 @@ def _greatest(one: int | None, other: int | None) -> int | None:
 
 
 def _heaviest(one: dict[str, int], other: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
-    """The sums of both by caller, the heaviest if there is no room for all, and the bytes of the others."""
+    """Add both by caller; keep the largest if there are too many, and return the bytes of the others."""
     if not other:
         return dict(one), 0
     summed = {caller: min(one.get(caller, 0) + other.get(caller, 0), MAX_WHOLE) for caller in one.keys() | other.keys()}

@@ -1,1 +1,1 @@
-"""Tables: buckets of counts, the journal of windows, the quarantine, and what travels between steps."""
+"""Storage in tables: buckets of counts, the journal of windows, the quarantine, and results handed between steps."""

@@ -20,18 +20,18 @@ from detectors.storage.connection import StorageConnection
 from detectors.storage.tables import Row, Value, check_limits
 
 RETRIES = 3
-"""Quick retries of one request. What outlasts them goes to the trigger's retry policy or the orchestration's."""
+"""Quick retries of one request. After them, the retry policy of the trigger or of the orchestration takes over."""
 
 
 def open_table(connection: StorageConnection, name: str) -> "AzureTable":
-    """The table, made if it is not there. Raises `StorageError` if the account cannot be reached."""
+    """Open a table, and create it if it does not exist. Raises `StorageError` if the account cannot be reached."""
     with _translated():
         client = _service(connection).create_table_if_not_exists(name)
     return AzureTable(client)
 
 
 def open_existing_table(connection: StorageConnection, name: str) -> "AzureTable":
-    """The table, which need not be there; nothing is made. Raises `StorageError` when it is used."""
+    """Open a table without creating it. If it does not exist, using it raises `StorageError`."""
     return AzureTable(_service(connection).get_table_client(name))
 
 
@@ -100,14 +100,14 @@ class AzureTable:
                 yield _row(entity)
 
     def delete(self, partition: str, keys: Sequence[str]) -> None:
-        """See `Table.delete`. One by one: a transaction fails as a whole if another host deleted one of its rows."""
+        """See `Table.delete`. Deletes one by one, as a transaction fails if another host deleted one of its rows."""
         with _translated():
             for key in keys:
                 self._client.delete_entity(partition, key)  # the client takes a row that is gone for success
 
 
 def _entity(row: Row) -> dict[str, Any]:
-    """The row as the client wants it; numbers as Int64, since a plain int is stored as Int32."""
+    """Convert a row for the client; whole numbers become Int64, since it stores a plain int as Int32."""
     values = {
         name: EntityProperty(value, EdmType.INT64) if type(value) is int else value
         for name, value in row.values.items()
@@ -126,7 +126,7 @@ def _row(entity: Any) -> Row:  # noqa: ANN401 - the client's entity is a dict of
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise the client's errors as the detector's."""
+    """Translate the client's errors to the detector's."""
     try:
         yield
     except (ResourceExistsError, ResourceModifiedError) as error:

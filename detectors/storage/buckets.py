@@ -1,12 +1,12 @@
 """The store of 10-minute buckets: exact counts, one conditional write for each batch of events.
 
 A bucket is a table partition. In it, each Event Hub partition owns a row (a segment) that holds all of its tallies
-together with the watermark: the last event counted. Both change in one conditional write, so whatever is
-delivered again, by whichever host, is recognised and skipped.
+together with the watermark: the last event counted. Both change in one conditional write, so a redelivered event is
+recognised and skipped, whichever host receives it.
 
 Tallies are packed (MessagePack, zlib) into 16 slices by a hash of the group, a property each: a write sends only
 the slices that changed, an evaluation can read a share of them, and a property stays far below its 64 KiB. When a
-slice would outgrow its room the segment is sealed for good and the next number goes on from its watermark.
+slice would exceed its limit, the segment is sealed for good, and the next segment continues from its watermark.
 """
 
 import zlib
@@ -30,7 +30,7 @@ from detectors.windows import key_of, microseconds, time_of
 
 MAX_SLICE_BYTES = 60_000
 MAX_MEMBERS = 50
-"""Members, known or new, that are told apart for one resource in one bucket of one partition; more are `OTHERS`."""
+"""Members counted separately for one entity in one bucket of one partition; all others count as `OTHERS`."""
 
 OTHERS = "(others)"
 _ONLY_NEW = frozenset(rule.id for rule in CATALOGUE if rule.only_new)
@@ -45,30 +45,30 @@ _unpack_counters = msgspec.msgpack.Decoder(Counters).decode
 
 
 class SegmentFullError(StorageError):
-    """The tallies do not fit into this segment any more."""
+    """The tallies no longer fit into this segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
     """The last event counted: its sequence number, and the latest arrival so far (microseconds since 1970).
 
-    A host starts at a checkpoint, which never passes an event that is not counted, and goes on in order. So every
-    event up to the watermark is counted, and every event behind it is not.
+    A host starts at a checkpoint, which never passes an uncounted event, and reads in order. So every event up to the
+    watermark is counted, and no event after it is.
     """
 
     sequence: int
     enqueued: int
 
     def is_passed_by(self, event: Event) -> bool:
-        """Whether the event comes after it.
+        """Check whether the event comes after the watermark.
 
-        The sequence number goes first, as clocks may step back a little. A later arrival with a lower number
-        comes from a hub that was deleted and made again.
+        The sequence number decides first, as clocks may step back a little. A later arrival with a lower number comes
+        from a hub that was deleted and created again.
         """
         return event.sequence > self.sequence or microseconds(event.enqueued) > self.enqueued
 
     def moved_to(self, event: Event) -> "Watermark":
-        """The watermark after an event that passed it. Its sequence goes down when a hub was made again."""
+        """Move the watermark to an event that passed it. Its sequence decreases if the hub was created again."""
         return Watermark(event.sequence, max(self.enqueued, microseconds(event.enqueued)))
 
 
@@ -77,7 +77,7 @@ _NOTHING_COUNTED = Watermark(-1, -1)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One row of a bucket: what one Event Hub partition brought to it. Never changed, only replaced."""
+    """One row of a bucket: the tallies of one Event Hub partition. Immutable."""
 
     source: Source
     bucket: datetime
@@ -89,7 +89,7 @@ class Segment:
     slices: tuple[Mapping[Key, Tally], ...] = _EMPTY_SLICES
 
     def unseen(self, events: Sequence[Event]) -> list[Event]:
-        """The events that have not been counted yet."""
+        """Select the events that are not counted yet."""
         watermark, unseen = self.watermark, []
         for event in events:
             if watermark.is_passed_by(event):
@@ -99,33 +99,33 @@ class Segment:
 
     @property
     def row_key(self) -> str:
-        """Names the hub, its partition, and this segment's number."""
+        """The key: the hub, its partition, and the number of the segment."""
         return f"{_key_prefix(self.source)}{self.number:04d}"
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no tally."""
+        """Whether the segment holds no tally."""
         return not any(self.slices)
 
     def next(self) -> "Segment":
-        """The empty segment that follows this one when it is sealed."""
+        """Create the empty segment that follows this one once it is sealed."""
         return Segment(self.source, self.bucket, self.number + 1, watermark=self.watermark)
 
 
 class BucketStore:
-    """Segments in a table, and the last written ones in memory, so that a steady stream needs no reads."""
+    """Segments in a table. The last written ones stay in memory, so that a steady stream needs no reads."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._newest: dict[Source, OrderedDict[datetime, Segment]] = {}
 
     def newest(self, source: Source, bucket: datetime) -> Segment:
-        """The segment to add to, as last seen. If none was seen it is taken for new: a write will tell."""
+        """Return the segment to add to, as last seen; a new one if none was seen, which a write then verifies."""
         known = self._newest.get(source)
         return (known.get(bucket) if known else None) or Segment(source, bucket)
 
     def reload(self, source: Source, bucket: datetime) -> Segment:
-        """The segment to add to, as stored."""
+        """Read the segment to add to."""
         partition = key_of(bucket)
         rows = list(self._table.query(partition, partition, key_prefix=_key_prefix(source)))
         segment = _segment(source, bucket, rows[-1]) if rows else Segment(source, bucket)
@@ -134,11 +134,11 @@ class BucketStore:
         return self._remember(segment)
 
     def add(self, segment: Segment, delta: Delta, events: Sequence[Event]) -> Segment:
-        """Store what unseen `events` add to a segment, if it is still what it was.
+        """Store what unseen `events` add to a segment, if nobody else changed it.
 
         Raises:
-            ConflictError: another writer was here; `reload` and look again what is unseen.
-            SegmentFullError: it does not fit; add fewer events, or `seal` it.
+            ConflictError: another writer changed it; `reload` it and select the unseen events again.
+            SegmentFullError: the delta does not fit; add fewer events, or `seal` the segment.
         """
         changed = _merged_slices(segment, delta.tallies)
         grown = replace(
@@ -152,12 +152,12 @@ class BucketStore:
         return self._write(grown, values)
 
     def seal(self, segment: Segment) -> Segment:
-        """Close a segment for good and give the one that follows. Raises `ConflictError` as `add` does."""
+        """Close a segment for good and return the next one. Raises `ConflictError` as `add` does."""
         self._write(segment, {"Sealed": True})
         return self._remember(segment.next())
 
     def read(self, bucket: datetime, slices: Iterable[int]) -> Iterator[tuple[Source, Key, Tally]]:
-        """The tallies in some slices of a bucket. A group's tallies are all in one slice, of several segments."""
+        """Read the tallies in some slices of a bucket. One slice holds a group, perhaps in several segments."""
         columns = [_column(index) for index in slices]
         for row in self._table.query(key_of(bucket), key_of(bucket), columns=columns):
             for column in columns:
@@ -166,24 +166,24 @@ class BucketStore:
                         yield _source(row.key), key, tally
 
     def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Counters]]:
-        """What went through, by Event Hub partition (and segment, of which there is mostly one)."""
+        """Read the counters of a bucket by Event Hub partition (and by segment; there is mostly one)."""
         for row in self._table.query(key_of(bucket), key_of(bucket), columns=["Counters"]):
             yield _source(row.key), _unpack_counters(bytes_of(row.values["Counters"]))
 
-    def marks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
-        """How far each Event Hub partition has been counted that brought anything to the buckets between two starts."""
+    def watermarks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
+        """Read the watermark of each Event Hub partition with data in the buckets between two starts."""
         rows = self._table.query(key_of(first), key_of(last), columns=["Sequence", "Enqueued"])
-        return {_source(row.key): _watermark(row) for row in rows}  # rows come oldest first, so the newest stays
+        return {_source(row.key): _watermark(row) for row in rows}  # rows come oldest first, so the newest wins
 
     def versions(self, first: datetime, last: datetime) -> dict[datetime, str]:
-        """For each bucket between two starts that holds anything, a text that changes whenever it does."""
+        """Read the version of each stored bucket between two starts: a text that changes whenever the bucket does."""
         versions: dict[datetime, list[str]] = {}
         for row in self._table.query(key_of(first), key_of(last), columns=["Revision"]):
             versions.setdefault(time_of(row.partition), []).append(f"{row.key}:{row.values['Revision']!s}")
         return {bucket: " ".join(rows) for bucket, rows in versions.items()}
 
     def purge(self, before: datetime) -> int:
-        """Delete the buckets that start before a time; how many rows that were."""
+        """Delete the buckets that start before a time, and return the number of rows."""
         return purge(self._table, key_of(before))
 
     def _write(self, segment: Segment, values: Mapping[str, Value]) -> Segment:
@@ -201,7 +201,7 @@ class BucketStore:
 
 
 def purge(table: Table, before_key: str) -> int:
-    """Delete the rows of every partition whose key sorts before `before_key`; how many that were."""
+    """Delete the rows of every partition whose key sorts before `before_key`, and return their number."""
     deleted = 0
     for row in table.query("0", before_key, columns=[]):
         if row.partition < before_key:
@@ -210,15 +210,15 @@ def purge(table: Table, before_key: str) -> int:
     return deleted
 
 
-def fold(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
-    """Add tallies to those of one bucket and partition, within the room that there is for callers and newcomers."""
+def merge_bounded(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
+    """Add tallies to those of one bucket and partition, within the limits on callers and members."""
     members: Counter[Key] | None = None
     for key, tally in added:
         if key.rule_id in _ONLY_NEW and key not in held:
             if members is None:
-                members = Counter(_about(known) for known in held if known.rule_id in _ONLY_NEW)
-            members[_about(key)] += 1
-            if members[_about(key)] > MAX_MEMBERS:
+                members = Counter(_entity_key(known) for known in held if known.rule_id in _ONLY_NEW)
+            members[_entity_key(key)] += 1
+            if members[_entity_key(key)] > MAX_MEMBERS:
                 key = Key(key.rule_id, (*key.group[:-1], OTHERS))  # noqa: PLW2901 - where it is counted instead
         held[key] = (
             held[key].merged(tally, max_callers=MAX_CALLERS)
@@ -227,7 +227,7 @@ def fold(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
         )
 
 
-def _about(key: Key) -> Key:
+def _entity_key(key: Key) -> Key:
     return Key(key.rule_id, key.group[:-1])
 
 
@@ -238,7 +238,7 @@ def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Ma
     changed: dict[int, Mapping[Key, Tally]] = {}
     for index, tallies in by_slice.items():
         slice_ = dict(segment.slices[index])
-        fold(slice_, tallies)
+        merge_bounded(slice_, tallies)
         changed[index] = slice_
     return changed
 

@@ -1,8 +1,8 @@
-"""Results on their way from one step of an evaluation to the next: in the message if small, else through a table.
+"""Hands results from one step of an evaluation to the next: in the message if small, else through a table.
 
-The Durable extension holds each message as JSON in memory several times over: 30 MB of verdicts took 1.5 GB of it. So
-results travel packed, and of large ones only the name does. Every attempt at a step makes up a name of its own: a step
-that runs twice, or two runs of one window, never mix. The journal's purge takes them away.
+The Durable extension holds each message as JSON in memory several times over: 30 MB of results took 1.5 GB of memory.
+So results are packed, and a message carries only the name of a large one. Every attempt at a step uses a new name, so
+a step that runs twice, or two runs of one window, never mix. The journal's purge deletes them.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from detectors.errors import StorageError
 from detectors.storage.tables import Row, Table, bytes_of
 
 MAX_INLINE_BYTES = 30_000
-"""What a message carries itself: sixteen shards of this size stay below a megabyte, also as Base64 and twice over."""
+"""The largest result in a message: sixteen shards of this size stay below a megabyte, also as Base64 and twice over."""
 
 _PROPERTY_BYTES = 60_000
 _ROW_PROPERTIES = 16
@@ -31,13 +31,13 @@ class Parcel(msgspec.Struct, omit_defaults=True):
 
 
 class Handover:
-    """Parcels, the large ones in the journal's table: a partition for each window, rows of less than a megabyte."""
+    """Sends and receives parcels. Large ones go to the journal's table, in rows below a megabyte."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def send(self, window_key: str, result: msgspec.Struct) -> Parcel:
-        """Make a parcel of what a step came to in a window."""
+        """Pack the result of a step for a window."""
         packed = zlib.compress(_pack(result))
         if len(packed) <= MAX_INLINE_BYTES:
             return Parcel(packed)
@@ -49,10 +49,10 @@ class Handover:
         return Parcel(name=name)
 
     def receive[T](self, window_key: str, parcel: Parcel, kind: type[T]) -> T:
-        """Open a parcel.
+        """Unpack a parcel.
 
         Raises:
-            StorageError: it has been purged, which takes longer than any run.
+            StorageError: it has been purged, which happens only after any run has ended.
         """
         packed = parcel.content or b"".join(self._parts(window_key, parcel.name))
         if not packed:

@@ -1,8 +1,8 @@
-"""What has been evaluated: a row for each window, with the episodes that were open after it.
+"""The journal: a row for each evaluated window, with the episodes that were open after it.
 
-Each row says what it was made from: the versions of the window's six buckets, and the state that the window before
-it left behind. So it can be told, without any clock, which windows are due: those never evaluated, those whose
-buckets have changed since, and those whose predecessor came to another state.
+Each row records its inputs: the versions of the window's six buckets, and the state after the window before it. So the
+due windows are known without any clock: those never evaluated, those whose buckets have changed since, and those whose
+predecessor now has another state.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from detectors.storage.tables import Row, Table, Value
 from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, window_ends
 
 _WINDOWS, _PURGED = "windows", "purged"
-_ENTRY_COLUMNS = ("Inputs", "Base", "State")
+_WINDOW_COLUMNS = ("Inputs", "Base", "State")
 _NEVER = "never"
 _CHUNK_BYTES = 60_000
 _MAX_CHUNKS = 16
@@ -30,13 +30,13 @@ _unpack = msgspec.msgpack.Decoder(list[Episode]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EvaluatedWindow:
     """One evaluated window.
 
     Attributes:
-        inputs: digest of the versions of its buckets.
+        inputs: the digest of the versions of its buckets.
         base: the state digest of the window before it.
-        state: digest of the episodes open after it.
+        state: the digest of the episodes open after it.
         etag: the row's version.
     """
 
@@ -47,7 +47,7 @@ class Entry:
 
 
 class Plan(msgspec.Struct):
-    """The next window to evaluate, and from what.
+    """The plan to evaluate one window.
 
     Attributes:
         window_end: key of the window.
@@ -57,7 +57,7 @@ class Plan(msgspec.Struct):
         etag: version of the window's own row, None if it has not been evaluated yet.
         later: keys of the windows from this one on that have been evaluated and may continue its episodes, last
             first.
-        windows_skipped: windows before it that are lost, as their buckets are no longer kept.
+        windows_skipped: windows before it that were lost, because their buckets are no longer kept.
     """
 
     window_end: str
@@ -74,34 +74,34 @@ NO_STATE = ""
 
 def next_window(
     versions: Mapping[datetime, str],
-    entries: Mapping[datetime, Entry],
+    evaluated: Mapping[datetime, EvaluatedWindow],
     until: datetime,
     reach: timedelta,
     *,
     after: datetime | None = None,
     purged: datetime | None = None,
 ) -> Plan | None:
-    """The first window that is due, None if none is.
+    """Find the first due window, None if none is due.
 
-    A detector begins with the first data that is kept; data that arrives for windows before that is caught up too.
+    A detector starts with the oldest data kept; if data for earlier windows arrives later, those are caught up too.
 
     Args:
-        versions: of the buckets that hold anything, as `BucketStore.versions` gives them.
-        entries: the journal, at least the newest entry before and all within the reach.
+        versions: the versions of the stored buckets, as `BucketStore.versions` returns them.
+        evaluated: the windows of the journal, at least the newest before the reach and all within it.
         until: the newest window that may be evaluated.
-        reach: how far back windows can be evaluated, since their buckets are kept.
+        reach: how far back windows can be evaluated, because their buckets are kept.
         purged: buckets before this start are gone, so no window that holds one can be evaluated.
-        after: only later windows: one run looks at each window once, in order, and so comes to an end.
+        after: only later windows are planned: one run evaluates each window once, in order, and so terminates.
     """
-    evaluated = sorted(window for window in entries if window <= until)
-    first = min([bucket + BUCKET for bucket in versions] + evaluated[:1] + [until])
+    ends = sorted(window for window in evaluated if window <= until)
+    first = min([bucket + BUCKET for bucket in versions] + ends[:1] + [until])
     bounds = [until - reach, after and after + BUCKET, purged and purged + WINDOW]
     first = max([first, *(bound for bound in bounds if bound)])
     for window in window_ends(first, until):
-        before = max((known for known in evaluated if known < window), default=None)
-        base = entries[before].state if before else NO_STATE
+        before = max((known for known in ends if known < window), default=None)
+        base = evaluated[before].state if before else NO_STATE
         inputs = _digest(" ".join(versions.get(bucket, "") for bucket in window_buckets(window)).encode())
-        entry = entries.get(window)
+        entry = evaluated.get(window)
         if entry is None or entry.inputs != inputs or entry.base != base:
             return Plan(
                 window_end=key_of(window),
@@ -109,7 +109,7 @@ def next_window(
                 base_window=key_of(before) if before else None,
                 base=base,
                 etag=entry.etag if entry else None,
-                later=[key_of(known) for known in reversed(evaluated) if window <= known <= window + WINDOW],
+                later=[key_of(known) for known in reversed(ends) if window <= known <= window + WINDOW],
                 windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
             )
     return None
@@ -121,18 +121,18 @@ class Journal:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def entries(self) -> dict[datetime, Entry]:
-        """Every evaluated window that is kept."""
-        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_ENTRY_COLUMNS)
-        return {time_of(row.key): _entry(row) for row in rows}
+    def windows(self) -> dict[datetime, EvaluatedWindow]:
+        """Read every evaluated window that is kept."""
+        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_WINDOW_COLUMNS)
+        return {time_of(row.key): _evaluated_window(row) for row in rows}
 
-    def entry(self, window_key: str) -> Entry | None:
-        """One evaluated window."""
-        rows = self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key, columns=_ENTRY_COLUMNS)
-        return next((_entry(row) for row in rows), None)
+    def window(self, window_key: str) -> EvaluatedWindow | None:
+        """Read one evaluated window; None if it has not been evaluated."""
+        rows = self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key, columns=_WINDOW_COLUMNS)
+        return next((_evaluated_window(row) for row in rows), None)
 
     def episodes(self, window_key: str | None) -> list[Episode]:
-        """The episodes that were open after a window; none if it has not been evaluated."""
+        """Read the episodes that were open after a window; none if it has not been evaluated."""
         if window_key is None:
             return []
         for row in self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key):
@@ -141,7 +141,7 @@ class Journal:
         return []
 
     def row(self, plan: Plan, episodes: Sequence[Episode]) -> Row:
-        """The row that says a planned window was evaluated, with the episodes open after it.
+        """Build the row that records the evaluation of a planned window, with the episodes open after it.
 
         Raises:
             StorageError: more episodes are open than a row can hold.
@@ -163,24 +163,24 @@ class Journal:
             self._table.merge(row)
 
     def reopen(self, plan: Plan) -> None:
-        """Make a window due again that another run recorded, unless from the same inputs as this plan."""
-        entry = self.entry(plan.window_end)
+        """Make a window due again if another run recorded it from other inputs than this plan's."""
+        entry = self.window(plan.window_end)
         if entry and (entry.inputs, entry.base) != (plan.inputs, plan.base):
             with suppress(ConflictError):  # yet another run has it now
                 self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
 
     def purged(self) -> datetime | None:
-        """The start before which buckets have been purged; None if none have."""
+        """Read the start before which buckets have been purged; None if none have."""
         for row in self._table.query(_PURGED, _PURGED):
             return time_of(str(row.values["Before"]))
         return None
 
     def note_purge(self, before: datetime) -> None:
-        """Write down, before it is done, that buckets that start before a time are purged."""
+        """Record, before purging, that buckets that start before a time are purged."""
         self._table.upsert([Row(_PURGED, _PURGED, {"Before": key_of(before)})])
 
     def purge(self, before: datetime) -> int:
-        """Delete the windows that ended before a time, and what was handed over for them, in partitions of their own.
+        """Delete the windows that ended before a time, and the partitions with the results handed over for them.
 
         The newest of these windows stays: the next one is based on it.
         """
@@ -193,9 +193,9 @@ class Journal:
         return len(old) + len(handed_over)
 
 
-def _entry(row: Row) -> Entry:
-    inputs, base, state = (str(row.values[name]) for name in _ENTRY_COLUMNS)
-    return Entry(inputs, base, state, row.etag)
+def _evaluated_window(row: Row) -> EvaluatedWindow:
+    inputs, base, state = (str(row.values[name]) for name in _WINDOW_COLUMNS)
+    return EvaluatedWindow(inputs, base, state, row.etag)
 
 
 def _digest(data: bytes) -> str:

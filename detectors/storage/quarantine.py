@@ -1,7 +1,7 @@
-"""Where flawed records go: a table row each, with its place, the reason and the beginning of what was there.
+"""The quarantine of flawed records: a table row for each, with its place, the reason and the beginning of the record.
 
-A row's key is the record's place, so a redelivery writes the same row again. Room is bounded for each Event Hub
-partition and bucket; beyond it flaws are still counted.
+A row's key is the record's place, so a redelivery writes the same row again. The number of rows is bounded for each
+Event Hub partition and bucket; flaws beyond it are still counted.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from detectors.storage.buckets import purge
 from detectors.storage.tables import Row, Table
 from detectors.windows import key_of
 
-ROOM = 100
+MAX_ROWS = 100
 """Rows kept for one Event Hub partition in one bucket (in one of its segments, should there be several)."""
 
 _ROWS_AT_ONCE = 25
@@ -30,13 +30,13 @@ class Quarantine:
         self._excerpt_characters = excerpt_characters
 
     def keep(self, source: Source, bucket: datetime, flaws: Sequence[PlacedFlaw], *, already: int) -> None:
-        """Store as many flaws as there is room for behind the `already` counted ones of this bucket."""
-        rows = [self._row(source, bucket, placed) for placed in flaws[: max(ROOM - already, 0)]]
+        """Store flaws, up to `MAX_ROWS` together with the `already` counted ones of this bucket."""
+        rows = [self._row(source, bucket, placed) for placed in flaws[: max(MAX_ROWS - already, 0)]]
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             self._table.upsert(rows[start : start + _ROWS_AT_ONCE])
 
     def purge(self, before: datetime) -> int:
-        """Delete what arrived before a time; how many rows that were."""
+        """Delete what arrived before a time, and return the number of rows."""
         return purge(self._table, key_of(before))
 
     def _row(self, source: Source, bucket: datetime, placed: PlacedFlaw) -> Row:

@@ -1,4 +1,4 @@
-"""How tallies are spread over the properties of a row, and these over the shards of an evaluation."""
+"""Spreads tallies over the properties of a row, and these over the shards of an evaluation."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ SLICES = 16
 
 @lru_cache(maxsize=8192)
 def slice_of(group: Group) -> int:
-    """The slice that holds a group's tallies: the same for all of a resource's groups, in every process."""
+    """Find the slice that holds a group's tallies: the same for all groups of an entity, in every process."""
     return zlib.crc32(group[0].encode()) % SLICES
 
 
 def shares(slices: int, shards: int) -> Sequence[range]:
-    """The slices that each of `shards` parallel evaluations reads: every slice once."""
+    """Assign slices to `shards` parallel evaluations: every slice once."""
     return [range(shard, slices, shards) for shard in range(min(shards, slices))]

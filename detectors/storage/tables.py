@@ -32,38 +32,38 @@ class Row:
 
 
 def bytes_of(value: Value) -> bytes:
-    """A property that was written as bytes."""
+    """Narrow a property that was written as bytes."""
     assert isinstance(value, bytes)
     return value
 
 
 class Table(Protocol):
-    """The few operations the detector needs of a table. Every one raises `StorageError` if it did not happen."""
+    """The table operations that the detector needs. Each raises `StorageError` if it did not succeed."""
 
     def insert(self, row: Row) -> str:
-        """Store a row that is not there yet and give its etag; `ConflictError` if it is there."""
+        """Store a new row and return its etag; `ConflictError` if the row exists."""
 
     def merge(self, row: Row) -> str:
-        """Set the given properties of the version `row.etag` and give the new etag; `ConflictError` if it changed."""
+        """Set properties of the version `row.etag` and return the new etag; `ConflictError` if the row has changed."""
 
     def upsert(self, rows: Sequence[Row]) -> None:
-        """Store rows of one partition whatever was there, at most 100."""
+        """Store or overwrite rows of one partition, at most 100."""
 
     def query(
         self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
     ) -> Iterator[Row]:
-        """The rows of the partitions from `first` to `last`, both included, in key order; all columns by default."""
+        """Yield the rows of the partitions `first` to `last`, both included, in key order; all columns by default."""
 
     def delete(self, partition: str, keys: Sequence[str]) -> None:
-        """Delete rows of one partition, at most 100; those that are gone already are fine."""
+        """Delete rows of one partition, at most 100; rows that do not exist are ignored."""
 
 
 def check_limits(row: Row) -> None:
-    """Hold a row against the service's limits.
+    """Check a row against the service's limits.
 
     Raises:
-        TooLargeError: a property, the entity or the number of properties is beyond them.
-        ValueError: a key holds a character that keys may not hold, or is too long.
+        TooLargeError: a property, the entity or the number of properties exceeds them.
+        ValueError: a key holds a forbidden character, or is too long.
     """
     for key in (row.partition, row.key):
         if len(key) > MAX_KEY_CHARACTERS or _FORBIDDEN_IN_KEYS.search(key):

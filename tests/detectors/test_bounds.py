@@ -154,6 +154,6 @@ def test_a_verdict_carries_no_more_than_a_finding_lists() -> None:
         deployment.ingest(SOURCE._replace(partition=str(partition)), [Event(1, START, message(*records))])
     plan = deployment.evaluator.plan(START + BUCKET, None)
     assert plan is not None
-    ((verdict,),) = (result.verdicts for result in deployment.evaluated(plan))
+    ((verdict,),) = (result.results for result in deployment.evaluated(plan))
     assert (verdict.tally.count, verdict.tally.other_callers) == (180, 130)
     assert (len(verdict.tally.callers), len(verdict.evidence)) == (MAX_LISTED, MAX_LISTED)

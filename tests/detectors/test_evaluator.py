@@ -310,7 +310,7 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     parcels = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
     handover = Handover(deployment.journal)
     results = [handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
-    assert [verdict.tally.count for result in results for verdict in result.verdicts if verdict.triggers] == [150]
+    assert [verdict.tally.count for result in results for verdict in result.results if verdict.triggers] == [150]
 
 
 @settings(max_examples=40, deadline=None)

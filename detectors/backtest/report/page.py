@@ -41,7 +41,7 @@ def render(outcome: Outcome, made: datetime) -> str:
         .render(
             outcome=outcome,
             made=made.astimezone(UTC),
-            marks=list(_marks(outcome)),
+            caveats=list(_caveats(outcome)),
             shown=shown,
             charts=timelines(outcome, shown),
             sweeps=sweeps(outcome),
@@ -93,7 +93,7 @@ def _digest(text: str) -> Markup:
     return Markup("'sha256-{}'").format(digest)
 
 
-def _marks(outcome: Outcome) -> Iterator[tuple[str, bool]]:
+def _caveats(outcome: Outcome) -> Iterator[tuple[str, bool]]:
     """What makes the numbers less than they seem, and whether a link to the data's quality ends it."""
     read = outcome.quality
     if not read.records:

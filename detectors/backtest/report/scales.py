@@ -27,7 +27,7 @@ def percent(fraction: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ChartSpan:
     """The window ends that a chart shows, put together into columns.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Timeline
 from detectors.backtest.presentation import amount, counted, measured, minute, number, resource_name, short, unit_of
 from detectors.backtest.report.episodes import Numbered
-from detectors.backtest.report.scales import STEP, Scale, Span
+from detectors.backtest.report.scales import STEP, ChartSpan, Scale
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Number, Rule
 from detectors.windows import BUCKET, bucket_start
@@ -56,7 +56,7 @@ class Chart:
     facts: str
     title: str
     unit: str
-    span: Span
+    span: ChartSpan
     ticks: list[Tick]
     level: float
     side: str
@@ -76,7 +76,7 @@ def timelines(outcome: Outcome, episodes: Numbered) -> list[Chart]:
     return [_chart(timeline, span, _of(timeline, episodes)) for timeline in outcome.timelines]
 
 
-def _span(outcome: Outcome) -> Span:
+def _span(outcome: Outcome) -> ChartSpan:
     """From the first to the last window that anything is known of."""
     ends = [at for timeline in outcome.timelines for at, _ in _by_window(timeline)]
     for episode in outcome.episodes:
@@ -85,7 +85,7 @@ def _span(outcome: Outcome) -> Span:
         if at is not None:
             ends.append(int((bucket_start(at) + BUCKET).timestamp()))
     first = min(ends, default=0)
-    return Span(first, (max(ends, default=0) - first) // STEP + 1)
+    return ChartSpan(first, (max(ends, default=0) - first) // STEP + 1)
 
 
 def _by_window(timeline: Timeline) -> list[tuple[int, Number]]:
@@ -100,7 +100,7 @@ def _of(timeline: Timeline, episodes: Numbered) -> Numbered:
     return [(index, episode) for index, episode in episodes if (episode.rule_id, episode.resource) == wanted]
 
 
-def _chart(timeline: Timeline, span: Span, episodes: Numbered) -> Chart:
+def _chart(timeline: Timeline, span: ChartSpan, episodes: Numbered) -> Chart:
     rule = BY_ID[timeline.rule_id]
     peak_at, peak = max(timeline.points, key=lambda point: point[1], default=(span.first, 0))
     scale = Scale.of(peak, timeline.at_least)
@@ -143,7 +143,7 @@ def _y(fraction: float) -> float:
     return round(_TOP + _HEIGHT * (1 - fraction), 1)
 
 
-def _emptier_side(highest: dict[int, Number], span: Span) -> str:
+def _emptier_side(highest: dict[int, Number], span: ChartSpan) -> str:
     """Where the curve leaves more room for a name."""
     width = span.columns // 4
     left = max((value for column, value in highest.items() if column <= width), default=0)
@@ -166,7 +166,7 @@ def _path(highest: dict[int, Number], scale: Scale) -> str:
     return "".join(steps)
 
 
-def _band(span: Span, index: int, episode: EpisodeSummary) -> Band:
+def _band(span: ChartSpan, index: int, episode: EpisodeSummary) -> Band:
     begin, end = (span.column(int(at.timestamp())) for at in (episode.first_window, episode.last_window))
     state = "suppressed" if episode.is_suppressed else "still open" if episode.is_open else "closed"
     title = f"Episode {index}, {minute(episode.first_window)} to {minute(episode.last_window)} UTC, {state}"

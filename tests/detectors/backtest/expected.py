@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from detectors.backtest.replay import BacktestRequest
-from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from tests import oracle
 from tests.builders import START, canonical_id
@@ -29,7 +29,7 @@ NUMBERS: dict[str, dict[str, int]] = {
 LAB, DEV = canonical_id("aoai-lab"), canonical_id("aoai-dev")
 DEV_COUNT = 3
 SOMEBODY = "caller-1"
-CHANGES = (Change("a test", Scope("*", DEV), severity="High", at_least={"count": DEV_COUNT}),)
+CHANGES = (PolicyChange("a test", Scope("*", DEV), severity="High", thresholds={"count": DEV_COUNT}),)
 EXEMPTIONS = (
     SuppressionRule(Scope("model_theft", LAB), frozenset({SOMEBODY}), "The rotation.", "platform", date(2999, 1, 1)),
     SuppressionRule(Scope("denial_of_service", DEV), frozenset(), "A load test.", "quality", date(2999, 1, 1)),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from detectors.backtest.exports import Piece, find
+from detectors.backtest.exports import InputChunk, find
 from detectors.backtest.outcome import Outcome
 from detectors.backtest.replay import BacktestRequest, Hooks, replay
 from detectors.evaluation.policy import Policy
@@ -40,16 +40,16 @@ class Replayed:
         ]
 
 
-def run(pieces: Sequence[Piece], question: BacktestRequest = QUESTION, *, processes: int = 1) -> Replayed:
+def run(chunks: Sequence[InputChunk], request: BacktestRequest = QUESTION, *, processes: int = 1) -> Replayed:
     """Replay pieces, and keep the findings."""
     findings: list[Finding] = []
-    outcome = replay(pieces, question, processes=processes, hooks=Hooks(on_finding=findings.append))
+    outcome = replay(chunks, request, processes=processes, hooks=Hooks(on_finding=findings.append))
     return Replayed(outcome, findings)
 
 
-def run_lines(folder: Path, lines: Iterable[bytes], question: BacktestRequest = QUESTION) -> Replayed:
+def run_lines(folder: Path, lines: Iterable[bytes], request: BacktestRequest = QUESTION) -> Replayed:
     """Replay one file of lines."""
-    return run(find([write(folder, "log.ndjson", lines)]), question)
+    return run(find([write(folder, "log.ndjson", lines)]), request)
 
 
 def write(folder: Path, name: str, lines: Iterable[bytes], *, newline: bytes = b"\n", packed: bool = False) -> str:

@@ -14,7 +14,7 @@ import pytest
 from detectors.backtest import captures
 from detectors.backtest.captures import parse_time
 from detectors.backtest.exports import Block, Captured, ReadError, read_stream
-from detectors.backtest.path_layouts import source_of, time_of
+from detectors.backtest.path_layouts import source_in, time_in
 from detectors.errors import DetectorError
 from detectors.events import Event, Source
 from tests.builders import NAMESPACE, SOURCE, START, event, list_key
@@ -146,14 +146,14 @@ def test_many_small_events_come_in_batches(tmp_path: Path) -> None:
 )
 def test_the_path_tells_the_partition(path: str, source: Source | None) -> None:
     """By the short name of the namespace; a path without the layout is a partition of its own."""
-    assert source_of(path) == (source or Source("logs.servicebus.chinacloudapi.cn", "llm", "0"))
+    assert source_in(path) == (source or Source("logs.servicebus.chinacloudapi.cn", "llm", "0"))
 
 
 def test_the_helper_writes_to_where_capture_does(tmp_path: Path) -> None:
     """Other tests rely on it."""
     path = write_capture(tmp_path, SOURCE, EVENTS)
     assert path.relative_to(tmp_path) == Path("local/llm-logs/0/2026/11/23/08/00/00.avro")
-    assert (source_of(str(path)), time_of(str(path))) == (Source(NAMESPACE, "llm-logs", "0"), START)
+    assert (source_in(str(path)), time_in(str(path))) == (Source(NAMESPACE, "llm-logs", "0"), START)
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
@@ -204,10 +204,10 @@ def test_a_length_that_no_block_has_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.avro"
     write_records(path, [])
     path.write_bytes(path.read_bytes() + b"\x02" + b"\xfe\xff\xff\xff\xff\xff\xff\x7f")
-    [trouble] = _read(path)
-    assert isinstance(trouble, ReadError)
-    assert trouble.reason == "damaged"
-    assert "a part of 36028797018963963 bytes" in trouble.detail
+    [error] = _read(path)
+    assert isinstance(error, ReadError)
+    assert error.reason == "damaged"
+    assert "a part of 36028797018963963 bytes" in error.detail
 
 
 @pytest.mark.parametrize(
@@ -249,19 +249,19 @@ def test_avro_of_another_schema_is_told(
     path = tmp_path / "other.avro"
     with path.open("wb") as file:
         fastavro.writer(file, schema, rows)
-    [trouble] = _read(path)
-    assert isinstance(trouble, ReadError)
-    assert trouble.reason == "not_a_capture"
-    assert names in trouble.detail
+    [error] = _read(path)
+    assert isinstance(error, ReadError)
+    assert error.reason == "not_a_capture"
+    assert names in error.detail
 
 
 def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
     """By its name."""
     path = write_capture(tmp_path, SOURCE, EVENTS, "snappy")
     path.write_bytes(path.read_bytes().replace(b"snappy", b"sleepy", 1))
-    [trouble] = _read(path)
-    assert isinstance(trouble, ReadError)
-    assert (trouble.reason, "sleepy" in trouble.detail) == ("unknown_form", True)
+    [error] = _read(path)
+    assert isinstance(error, ReadError)
+    assert (error.reason, "sleepy" in error.detail) == ("unknown_form", True)
 
 
 def test_missing_fastavro_is_told_with_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

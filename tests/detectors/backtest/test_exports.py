@@ -19,7 +19,18 @@ from hypothesis import strategies as st
 
 from detectors.backtest import codecs, exports
 from detectors.backtest.codecs import Content
-from detectors.backtest.exports import Block, Captured, Document, Form, Lines, Piece, ReadError, find, read, read_stream
+from detectors.backtest.exports import (
+    Block,
+    Captured,
+    Document,
+    InputChunk,
+    InputFormat,
+    Lines,
+    ReadError,
+    find,
+    read,
+    read_stream,
+)
 from detectors.errors import DetectorError
 from detectors.sources.decoding import decode
 from tests.builders import SOURCE, chat, event, list_key, message
@@ -93,11 +104,11 @@ def test_lines_come_as_they_are_in_every_packing(kind: str, packing: str, tmp_pa
     """Nothing is lost and nothing added but a byte order mark, from a file and from a stream."""
     path = tmp_path / "export"
     path.write_bytes(PACKINGS[packing](LINES[kind]))
-    [piece] = find([str(path)])
-    assert (piece.form, piece.size, piece.is_stream) == (Form.LINES, path.stat().st_size, False)
+    [chunk] = find([str(path)])
+    assert (chunk.form, chunk.size, chunk.is_stream) == (InputFormat.LINES, path.stat().st_size, False)
     expected = LINES[kind].removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    assert _lines(read(piece)) == _lines(_stream(path.read_bytes())) == expected
-    assert _troubles(read(piece)) == []
+    assert _lines(read(chunk)) == _lines(_stream(path.read_bytes())) == expected
+    assert _troubles(read(chunk)) == []
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
@@ -106,9 +117,9 @@ def test_json_over_many_lines_is_one_document(kind: str, packing: str, tmp_path:
     """As people export it; the detector's own decoder reads every record of it."""
     path = tmp_path / "export.json"
     path.write_bytes(PACKINGS[packing](DOCUMENTS[kind]))
-    [piece] = find([str(path)])
-    assert piece.form is Form.DOCUMENT
-    [block] = read(piece)
+    [chunk] = find([str(path)])
+    assert chunk.form is InputFormat.DOCUMENT
+    [block] = read(chunk)
     assert isinstance(block, Document)
     decoded = decode(block.body)
     assert [flaw.reason for flaw in decoded.flaws] == []
@@ -124,9 +135,9 @@ def test_captured_events_come_with_their_source_in_every_codec(codec: str, packi
     """Sequence, time to the millisecond and body are those of the hub; the source is that of the deployed detector."""
     path = write_capture(tmp_path, SOURCE, EVENTS, codec)  # type: ignore[arg-type]
     path.write_bytes(PACKINGS[packing](path.read_bytes()))
-    [piece] = find([str(tmp_path)])
-    blocks = list(read(piece))
-    assert piece.form is Form.AVRO
+    [chunk] = find([str(tmp_path)])
+    blocks = list(read(chunk))
+    assert chunk.form is InputFormat.AVRO
     assert len(blocks) > 1
     assert {block.source for block in blocks if isinstance(block, Captured)} == {SOURCE}
     assert _events(blocks) == EVENTS
@@ -141,9 +152,9 @@ def test_an_empty_or_blank_file_holds_nothing_and_is_no_trouble(data: bytes, tmp
     """Azure leaves such blobs behind."""
     path = tmp_path / "PT1H.json"
     path.write_bytes(data)
-    [piece] = find([str(path)])
-    assert b"".join(_lines(read(piece))).strip() == b""
-    assert _troubles(read(piece)) == []
+    [chunk] = find([str(path)])
+    assert b"".join(_lines(read(chunk))).strip() == b""
+    assert _troubles(read(chunk)) == []
 
 
 TEXTS = st.lists(st.text(st.sampled_from("aé日\r😀"), max_size=12), max_size=12)
@@ -164,8 +175,8 @@ def test_every_line_is_read_once_however_a_file_is_cut(
         starts, ends = [0, *inner], [*inner, None]
         read_back = []
         for start, end in zip(starts, ends, strict=True):
-            piece = Piece(str(path), Form.LINES, 1, start, end)
-            part = b"".join(each.data for each in read(piece) if isinstance(each, Lines))
+            chunk = InputChunk(str(path), InputFormat.LINES, 1, start, end)
+            part = b"".join(each.data for each in read(chunk) if isinstance(each, Lines))
             first = next((at for at in _line_starts(data) if at >= start), len(data))
             assert part == data[first:][: len(part)]
             assert not part or first < (len(data) if end is None else end)
@@ -182,15 +193,15 @@ def test_a_large_plain_file_is_cut_into_pieces_that_workers_can_be_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sizes add up to the file, and the lines of all pieces are its lines; a packed one stays whole."""
-    monkeypatch.setattr("detectors.backtest.inputs.PIECE_BYTES", 500)
+    monkeypatch.setattr("detectors.backtest.inputs.CHUNK_BYTES", 500)
     path = tmp_path / "large.ndjson"
     lines = LINES["records"] * 10
     path.write_bytes(b"\xef\xbb\xbf" + lines)
-    pieces = find([str(path)])
-    assert len(pieces) == path.stat().st_size // 500 + 1
-    assert sum(piece.size for piece in pieces) == path.stat().st_size
-    assert pickle.loads(pickle.dumps(pieces)) == pieces  # noqa: S301  # written in the same line
-    assert b"".join(each.data for piece in pieces for each in read(piece) if isinstance(each, Lines)) == lines
+    chunks = find([str(path)])
+    assert len(chunks) == path.stat().st_size // 500 + 1
+    assert sum(chunk.size for chunk in chunks) == path.stat().st_size
+    assert pickle.loads(pickle.dumps(chunks)) == chunks  # noqa: S301  # written in the same line
+    assert b"".join(each.data for chunk in chunks for each in read(chunk) if isinstance(each, Lines)) == lines
     path.write_bytes(zlib.compress(path.read_bytes(), level=0, wbits=31))
     assert len(find([str(path)])) == 1
 
@@ -239,7 +250,7 @@ def test_content_is_read_and_looked_at_like_a_file(
             assert is_look or content.read(count) == file.read(count) == ahead
             assert content.tell() == file.tell()
         assert b"".join(content.chunks()) == file.read()
-        assert content.trouble is None
+        assert content.error is None
 
 
 def test_a_line_beyond_the_limit_is_left_out_and_told_and_reading_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,11 +358,11 @@ def test_a_file_that_is_no_export_is_told_with_what_to_do(kind: str, tmp_path: P
     data, reason, advice = OTHERS[kind]
     path = tmp_path / "export.json"
     path.write_bytes(data)
-    [piece] = find([str(path)])
-    [trouble] = read(piece)
-    assert isinstance(trouble, ReadError)
-    assert trouble.reason == reason
-    assert advice in trouble.detail
+    [chunk] = find([str(path)])
+    [error] = read(chunk)
+    assert isinstance(error, ReadError)
+    assert error.reason == reason
+    assert advice in error.detail
 
 
 @settings(max_examples=300, deadline=None)
@@ -387,7 +398,7 @@ def test_a_failing_disk_is_told_after_what_was_read() -> None:
 @pytest.mark.parametrize("start", [0, 10])
 def test_a_file_that_is_gone_by_now_is_told(start: int, tmp_path: Path) -> None:
     """Between finding and reading there may be an hour."""
-    blocks = list(read(Piece(str(tmp_path / "gone"), Form.LINES, 9, start)))
+    blocks = list(read(InputChunk(str(tmp_path / "gone"), InputFormat.LINES, 9, start)))
     assert blocks == [ReadError("unreadable", "Reading failed: No such file or directory.")]
 
 

@@ -9,9 +9,9 @@ import pytest
 from detectors.backtest import history as history_module
 from detectors.backtest.history import MAX_TIMELINES, History
 from detectors.backtest.outcome import Timeline
-from detectors.evaluation.policy import Change, Policy
+from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope
-from detectors.evaluation.window import Total
+from detectors.evaluation.window import GroupTotal
 from detectors.rules.tally import Key, Lengths, Tally
 from detectors.windows import BUCKET
 from tests.builders import START, canonical_id
@@ -23,8 +23,8 @@ def _key(name: str = "aoai-prod") -> Key:
     return Key("model_theft", (canonical_id(name),))
 
 
-def _total(count: int, length: int | None = None) -> Total:
-    return Total(Tally(count=count, responses=Lengths() if length is None else Lengths(1, length, length)))
+def _total(count: int, length: int | None = None) -> GroupTotal:
+    return GroupTotal(Tally(count=count, responses=Lengths() if length is None else Lengths(1, length, length)))
 
 
 def _end(window: int) -> datetime:
@@ -86,10 +86,12 @@ def test_a_rule_that_is_not_in_force_has_no_history() -> None:
     assert history.timelines() == []
 
 
-def _minute(window: int, minute: int, requests: Lengths, name: str = "aoai-prod") -> tuple[datetime, dict[Key, Total]]:
+def _minute(
+    window: int, minute: int, requests: Lengths, name: str = "aoai-prod"
+) -> tuple[datetime, dict[Key, GroupTotal]]:
     """What a window holds of one minute."""
     group = canonical_id(name), f"{START + timedelta(minutes=minute):%Y-%m-%dT%H:%MZ}"
-    return _end(window), {Key("denial_of_service", group): Total(Tally(count=requests.records, requests=requests))}
+    return _end(window), {Key("denial_of_service", group): GroupTotal(Tally(count=requests.records, requests=requests))}
 
 
 MINUTES = Policy({"denial_of_service": {"count": 10, "request_length": 5_000}})
@@ -130,7 +132,7 @@ def test_a_measure_alone_does_not_bring_a_rule_near_to_firing_that_needs_all() -
 
 def test_numbers_of_single_resources_count() -> None:
     """Near is what is near to the resource's own number."""
-    policy = Policy(THRESHOLDS, [Change("x", Scope("model_theft", "*/accounts/a"), at_least={"count": 1_000})])
+    policy = Policy(THRESHOLDS, [PolicyChange("x", Scope("model_theft", "*/accounts/a"), thresholds={"count": 1_000})])
     history = History(policy)
     history.add(_end(0), {_key("a"): _total(300), _key("b"): _total(90)})
     assert [(one.resource[-1], one.at_least) for one in history.timelines()] == [("b", 100), ("a", 1_000)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.backtest.inputs import Piece, find
+from detectors.backtest.inputs import InputChunk, find
 from detectors.errors import InputError
 from tests.builders import SOURCE, START, event, list_key
 from tests.detectors.backtest.captures import write_capture
@@ -27,7 +27,7 @@ def _write(path: Path, time: str | None = None) -> Path:
 
 
 def _found(*paths: Path | str) -> list[str]:
-    return [piece.path for piece in find([str(path) for path in paths])]
+    return [chunk.path for chunk in find([str(path) for path in paths])]
 
 
 def test_pieces_come_in_the_order_of_time_whatever_tells_it(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_hidden_files_and_folders_are_left_out_unless_named(tmp_path: Path) -> N
 def test_standard_input_is_a_piece_that_comes_last_and_once(tmp_path: Path) -> None:
     """Nothing is read of it to find out its time."""
     path = _write(tmp_path / "z", "2026-11-23T08:00:00Z")
-    assert [(piece.path, piece.is_stream) for piece in find(["-", str(path), "-"])] == [(str(path), False), ("-", True)]
+    assert [(chunk.path, chunk.is_stream) for chunk in find(["-", str(path), "-"])] == [(str(path), False), ("-", True)]
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,5 @@ def test_what_may_not_be_read_is_told(name: str) -> None:
 
 def test_a_piece_by_default_is_a_whole_file() -> None:
     """Only large files of plain lines are cut."""
-    [piece] = find([__file__])
-    assert piece == Piece(__file__, piece.form, Path(__file__).stat().st_size, 0, None)
+    [chunk] = find([__file__])
+    assert chunk == InputChunk(__file__, chunk.form, Path(__file__).stat().st_size, 0, None)

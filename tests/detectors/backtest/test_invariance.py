@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.backtest import exports
-from detectors.backtest.exports import Form, Piece, find
+from detectors.backtest.exports import InputChunk, InputFormat, find
 from detectors.backtest.outcome import Quality
 from tests.builders import SOURCE, event, list_key
 from tests.detectors.backtest import expected
@@ -27,7 +27,7 @@ randoms = st.randoms(use_true_random=False)
 SOME = settings(max_examples=60, deadline=None)
 
 
-def _told(replayed: Replayed, *, without: Sequence[str] = NOTHING) -> dict[str, Any]:
+def _as_unreadable(replayed: Replayed, *, without: Sequence[str] = NOTHING) -> dict[str, Any]:
     """All that a replay says, but for what is about files; `without` leaves out columns of findings.
 
     Bad lines are named one by one only where lines keep their numbers.
@@ -91,9 +91,9 @@ def test_how_records_are_spread_over_files_does_not_matter(log: list[Entry], ran
         whole = _whole(folder, lines)
         for part in range(parts):
             write(folder, f"part{part}", shuffled[part::parts], packed=random.random() < 0.3)
-        pieces = find([str(folder / f"part{part}") for part in range(parts)])
-        spread = run(random.sample(pieces, len(pieces)), EVERYTHING)
-    assert _told(spread, without=EVIDENCE) == _told(whole, without=EVIDENCE)
+        chunks = find([str(folder / f"part{part}") for part in range(parts)])
+        spread = run(random.sample(chunks, len(chunks)), EVERYTHING)
+    assert _as_unreadable(spread, without=EVIDENCE) == _as_unreadable(whole, without=EVIDENCE)
 
 
 @SOME
@@ -115,7 +115,7 @@ def test_records_count_the_same_in_messages_and_between_blank_lines(log: list[En
         folder = Path(name)
         whole = _whole(folder, [entry.line for entry in log])
         grouped = run(find([write(folder, "grouped", lines)]), EVERYTHING)
-    assert _told(grouped, without=EVIDENCE) == _told(whole, without=EVIDENCE)
+    assert _as_unreadable(grouped, without=EVIDENCE) == _as_unreadable(whole, without=EVIDENCE)
 
 
 def _message(records: list[dict[str, Any]], random: Random) -> bytes:
@@ -134,29 +134,29 @@ def test_pieces_and_blocks_cut_anywhere_give_the_same_with_its_evidence(
         whole = _whole(folder, lines)
         patch.setattr(exports, "BLOCK_BYTES", random.choice([1, 150, 4_000]))
         path = write(folder, "whole.ndjson", lines, newline=random.choice([b"\n", b"\r\n"]), packed=packed)
-        pieces = find([path]) if packed else _cut(path, cuts)
-        cut = run(pieces, EVERYTHING)
-    assert _told(cut) == _told(whole)
+        chunks = find([path]) if packed else _cut(path, cuts)
+        cut = run(chunks, EVERYTHING)
+    assert _as_unreadable(cut) == _as_unreadable(whole)
 
 
-def _cut(path: str, cuts: Sequence[float]) -> list[Piece]:
+def _cut(path: str, cuts: Sequence[float]) -> list[InputChunk]:
     """Pieces of a file at these shares of its length."""
     size = Path(path).stat().st_size
     starts = sorted({0, *(int(share * size) for share in cuts)})
     ends = [*starts[1:], None]
-    return [Piece(path, Form.LINES, 1, start, end) for start, end in zip(starts, ends, strict=True)]
+    return [InputChunk(path, InputFormat.LINES, 1, start, end) for start, end in zip(starts, ends, strict=True)]
 
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_the_number_of_processes_does_not_matter(tmp_path: Path, processes: int) -> None:
     """Lines in pieces, packed lines, and captures of which a part is there twice: all of it equal, in every place."""
     lines = [line for number in range(20) for line in (*listed(minutes(9 * number), times=2), b"{'cut", b"")]
-    pieces = _cut(write(tmp_path, "plain", lines), [0.1, 0.35, 0.8])
+    chunks = _cut(write(tmp_path, "plain", lines), [0.1, 0.35, 0.8])
     events = [event(number, list_key("aoai-dev"), 42, after=minutes(number)) for number in range(90)]
     for first, last in ((0, 30), (20, 60), (60, 90), (25, 65)):
         write_capture(tmp_path / f"capture{first}", SOURCE, events[first:last])
-    pieces += find([write(tmp_path, "packed", lines, packed=True), *map(str, tmp_path.glob("capture*"))])
-    alone, together = run(pieces, EVERYTHING), run(pieces, EVERYTHING, processes=processes)
+    chunks += find([write(tmp_path, "packed", lines, packed=True), *map(str, tmp_path.glob("capture*"))])
+    alone, together = run(chunks, EVERYTHING), run(chunks, EVERYTHING, processes=processes)
     assert together == alone
     assert {row.resource_name for row in alone.findings} == {"aoai-prod", "aoai-dev"}
     assert alone.outcome.quality.duplicates == 50

@@ -86,29 +86,29 @@ def test_only_windows_that_end_after_since_and_by_until_are_judged(
     tmp_path: Path, since: float | None, until: float | None, windows: list[str]
 ) -> None:
     """Records up to an hour before the first window take part in it."""
-    question = BacktestRequest(
+    request = BacktestRequest(
         Policy(THRESHOLDS),
         since=None if since is None else _at(since),
         until=None if until is None else _at(until),
     )
-    replayed = run_lines(tmp_path, listed(minutes(3), times=COUNT), question)
+    replayed = run_lines(tmp_path, listed(minutes(3), times=COUNT), request)
     assert [window for window, _, _ in _course(replayed)] == windows
     assert replayed.outcome.windows == len(windows)
 
 
 def test_until_goes_on_behind_the_last_record(tmp_path: Path) -> None:
     """The episode closes, and the quiet windows after that are not looked at."""
-    question = BacktestRequest(Policy(THRESHOLDS), until=_at(10_000))
-    replayed = run_lines(tmp_path, listed(minutes(3), times=COUNT), question)
+    request = BacktestRequest(Policy(THRESHOLDS), until=_at(10_000))
+    replayed = run_lines(tmp_path, listed(minutes(3), times=COUNT), request)
     assert _course(replayed)[-1] == ("09:10", "Closed", 0)
     assert replayed.outcome.windows == 7
 
 
 def test_records_before_and_behind_the_span_are_read_but_not_counted(tmp_path: Path) -> None:
     """They are no problem either: nobody asked for them."""
-    question = BacktestRequest(Policy(THRESHOLDS), since=_at(60), until=_at(125))
+    request = BacktestRequest(Policy(THRESHOLDS), since=_at(60), until=_at(125))
     lines = [line for at in (9.9, 10, 119.9, 120) for line in listed(minutes(at), times=COUNT)]
-    replayed = run_lines(tmp_path, lines, question)
+    replayed = run_lines(tmp_path, lines, request)
     assert _course(replayed)[0] == ("09:10", "New", 4)  # of 08:10; 08:09:54 has left that window
     assert _course(replayed)[-1] == ("10:00", "New", 4)
     quality = replayed.outcome.quality
@@ -120,11 +120,11 @@ def test_records_before_and_behind_the_span_are_read_but_not_counted(tmp_path: P
 def test_a_sweep_tells_what_replays_with_each_number_would(log: list[Entry]) -> None:
     """In one pass, without touching the rest of the outcome."""
     with TemporaryDirectory() as name:
-        pieces = find([write(Path(name), "log", [entry.line for entry in log])])
-        alone, swept = run(pieces), run(pieces, SWEPT)
+        chunks = find([write(Path(name), "log", [entry.line for entry in log])])
+        alone, swept = run(chunks), run(chunks, SWEPT)
         for trial in swept.outcome.trials:
             numbers = {**THRESHOLDS["model_theft"], trial.threshold: trial.value}
-            other = run(pieces, BacktestRequest(Policy({"model_theft": numbers}))).outcome
+            other = run(chunks, BacktestRequest(Policy({"model_theft": numbers}))).outcome
             assert trial == Trial(
                 rule_id="model_theft",
                 threshold=trial.threshold,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.backtest import replay as replay_module
-from detectors.backtest.exports import Form, Piece, find
+from detectors.backtest.exports import InputChunk, InputFormat, find
 from detectors.backtest.replay import Hooks, replay
 from detectors.reporting.finding import Finding
 from tests.detectors.backtest.expected import EVERYTHING
@@ -35,14 +35,14 @@ def test_letting_go_of_old_buckets_changes_nothing_for_input_that_is_late_by_les
     log = [entry for entry in log if entry.after is None or entry.after < timedelta(hours=6)]
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        pieces: list[Piece] = []
+        chunks: list[InputChunk] = []
         for number, start in enumerate([0, 0, 20, 20, 50, 51]):
             shuffled = random.sample(log, len(log))
             lines = [moved(entry, timedelta(hours=start)) for entry in shuffled[: random.randrange(40)]]
-            pieces += find([write(folder, f"file{number}", lines)])
-        all_held = run(pieces, EVERYTHING)
+            chunks += find([write(folder, f"file{number}", lines)])
+        all_held = run(chunks, EVERYTHING)
         patch.setattr(replay_module, "MAX_HELD", most)
-        assert run(pieces, EVERYTHING) == all_held
+        assert run(chunks, EVERYTHING) == all_held
     assert "too_late" not in all_held.outcome.quality.problems
 
 
@@ -58,8 +58,8 @@ def test_what_comes_after_its_windows_were_judged_is_told_and_changes_nothing(
         listed(newest - day - behind, times=2),
         listed(newest + minutes(30)),
     ]
-    pieces = [find([write(tmp_path, f"part{number}", lines)])[0] for number, lines in enumerate(parts)]
-    in_time, late = run([pieces[0], pieces[2]]), run(pieces)
+    chunks = [find([write(tmp_path, f"part{number}", lines)])[0] for number, lines in enumerate(parts)]
+    in_time, late = run([chunks[0], chunks[2]]), run(chunks)
     if behind:
         assert late.outcome.quality.problems == {"too_late": 2}
         assert late.findings == in_time.findings == []
@@ -72,11 +72,11 @@ def test_what_comes_after_its_windows_were_judged_is_told_and_changes_nothing(
 def test_memory_is_bounded_by_the_last_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows are judged, and findings given, while files are still read; from the newest one on a day is kept."""
     monkeypatch.setattr(replay_module, "MAX_HELD", 0)
-    pieces = [find([write(tmp_path, f"day{day}", listed(timedelta(days=day), times=COUNT))])[0] for day in range(4)]
+    chunks = [find([write(tmp_path, f"day{day}", listed(timedelta(days=day), times=COUNT))])[0] for day in range(4)]
     given_by: list[int] = []
     findings: list[Finding] = []
     hooks = Hooks(on_finding=findings.append, on_read=lambda _: given_by.append(len(findings)))
-    replay(pieces, QUESTION, hooks=hooks)
+    replay(chunks, QUESTION, hooks=hooks)
     assert given_by == [0, 0, 7 + 0, 14 + 0]
     assert len(findings) == 7 * 3 + 6
 
@@ -87,11 +87,13 @@ def test_only_what_is_held_makes_a_replay_let_go(tmp_path: Path, monkeypatch: py
     days = (0, 0.5, 5, 5, 5, 7, 5, 0)  # the first two are let go of with the third
     path = write(tmp_path, "log", [line for day in days for line in listed(timedelta(days=day))])
     size = Path(path).stat().st_size // len(days)
-    pieces = [Piece(path, Form.LINES, size, size * number, size * (number + 1)) for number in range(len(days))]
-    replayed = run(pieces[:-1])
+    chunks = [
+        InputChunk(path, InputFormat.LINES, size, size * number, size * (number + 1)) for number in range(len(days))
+    ]
+    replayed = run(chunks[:-1])
     assert replayed.outcome.quality.problems == {}
     assert {row.event_count for row in replayed.findings if row.status != "Closed"} == {4}
-    assert run(pieces).outcome.quality.problems == {"too_late": 1}
+    assert run(chunks).outcome.quality.problems == {"too_late": 1}
 
 
 def test_tallies_that_stay_as_they_are_go_on_taking_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,14 +102,16 @@ def test_tallies_that_stay_as_they_are_go_on_taking_room(tmp_path: Path, monkeyp
     lines = [(0, "aoai-prod"), (0, "aoai-dev."), (0, "aoai-prod"), (3, "aoai-prod"), (0, "aoai-prod")]
     path = write(tmp_path, "log", [line for day, name in lines for line in listed(timedelta(days=day), name)])
     size = Path(path).stat().st_size // len(lines)
-    pieces = [Piece(path, Form.LINES, size, size * number, size * (number + 1)) for number in range(len(lines))]
-    assert run(pieces).outcome.quality.problems == {"too_late": 1}
+    chunks = [
+        InputChunk(path, InputFormat.LINES, size, size * number, size * (number + 1)) for number in range(len(lines))
+    ]
+    assert run(chunks).outcome.quality.problems == {"too_late": 1}
 
 
 @pytest.mark.parametrize(("kept", "processes"), [(1, 1), (2, 1), (1, 2)])
 def test_an_interrupt_judges_what_was_read_until_then(tmp_path: Path, kept: int, processes: int) -> None:
     """The same as if the other files were not there, and it says so."""
-    pieces = [
+    chunks = [
         find([write(tmp_path, f"hour{hour}", listed(minutes(60 * hour), times=COUNT + hour))])[0] for hour in range(3)
     ]
     findings: list[Finding] = []
@@ -119,9 +123,9 @@ def test_an_interrupt_judges_what_was_read_until_then(tmp_path: Path, kept: int,
             raise KeyboardInterrupt
 
     hooks = Hooks(on_finding=findings.append, on_read=interrupts)
-    outcome = replay(pieces, EVERYTHING, processes=processes, hooks=hooks)
-    alone = run(pieces[:kept], EVERYTHING)
-    assert read == [piece.size for piece in pieces[:kept]]
+    outcome = replay(chunks, EVERYTHING, processes=processes, hooks=hooks)
+    alone = run(chunks[:kept], EVERYTHING)
+    assert read == [chunk.size for chunk in chunks[:kept]]
     assert findings == alone.findings
     assert outcome.interrupted
     assert not alone.outcome.interrupted

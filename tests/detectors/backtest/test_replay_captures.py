@@ -81,8 +81,8 @@ def test_overlapping_captures_count_once_however_they_overlap(
             write_capture(Path(name) / str(copy), SOURCE, chosen)
             seen.update(each.sequence for each in chosen)
             brought += len(chosen)
-        pieces = find([name])
-        replayed = run(random.sample(pieces, len(pieces)))
+        chunks = find([name])
+        replayed = run(random.sample(chunks, len(chunks)))
     assert replayed.outcome.quality.selected["model_theft"].records == len(seen)
     assert replayed.outcome.quality.duplicates == brought - len(seen)
     assert {(row.window_end, row.event_count) for row in replayed.findings if row.status != "Closed"} == {

@@ -14,7 +14,7 @@ from detectors.backtest.presentation import printable
 from detectors.backtest.report import render
 from detectors.backtest.report.episodes import MAX_ROWS
 from detectors.backtest.report.page import environment
-from detectors.backtest.report.scales import MAX_COLUMNS, STEP, Scale, Span, round_step
+from detectors.backtest.report.scales import MAX_COLUMNS, STEP, ChartSpan, Scale, round_step
 from detectors.rules.counters import Selected
 from tests.builders import canonical_id
 from tests.detectors.backtest.outcomes import BEGIN, MADE, THRESHOLDS, month, nothing, quality, timeline
@@ -22,13 +22,13 @@ from tests.detectors.backtest.outcomes import BEGIN, MADE, THRESHOLDS, month, no
 PARAGRAPH = environment().from_string('<p title="{{ text }}">{{ text }}!</p>')
 
 spans = st.builds(
-    Span, first=st.integers(0, 3_000_000).map(lambda index: index * STEP), windows=st.integers(1, 200_000)
+    ChartSpan, first=st.integers(0, 3_000_000).map(lambda index: index * STEP), windows=st.integers(1, 200_000)
 )
 
 
 @settings(deadline=None)
 @given(spans, st.data())
-def test_thinning_out_keeps_every_peak(span: Span, data: st.DataObject) -> None:
+def test_thinning_out_keeps_every_peak(span: ChartSpan, data: st.DataObject) -> None:
     """A column shows the largest of its windows: a spike of ten minutes in a year must not vanish."""
     windows = data.draw(st.lists(st.integers(0, span.windows - 1), unique=True, max_size=40))
     points = [(span.first + STEP * window, data.draw(st.integers(0, 10**9))) for window in sorted(windows)]
@@ -40,7 +40,7 @@ def test_thinning_out_keeps_every_peak(span: Span, data: st.DataObject) -> None:
 
 @settings(deadline=None)
 @given(spans)
-def test_time_is_named_at_a_few_places_within_the_chart(span: Span) -> None:
+def test_time_is_named_at_a_few_places_within_the_chart(span: ChartSpan) -> None:
     """Never so many that names run into each other, however long the time is."""
     ticks = span.ticks()
     assert len(ticks) <= 7
@@ -59,7 +59,7 @@ def test_time_is_named_at_a_few_places_within_the_chart(span: Span) -> None:
 def test_times_are_named_in_utc_by_what_tells_them_apart(windows: int, names: list[str]) -> None:
     """Times of day within a day, days within a month, months within years."""
     begin = int((BEGIN + timedelta(minutes=10)).timestamp())
-    shown = [name for _, name in Span(begin, windows).ticks()]
+    shown = [name for _, name in ChartSpan(begin, windows).ticks()]
     assert [name for name in names if name not in shown] == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Timeline
-from detectors.backtest.presentation import counted_subjects
+from detectors.backtest.presentation import counted_entities
 from detectors.backtest.report import render
 from detectors.backtest.report.page import environment
 from detectors.backtest.report.quality import lengths
@@ -132,7 +132,7 @@ def test_what_a_group_is_made_of_stands_below_its_name() -> None:
 )
 def test_resources_and_users_are_counted_once(subjects: list[str], text: str) -> None:
     """Whatever else they were grouped by."""
-    assert counted_subjects(subjects) == text
+    assert counted_entities(subjects) == text
 
 
 def test_a_sweep_says_where_it_overrules_single_resources() -> None:

@@ -73,6 +73,6 @@ def test_every_threshold_of_the_catalogue_can_be_named() -> None:
 def test_the_command_line_takes_the_numbers_that_the_settings_take() -> None:
     """The largest of both is the same."""
     env = {**sample_settings(), "MODEL_THEFT__COUNT": str(MAX_THRESHOLD)}
-    assert Settings.from_env(env).policy.explain("model_theft", "").at_least["count"].value == MAX_THRESHOLD
+    assert Settings.from_env(env).policy.resolve("model_theft", "").thresholds["count"].value == MAX_THRESHOLD
     with pytest.raises(SettingsError):
         Settings.from_env({**env, "MODEL_THEFT__COUNT": str(MAX_THRESHOLD + 1)})

@@ -143,8 +143,8 @@ def test_each_line_of_ndjson_is_a_rule(capsys: pytest.CaptureFixture[str], tuned
 def test_only_rules_that_can_fire_for_it_are_shown(capsys: pytest.CaptureFixture[str], tuned: str) -> None:
     """Those about Bedrock look at AWS identities; of all or of the one that is asked for."""
     by_first = {first: {rule.id for rule in CATALOGUE if rule.group_fields[0] == first} for first in FIRST}
-    for first, subject in FIRST.items():
-        assert set(_rules(capsys, "--effective", subject)) == by_first[first]
+    for first, entity in FIRST.items():
+        assert set(_rules(capsys, "--effective", entity)) == by_first[first]
     assert sum(map(len, by_first.values())) == len(CATALOGUE)
     one = _rules(capsys, "bedrock_denied_models", "--effective", USER_ARN, "--tuning", tuned)
     assert [each["owner"] for each in one.pop("bedrock_denied_models")["exceptions"]] == ["sales"]

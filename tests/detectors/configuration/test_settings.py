@@ -11,7 +11,7 @@ import pytest
 
 from detectors.configuration.settings import OVERRIDES, Settings, setting_of, storage_from_env
 from detectors.errors import SettingsError
-from detectors.evaluation.policy import Change, EffectiveThresholds, Policy
+from detectors.evaluation.policy import EffectiveThresholds, Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.tally import Key
@@ -79,8 +79,8 @@ def _sample() -> dict[str, str]:
     return values
 
 
-def _overruled(setting: str, rule_id: str, **values: Any) -> Change:  # noqa: ANN401 - of any field
-    return Change(f"app setting {setting}", Scope(rule_id), **values)
+def _overruled(setting: str, rule_id: str, **values: Any) -> PolicyChange:  # noqa: ANN401 - of any field
+    return PolicyChange(f"app setting {setting}", Scope(rule_id), **values)
 
 
 def _base(name: str) -> str:
@@ -128,9 +128,9 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         health_stream="Custom-Health_CL",
         policy=Policy(
             changes=(
-                Change(f"{tmp_path}/tuning.toml [rules.model_theft]", Scope("model_theft"), severity="Low"),
-                _overruled("MODEL_THEFT__COUNT", "model_theft", at_least={"count": 7}),
-                _overruled("MODEL_THEFT__RESPONSE_LENGTH", "model_theft", at_least={"response_length": 2000}),
+                PolicyChange(f"{tmp_path}/tuning.toml [rules.model_theft]", Scope("model_theft"), severity="Low"),
+                _overruled("MODEL_THEFT__COUNT", "model_theft", thresholds={"count": 7}),
+                _overruled("MODEL_THEFT__RESPONSE_LENGTH", "model_theft", thresholds={"response_length": 2000}),
                 _overruled("DENIAL_OF_SERVICE__ENABLED", "denial_of_service", enabled=False),
             ),
             suppression_rules=(SuppressionRule(Scope("*", "*-ci-*"), frozenset(), "Tests.", "us", date(2027, 3, 31)),),
@@ -310,14 +310,14 @@ def test_every_rule_has_its_settings() -> None:
         policy = _read({setting: "false" if what == "enabled" else "12345"}).policy
         for rule in CATALOGUE:
             key = Key(rule.id, ("anything",))
-            terms, usual = policy.terms(key), plain.terms(key)
+            effective, usual = policy.effective(key), plain.effective(key)
             assert usual
             if rule.id != rule_id:
-                assert terms == usual
+                assert effective == usual
             elif what == "enabled":
-                assert (terms, rule in policy.rules) == (None, False)
+                assert (effective, rule in policy.rules) == (None, False)
             else:
-                assert terms == EffectiveThresholds({**usual.at_least, what: 12345}, rule.severity)
+                assert effective == EffectiveThresholds({**usual.thresholds, what: 12345}, rule.severity)
 
 
 def test_app_settings_overrule_the_tuning_file(tmp_path: Path) -> None:
@@ -336,17 +336,17 @@ def test_app_settings_overrule_the_tuning_file(tmp_path: Path) -> None:
     """
     env = {"TUNING_FILE": str(_tuning(tmp_path, text))}
     theft = Key("model_theft", ("/x/accounts/aoai-ci-1",))
-    assert _read(env).policy.terms(theft) is None
+    assert _read(env).policy.effective(theft) is None
     assert BY_ID["model_theft"] not in _read(env).policy.rules
     overruling = env | {"MODEL_THEFT__ENABLED": "true", "MODEL_THEFT__COUNT": "8"}
     policy = _read(overruling).policy
-    assert policy.terms(theft) == EffectiveThresholds({"count": 8, "response_length": 7}, "Medium")
+    assert policy.effective(theft) == EffectiveThresholds({"count": 8, "response_length": 7}, "Medium")
     assert BY_ID["model_theft"] in policy.rules
-    found = policy.explain(*theft[:1], theft.group[0])
+    found = policy.resolve(*theft[:1], theft.group[0])
     assert found.enabled.origin == "app setting MODEL_THEFT__ENABLED"
-    assert found.at_least["count"].origin == "app setting MODEL_THEFT__COUNT"
-    assert found.at_least["response_length"].origin == f"{tmp_path}/tuning.toml [[resources]] 1"
-    assert _read(dict.fromkeys(overruling, "") | env).policy.terms(theft) is None
+    assert found.thresholds["count"].origin == "app setting MODEL_THEFT__COUNT"
+    assert found.thresholds["response_length"].origin == f"{tmp_path}/tuning.toml [[resources]] 1"
+    assert _read(dict.fromkeys(overruling, "") | env).policy.effective(theft) is None
 
 
 def test_problems_of_the_tuning_file_are_told_with_all_others(tmp_path: Path) -> None:

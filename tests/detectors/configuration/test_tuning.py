@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from detectors.configuration import tuning
 from detectors.configuration.settings import TUNING_FILE
-from detectors.evaluation.policy import Change, EffectiveThresholds, Policy
+from detectors.evaluation.policy import EffectiveThresholds, Policy, PolicyChange
 from detectors.evaluation.suppressions import EVERY, Scope, SuppressionRule
 from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat
 from detectors.rules.catalogue import BY_ID, CATALOGUE, ROOT
@@ -73,14 +73,14 @@ def test_every_value_of_the_file_is_read() -> None:
     """
     assert tuning.parse(text, "tuning.toml") == tuning.Tuning(
         changes=(
-            Change(
+            PolicyChange(
                 "tuning.toml [rules.model_theft]",
                 Scope("model_theft"),
                 enabled=False,
                 severity="High",
-                at_least={"count": 7, "response_length": 2_000},
+                thresholds={"count": 7, "response_length": 2_000},
             ),
-            Change(
+            PolicyChange(
                 "tuning.toml [[resources]] 1", Scope(EVERY, "arn:aws:iam::*:user/ci-*"), severity="Low", reason="Tests."
             ),
         ),
@@ -118,7 +118,7 @@ def test_the_examples_in_the_shipped_file_can_be_taken() -> None:
     for rule in CATALOGUE:
         change = rules[rule.id]
         assert (change.enabled, change.severity) == (True, rule.severity)
-        assert change.at_least == {threshold.name: threshold.at_least for threshold in rule.thresholds}
+        assert change.thresholds == {threshold.name: threshold.at_least for threshold in rule.thresholds}
     assert [change.scope.rule for change in found.changes if change.reason] == ["model_theft", EVERY]
     assert [bool(suppression_rule.callers) for suppression_rule in found.suppression_rules] == [True]
 
@@ -203,7 +203,7 @@ def test_a_value_of_a_rule_that_cannot_be_right_is_refused(values: str, fix: str
 def test_numbers_up_to_the_edges_are_taken(value: str) -> None:
     """The limits themselves are inside."""
     (change,) = tuning.parse(f"[rules.model_theft]\ncount = {value}", "tuning.toml").changes
-    assert change.at_least == {"count": int(value)}
+    assert change.thresholds == {"count": int(value)}
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_an_entry_about_every_rule_takes_every_threshold() -> None:
     names = {threshold.name for rule in CATALOGUE for threshold in rule.thresholds}
     numbers = "\n".join(f"{name} = 5" for name in names)
     (change,) = tuning.parse(f"[[resources]]\n{every}\n{numbers}", "tuning.toml").changes
-    assert change.at_least == dict.fromkeys(names, 5)
+    assert change.thresholds == dict.fromkeys(names, 5)
     assert "counts is not known: did you mean count?" in _problem(f"[[resources]]\n{every}\ncounts = 5")
 
 
@@ -355,7 +355,7 @@ def test_a_file_of_another_encoding_is_named_and_a_byte_order_mark_does_not_matt
     path = tmp_path / "tuning.toml"
     path.write_bytes("[rules.model_theft]\r\ncount = 5 # größer\r\n".encode("utf-8-sig"))
     (change,) = tuning.read(path, "tuning.toml").changes
-    assert change.at_least == {"count": 5}
+    assert change.thresholds == {"count": 5}
     path.write_bytes("[rules.model_theft] # größer".encode("latin-1"))
     (problem,) = tuning.read(path, "tuning.toml").problems
     assert problem.startswith("tuning.toml is not UTF-8 (invalid start byte at byte 24)")
@@ -423,13 +423,13 @@ def _toml(file: Mapping[str, Any]) -> str:
     )
 
 
-def _naive(file: Mapping[str, Any], rule_id: str, subject: str) -> EffectiveThresholds | None:
+def _naive(file: Mapping[str, Any], rule_id: str, entity: str) -> EffectiveThresholds | None:
     """What the file says, put together by hand."""
     rule = BY_ID[rule_id]
     numbers: dict[str, Any] = {threshold.name: threshold.at_least for threshold in rule.thresholds}
     found = {"enabled": True, "severity": rule.severity, **numbers, **file["rules"].get(rule_id, {})}
     for entry in file["resources"]:
-        if entry["rule"] in (rule_id, "*") and fnmatchcase(subject.lower(), entry["resource"].lower()):
+        if entry["rule"] in (rule_id, "*") and fnmatchcase(entity.lower(), entry["resource"].lower()):
             found.update({name: value for name, value in entry.items() if name in found})
     return EffectiveThresholds({name: found[name] for name in numbers}, found["severity"]) if found["enabled"] else None
 
@@ -441,6 +441,6 @@ def test_what_holds_is_what_the_file_says(file: dict[str, Any], name: str) -> No
     assert found.problems == ()
     policy = Policy(changes=found.changes)
     for rule in CATALOGUE:
-        terms = policy.terms(Key(rule.id, (canonical_id(name), "something")))
-        assert terms == _naive(file, rule.id, canonical_id(name))
-        assert terms is None or rule in policy.rules
+        effective = policy.effective(Key(rule.id, (canonical_id(name), "something")))
+        assert effective == _naive(file, rule.id, canonical_id(name))
+        assert effective is None or rule in policy.rules

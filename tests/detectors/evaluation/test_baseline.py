@@ -36,7 +36,7 @@ def _guid(number: int) -> str:
 
 def _new(baseline: Baseline, window_end: datetime, *sightings: Sighting) -> dict[str, int]:
     """The newcomers' names and days."""
-    return {key.group[-1]: days for key, days in baseline.meet(sightings, window_end).items()}
+    return {key.group[-1]: days for key, days in baseline.find_newcomers(sightings, window_end).items()}
 
 
 @pytest.fixture(params=["memory", "table", "azurite"])
@@ -77,7 +77,7 @@ def test_resources_and_rules_are_remembered_apart(make: Callable[[], Baseline]) 
     for name in names[:-1]:
         _new(make(), START - 20 * DAY, _sighting("eve", START - 20 * DAY - BUCKET, name))
     other_rule = Sighting("another_rule", (canonical_id(names[0]), "eve"), START)
-    found = make().meet([*(_sighting("eve", START, name) for name in names), other_rule], START + BUCKET)
+    found = make().find_newcomers([*(_sighting("eve", START, name) for name in names), other_rule], START + BUCKET)
     assert found == {Key(RULE, (canonical_id(names[-1]), "eve")): 0, other_rule.key: 0}
 
 
@@ -91,7 +91,7 @@ def test_nobody_seen_is_nobody_new_and_nothing_asked_of_storage() -> None:
             """See `Table.query`."""
             raise AssertionError
 
-    assert TableBaseline(Untouchable()).meet([], START) == {}
+    assert TableBaseline(Untouchable()).find_newcomers([], START) == {}
 
 
 def test_an_earlier_bucket_that_is_counted_late_moves_the_beginning_back(make: Callable[[], Baseline]) -> None:
@@ -116,8 +116,8 @@ def test_a_member_seen_all_day_costs_one_write_a_day() -> None:
         writes += len(changed)
         known |= changed
     assert writes == 3 - 1
-    (acquainted,) = known.values()
-    assert acquainted.members == {digest("pipeline"): (microseconds(START), microseconds(START + DAY))}
+    (seen_members,) = known.values()
+    assert seen_members.members == {digest("pipeline"): (microseconds(START), microseconds(START + DAY))}
 
 
 def _crowd(first: int, last: int, bucket: datetime) -> list[Sighting]:
@@ -152,8 +152,8 @@ def test_how_many_were_forgotten_is_counted_once() -> None:
     known: dict[Key, SeenMembers] = {}
     crowd = _crowd(0, MAX_MEMBERS + 7, START)
     changed, first = learn(known, crowd, START + BUCKET)
-    (acquainted,) = changed.values()
-    assert (len(acquainted.members), acquainted.forgotten) == (MAX_MEMBERS, 7)
+    (seen_members,) = changed.values()
+    assert (len(seen_members.members), seen_members.forgotten) == (MAX_MEMBERS, 7)
     nothing, again = learn(changed, crowd, START + BUCKET)
     assert nothing == {}
     assert first == again
@@ -237,7 +237,7 @@ def test_rows_lie_in_the_slice_of_their_resource() -> None:
     """So shards that run side by side never write the same row, and read only their own."""
     table: Table = MemoryTable()
     names = [f"aoai-{number}" for number in range(50)]
-    TableBaseline(table).meet([_sighting("eve", START, name) for name in names], START + BUCKET)
+    TableBaseline(table).find_newcomers([_sighting("eve", START, name) for name in names], START + BUCKET)
     rows = list(table.query("0", "9"))
     expected = sorted(slice_of((canonical_id(name),)) for name in names)
     assert [int(row.partition) for row in rows] == expected

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.evaluation.episodes import Episode, Posted, Status, Step, advance, finding_id
+from detectors.evaluation.episodes import Episode, EpisodeChange, PostedMinute, Status, advance, finding_id
 from detectors.evaluation.policy import Suppression
 from detectors.evaluation.window import GroupResult
 from detectors.rules.rule import Trigger
@@ -20,39 +20,39 @@ GROUP = ("/subscriptions/s/resourcegroups/g/providers/p/t/n",)
 KEY = Key("model_theft", GROUP)
 
 
-def _verdict(count: int, length: int = 0) -> GroupResult:
+def _result(count: int, length: int = 0) -> GroupResult:
     triggers = [Trigger("count", "count", count, 100)] if count >= 100 else []
     if length >= 1_000_000:
         triggers.append(Trigger("response_length", "max_response_length", length, 1_000_000))
     return GroupResult("model_theft", GROUP, Tally(count=count), [0, 0, 0, 0, 0, count], [], triggers)
 
 
-def _course(counts: Sequence[int], known: Mapping[Key, Episode] | None = None) -> list[Step]:
+def _course(counts: Sequence[int], known: Mapping[Key, Episode] | None = None) -> list[EpisodeChange]:
     """What happens over consecutive windows with these counts."""
     episodes: list[Episode] = []
-    course: list[Step] = []
+    course: list[EpisodeChange] = []
     for place, count in enumerate(counts):
-        episodes, steps = advance(episodes, [_verdict(count)], START + place * BUCKET, known or {})
-        course += steps
+        episodes, changes = advance(episodes, [_result(count)], START + place * BUCKET, known or {})
+        course += changes
     return course
 
 
-def _statuses(steps: Sequence[Step]) -> list[str]:
-    return [step.status.value for step in steps]
+def _statuses(changes: Sequence[EpisodeChange]) -> list[str]:
+    return [change.status.value for change in changes]
 
 
 def test_a_burst_is_new_once_then_ongoing_then_closed() -> None:
     """Six windows see one burst; only one of them is news."""
-    steps = _course([0, 120, 120, 130, 100, 99, 0])
-    assert _statuses(steps) == ["New", "Ongoing", "Ongoing", "Ongoing", "Closed"]
-    assert len({step.episode.id for step in steps}) == 1
+    changes = _course([0, 120, 120, 130, 100, 99, 0])
+    assert _statuses(changes) == ["New", "Ongoing", "Ongoing", "Ongoing", "Closed"]
+    assert len({change.episode.id for change in changes}) == 1
 
 
 def test_a_pause_makes_two_episodes() -> None:
     """A window that does not fire ends an episode; the next one has an id of its own."""
-    steps = _course([100, 99, 100])
-    assert _statuses(steps) == ["New", "Closed", "New"]
-    assert len({step.episode.id for step in steps}) == 2
+    changes = _course([100, 99, 100])
+    assert _statuses(changes) == ["New", "Closed", "New"]
+    assert len({change.episode.id for change in changes}) == 2
 
 
 def test_a_doubled_peak_escalates_once_for_each_doubling() -> None:
@@ -69,21 +69,21 @@ def test_a_doubled_peak_escalates_once_for_each_doubling() -> None:
 
 
 firing = st.builds(
-    _verdict,
+    _result,
     st.sampled_from([100, 150, 200, 300, 400]),
     st.sampled_from([0, 1_000_000, 1_500_000, 2_000_000, 4_000_000]),
 )
 
 
 @given(st.lists(firing, min_size=2, max_size=8))
-def test_a_peak_never_falls(verdicts: list[GroupResult]) -> None:
+def test_a_peak_never_falls(results: list[GroupResult]) -> None:
     """Whatever escalates, the values alerted on stay: a burst that goes on is not news again for another's sake."""
     episodes: list[Episode] = []
     peaks: dict[str, float] = {}
-    for place, verdict in enumerate(verdicts):
-        episodes, ((status, episode, _),) = advance(episodes, [verdict], START + place * BUCKET, {})
+    for place, result in enumerate(results):
+        episodes, ((status, episode, _),) = advance(episodes, [result], START + place * BUCKET, {})
         assert all(episode.peaks[name] >= peak for name, peak in peaks.items())
-        values = {trigger.threshold: trigger.value for trigger in verdict.triggers}
+        values = {trigger.threshold: trigger.value for trigger in result.triggers}
         is_news = any(name not in peaks or value >= 2 * peaks[name] for name, value in values.items())
         assert (status is not Status.ONGOING) == is_news
         peaks = episode.peaks
@@ -91,36 +91,36 @@ def test_a_peak_never_falls(verdicts: list[GroupResult]) -> None:
 
 def test_a_second_trigger_that_joins_escalates() -> None:
     """Keys listed in bursts are news; a large response on top is news again, once."""
-    episodes, _ = advance([], [_verdict(100)], START, {})
-    episodes, joined = advance(episodes, [_verdict(100, 1_000_000)], START + BUCKET, {})
-    episodes, later = advance(episodes, [_verdict(100, 1_500_000)], START + 2 * BUCKET, {})
-    _, left_and_back = advance(episodes, [_verdict(0, 1_500_000)], START + 3 * BUCKET, {})
+    episodes, _ = advance([], [_result(100)], START, {})
+    episodes, joined = advance(episodes, [_result(100, 1_000_000)], START + BUCKET, {})
+    episodes, later = advance(episodes, [_result(100, 1_500_000)], START + 2 * BUCKET, {})
+    _, left_and_back = advance(episodes, [_result(0, 1_500_000)], START + 3 * BUCKET, {})
     assert _statuses([*joined, *later, *left_and_back]) == ["Escalated", "Ongoing", "Ongoing"]
 
 
 def test_an_episode_that_began_earlier_than_was_known_keeps_its_id() -> None:
     """Late records make the window before fire too: nobody is alerted again."""
     first = _course([120])[0]
-    episodes, steps = advance([], [_verdict(110)], START - BUCKET, {KEY: first.episode})
-    _, again = advance(episodes, [_verdict(120)], START, {KEY: first.episode})
-    assert _statuses([*steps, *again]) == ["New", "Ongoing"]
-    assert {step.episode.id for step in [*steps, *again]} == {first.episode.id}
+    episodes, changes = advance([], [_result(110)], START - BUCKET, {KEY: first.episode})
+    _, again = advance(episodes, [_result(120)], START, {KEY: first.episode})
+    assert _statuses([*changes, *again]) == ["New", "Ongoing"]
+    assert {change.episode.id for change in [*changes, *again]} == {first.episode.id}
 
 
 def test_an_open_episode_goes_before_an_id_known_from_later() -> None:
     """Late records join two episodes: the first one's id stays."""
-    episodes, steps = advance([], [_verdict(100)], START, {})
+    episodes, changes = advance([], [_result(100)], START, {})
     second = Episode("the id of the second episode", *KEY, key_of(START + BUCKET), {"count": 100})
-    _, joined = advance(episodes, [_verdict(100)], START + BUCKET, {KEY: second})
-    assert joined[0].episode.id == steps[0].episode.id
+    _, joined = advance(episodes, [_result(100)], START + BUCKET, {KEY: second})
+    assert joined[0].episode.id == changes[0].episode.id
 
 
 def test_groups_have_episodes_of_their_own() -> None:
     """One group's verdict says nothing of another's."""
-    other = GroupResult("model_theft", ("other",), Tally(count=500), [500, 0, 0, 0, 0, 0], [], _verdict(500).triggers)
-    episodes, _ = advance([], [_verdict(100), other], START, {})
-    episodes, steps = advance(episodes, [_verdict(99), other], START + BUCKET, {})
-    assert _statuses(steps) == ["Closed", "Ongoing"]
+    other = GroupResult("model_theft", ("other",), Tally(count=500), [500, 0, 0, 0, 0, 0], [], _result(500).triggers)
+    episodes, _ = advance([], [_result(100), other], START, {})
+    episodes, changes = advance(episodes, [_result(99), other], START + BUCKET, {})
+    assert _statuses(changes) == ["Closed", "Ongoing"]
     assert [episode.group for episode in episodes] == [("other",)]
 
 
@@ -138,10 +138,12 @@ def test_finding_ids_depend_on_rule_group_and_window_alone() -> None:
 @given(st.lists(st.integers(0, 1000), max_size=30))
 def test_every_course_is_a_row_of_whole_episodes(counts: list[int]) -> None:
     """Each episode begins with New, ends with Closed unless it is open, and fires in every window between."""
-    steps = _course([*counts, 0])
-    assert len([step for step in steps if step.status is Status.NEW]) == len({step.episode.id for step in steps})
-    assert len([step for step in steps if step.status is Status.CLOSED]) == len({step.episode.id for step in steps})
-    firing = [step for step in steps if step.status is not Status.CLOSED]
+    changes = _course([*counts, 0])
+    ids = [change.episode.id for change in changes]
+    began = [change.episode.id for change in changes if change.status is Status.NEW]
+    ended = [change.episode.id for change in changes if change.status is Status.CLOSED]
+    assert len(began) == len(ended) == len(set(ids))
+    firing = [change for change in changes if change.status is not Status.CLOSED]
     assert len(firing) == sum(count >= 100 for count in counts)
 
 
@@ -149,16 +151,16 @@ def test_every_course_is_a_row_of_whole_episodes(counts: list[int]) -> None:
 def test_the_state_depends_only_on_the_state_before_and_the_verdicts(counts: list[int], start: int) -> None:
     """Evaluating again from any window gives the same steps again."""
     states: list[list[Episode]] = [[]]
-    steps: list[list[Step]] = []
+    changes: list[list[EpisodeChange]] = []
     for place, count in enumerate(counts):
-        after, happened = advance(states[-1], [_verdict(count)], START + place * BUCKET, {})
+        after, happened = advance(states[-1], [_result(count)], START + place * BUCKET, {})
         states.append(after)
-        steps.append(happened)
+        changes.append(happened)
     start = min(start, len(counts) - 1)
     known = {episode.key: episode for episode in states[start + 1]}
-    assert advance(states[start], [_verdict(counts[start])], START + start * BUCKET, known) == (
+    assert advance(states[start], [_result(counts[start])], START + start * BUCKET, known) == (
         states[start + 1],
-        steps[start],
+        changes[start],
     )
 
 
@@ -166,50 +168,50 @@ EXPLAINED = Suppression("the nightly build", "platform team", date(2027, 3, 31))
 MINUTES = "denial_of_service"
 
 
-def _explained(verdict: GroupResult) -> GroupResult:
-    return msgspec.structs.replace(verdict, suppression=EXPLAINED)
+def _explained(result: GroupResult) -> GroupResult:
+    return msgspec.structs.replace(result, suppression=EXPLAINED)
 
 
-def _through(*verdicts: GroupResult) -> list[Step]:
+def _through(*results: GroupResult) -> list[EpisodeChange]:
     """What happens over consecutive windows with a verdict each."""
     episodes: list[Episode] = []
-    course: list[Step] = []
-    for place, verdict in enumerate(verdicts):
-        episodes, steps = advance(episodes, [verdict], START + place * BUCKET, {})
-        course += steps
+    course: list[EpisodeChange] = []
+    for place, result in enumerate(results):
+        episodes, changes = advance(episodes, [result], START + place * BUCKET, {})
+        course += changes
     return course
 
 
 def test_what_an_exception_explains_is_suppressed_and_new_when_it_no_longer_does() -> None:
     """In one episode: it is posted all the time, and alerted once, in the first window that nothing explains."""
-    steps = _through(*[_explained(_verdict(100))] * 3, _verdict(100), _verdict(100), _verdict(0))
-    assert _statuses(steps) == ["Suppressed"] * 3 + ["New", "Ongoing", "Closed"]
-    assert len({step.episode.id for step in steps}) == 1
+    changes = _through(*[_explained(_result(100))] * 3, _result(100), _result(100), _result(0))
+    assert _statuses(changes) == ["Suppressed"] * 3 + ["New", "Ongoing", "Closed"]
+    assert len({change.episode.id for change in changes}) == 1
 
 
 def test_a_stranger_does_not_hide_in_an_episode_that_an_exception_keeps_open() -> None:
     """A job that is excused fires all the time: whoever joins it after an earlier stranger is news, and alerts anew."""
-    steps = _through(
-        _explained(_verdict(500)),
-        *[_verdict(620), _verdict(620)],  # somebody joins,
-        *[_explained(_verdict(500)), _explained(_verdict(500))],  # is gone,
-        _verdict(900),  # and somebody else comes
-        _verdict(0),
+    changes = _through(
+        _explained(_result(500)),
+        *[_result(620), _result(620)],  # somebody joins,
+        *[_explained(_result(500)), _explained(_result(500))],  # is gone,
+        _result(900),  # and somebody else comes
+        _result(0),
     )
-    assert _statuses(steps) == ["Suppressed", "New", "Ongoing", "Suppressed", "Suppressed", "New", "Closed"]
-    first, second = {step.episode.id for step in steps[:4]}, {step.episode.id for step in steps[4:]}
+    assert _statuses(changes) == ["Suppressed", "New", "Ongoing", "Suppressed", "Suppressed", "New", "Closed"]
+    first, second = {change.episode.id for change in changes[:4]}, {change.episode.id for change in changes[4:]}
     assert (len(first), len(second), first & second) == (1, 1, set())
 
 
 def test_an_episode_that_was_explained_to_its_end_is_closed() -> None:
     """Readers see that it is over."""
-    assert _statuses(_through(_explained(_verdict(100)), _verdict(0))) == ["Suppressed", "Closed"]
+    assert _statuses(_through(_explained(_result(100)), _result(0))) == ["Suppressed", "Closed"]
 
 
 def test_what_was_suppressed_is_not_what_was_alerted_on() -> None:
     """The first alert is New however much was explained before, and later windows are held against it alone."""
-    steps = _through(_explained(_verdict(1_000)), _verdict(100), _verdict(199), _verdict(200))
-    assert _statuses(steps) == ["Suppressed", "New", "Ongoing", "Escalated"]
+    changes = _through(_explained(_result(1_000)), _result(100), _result(199), _result(200))
+    assert _statuses(changes) == ["Suppressed", "New", "Ongoing", "Escalated"]
 
 
 def _minute(minute: int, count: int, resource: str = GROUP[0], suppression: Suppression | None = None) -> GroupResult:
@@ -221,8 +223,8 @@ def _minute(minute: int, count: int, resource: str = GROUP[0], suppression: Supp
 
 def test_minutes_of_one_resource_are_one_episode_in_their_order() -> None:
     """Whatever order verdicts come in, the first minute is the news."""
-    episodes, steps = advance([], [_minute(9, 60), _minute(5, 30), _minute(7, 12)], START, {})
-    assert [(step.verdict.group[-1][-3:-1], step.status.value) for step in steps] == [
+    episodes, changes = advance([], [_minute(9, 60), _minute(5, 30), _minute(7, 12)], START, {})
+    assert [(change.result.group[-1][-3:-1], change.status.value) for change in changes] == [
         ("05", "New"),
         ("07", "Ongoing"),
         ("09", "Escalated"),
@@ -238,15 +240,15 @@ def test_minutes_of_one_resource_are_one_episode_in_their_order() -> None:
 
 def test_a_minute_is_explained_or_news_on_its_own() -> None:
     """The one that nothing explains is New although one before it was explained."""
-    _, steps = advance([], [_minute(5, 12, suppression=EXPLAINED), _minute(6, 12)], START, {})
-    assert _statuses(steps) == ["Suppressed", "New"]
+    _, changes = advance([], [_minute(5, 12, suppression=EXPLAINED), _minute(6, 12)], START, {})
+    assert _statuses(changes) == ["Suppressed", "New"]
 
 
 def test_a_minute_that_was_explained_and_gets_a_stranger_becomes_new() -> None:
     """More records of it came, and the exception does not cover them."""
     episodes, _ = advance([], [_minute(5, 12, suppression=EXPLAINED)], START, {})
-    _, steps = advance(episodes, [_minute(5, 13)], START + BUCKET, {})
-    assert _statuses(steps) == ["New"]
+    _, changes = advance(episodes, [_minute(5, 13)], START + BUCKET, {})
+    assert _statuses(changes) == ["New"]
 
 
 def test_a_minute_that_was_news_stays_so_in_its_later_rows() -> None:
@@ -261,10 +263,10 @@ def test_a_minute_that_says_no_more_than_it_said_is_not_posted_again() -> None:
     """Nor does the episode close while it is in the window."""
     episodes, _ = advance([], [_minute(5, 12)], START, {})
     for place, count in enumerate((12, 11, 10), 1):
-        episodes, steps = advance(episodes, [_minute(5, count)], START + place * BUCKET, {})
-        assert steps == []
-    _, steps = advance(episodes, [GroupResult(MINUTES, GROUP, Tally(), [0] * 6, [], [])], START + 4 * BUCKET, {})
-    assert _statuses(steps) == ["Closed"]
+        episodes, changes = advance(episodes, [_minute(5, count)], START + place * BUCKET, {})
+        assert changes == []
+    _, changes = advance(episodes, [GroupResult(MINUTES, GROUP, Tally(), [0] * 6, [], [])], START + 4 * BUCKET, {})
+    assert _statuses(changes) == ["Closed"]
 
 
 def test_a_minute_has_one_finding_id_and_the_end_of_its_episode_another() -> None:
@@ -292,24 +294,24 @@ def test_an_episode_stored_before_minutes_were_remembered_can_still_be_read() ->
 @pytest.mark.parametrize(
     ("known", "is_posted"),
     [
-        (Posted(11, Status.NEW), True),
-        (Posted(12, Status.NEW), False),
-        (Posted(13, Status.NEW), False),
-        (Posted(13, Status.ONGOING), True),
+        (PostedMinute(11, Status.NEW), True),
+        (PostedMinute(12, Status.NEW), False),
+        (PostedMinute(13, Status.NEW), False),
+        (PostedMinute(13, Status.ONGOING), True),
         (None, True),
     ],
 )
 def test_a_row_that_a_later_window_made_larger_is_not_replaced_by_less(
-    known: Posted | None, *, is_posted: bool
+    known: PostedMinute | None, *, is_posted: bool
 ) -> None:
     """Neither by a smaller count nor by the same; but a status that readers must not miss goes out."""
-    verdict = _minute(5, 12)
-    posted = {verdict.group[-1]: known} if known else {}
+    result = _minute(5, 12)
+    posted = {result.group[-1]: known} if known else {}
     later = Episode("an id", MINUTES, GROUP, key_of(START), {"count": 12}, posted)
-    episodes, steps = advance([], [verdict], START, {later.key: later})
-    assert _statuses(steps) == (["New"] if is_posted else [])
+    episodes, changes = advance([], [result], START, {later.key: later})
+    assert _statuses(changes) == (["New"] if is_posted else [])
     assert [(episode.id, episode.posted) for episode in episodes] == [
-        ("an id", {verdict.group[-1]: Posted(12, Status.NEW)})
+        ("an id", {result.group[-1]: PostedMinute(12, Status.NEW)})
     ]
 
 
@@ -317,8 +319,8 @@ def test_a_minute_that_fires_again_after_a_pause_says_nothing_new() -> None:
     """Others kept the episode open; it is remembered for as long as records of it may come."""
     episodes, _ = advance([], [_minute(5, 12)], START, {})
     episodes, _ = advance(episodes, [_minute(20, 12)], START + BUCKET, {})
-    _, steps = advance(episodes, [_minute(5, 11), _minute(20, 12)], START + 2 * BUCKET, {})
-    assert steps == []
+    _, changes = advance(episodes, [_minute(5, 11), _minute(20, 12)], START + 2 * BUCKET, {})
+    assert changes == []
 
 
 def test_minutes_that_can_no_longer_get_records_are_forgotten() -> None:

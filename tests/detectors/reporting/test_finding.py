@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from detectors import __version__
-from detectors.evaluation.episodes import Episode, Status, Step, finding_id
+from detectors.evaluation.episodes import Episode, EpisodeChange, Status, finding_id
 from detectors.evaluation.policy import Suppression
 from detectors.evaluation.window import MAX_LISTED, GroupResult, Range
 from detectors.events import Source
 from detectors.reporting.finding import Finding, as_json, columns, finding
-from detectors.reporting.heartbeat import Heartbeat, RunProgress, heartbeat, measure
+from detectors.reporting.heartbeat import Heartbeat, RunProgress, heartbeat, measure_health
 from detectors.rules.counters import Counters, Selected
 from detectors.rules.rule import Trigger
 from detectors.rules.tally import Key, Lengths, Tally
@@ -107,7 +107,7 @@ HEARTBEAT_COLUMNS = {
 def _finding(
     tally: Tally, *, status: Status = Status.NEW, triggers: list[Trigger] | None = None, evidence: int = 1
 ) -> dict[str, Any]:
-    verdict = GroupResult(
+    result = GroupResult(
         rule_id="model_theft",
         group=GROUP,
         tally=tally,
@@ -117,7 +117,7 @@ def _finding(
         severity="High",
     )
     episode = Episode("an-episode", "model_theft", GROUP, "20261123T0900Z", {})
-    return as_json(finding(Step(status, episode, verdict), WINDOW_END, NOW))
+    return as_json(finding(EpisodeChange(status, episode, result), WINDOW_END, NOW))
 
 
 def _time(value: object) -> datetime:
@@ -207,7 +207,7 @@ def test_a_window_without_any_record_closes_an_episode() -> None:
 
 def test_what_an_exception_explains_says_so() -> None:
     """Who answers for it, and until when."""
-    verdict = GroupResult(
+    result = GroupResult(
         "denial_of_service",
         (canonical_id(), "2026-11-23T08:05Z"),
         Tally(count=12),
@@ -217,13 +217,13 @@ def test_what_an_exception_explains_says_so() -> None:
         suppression=Suppression("load test", "platform team", date(2027, 3, 31)),
     )
     episode = Episode("an-episode", "denial_of_service", GROUP, "20261123T0900Z", {})
-    found = as_json(finding(Step(Status.SUPPRESSED, episode, verdict), WINDOW_END, NOW))
+    found = as_json(finding(EpisodeChange(Status.SUPPRESSED, episode, result), WINDOW_END, NOW))
     assert (found["Status"], found["Group"]) == (
         "Suppressed",
         {"ResourceId": canonical_id(), "Minute": "2026-11-23T08:05Z"},
     )
     assert found["Suppression"] == {"Reason": "load test", "Owner": "platform team", "Expires": "2027-03-31"}
-    assert found["FindingId"] == finding_id(verdict.key, START)
+    assert found["FindingId"] == finding_id(result.key, START)
     assert misfits(found, FINDING_COLUMNS) == []
 
 
@@ -313,10 +313,10 @@ def _beat() -> dict[str, Any]:
     )
     stored = {bucket: [(SOURCE, counters)] for bucket in window_buckets(WINDOW_END)[:1]}
     silent = Source(NAMESPACE, "llm-logs", "1")
-    marks = {silent: Watermark(7, microseconds(START)), SOURCE: Watermark(90, microseconds(START))}
-    health = measure(WINDOW_END, lambda bucket: stored.get(bucket, []), marks)
-    course = RunProgress(windows_caught_up=2, windows_skipped=1, reevaluated=True)
-    return as_json(heartbeat(WINDOW_END, NOW, health, course, resources_seen=4, findings=1, open_episodes=5))
+    watermarks = {silent: Watermark(7, microseconds(START)), SOURCE: Watermark(90, microseconds(START))}
+    health = measure_health(WINDOW_END, lambda bucket: stored.get(bucket, []), watermarks)
+    progress = RunProgress(windows_caught_up=2, windows_skipped=1, reevaluated=True)
+    return as_json(heartbeat(WINDOW_END, NOW, health, progress, resources_seen=4, findings=1, open_episodes=5))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.events import Source
-from detectors.reporting.heartbeat import MAX_EXPIRED, Heartbeat, RunProgress, WindowHealth, heartbeat, measure
+from detectors.reporting.heartbeat import MAX_EXPIRED, Heartbeat, RunProgress, WindowHealth, heartbeat, measure_health
 from detectors.rules.counters import Counters
 from detectors.storage.buckets import Watermark
 from detectors.windows import microseconds, window_buckets
@@ -16,21 +16,21 @@ SILENT = Source(NAMESPACE, "llm-logs", "1")
 def test_the_lag_of_a_partition_is_the_longest_of_the_window() -> None:
     """Whichever bucket had it, the first or the last."""
     first, *_, last = window_buckets(START)
-    marks = {SOURCE: Watermark(1, microseconds(START))}
+    watermarks = {SOURCE: Watermark(1, microseconds(START))}
     for stored in ({first: 30_000, last: 5_000}, {first: 5_000, last: 30_000}):
 
         def read(bucket: datetime, lags_ms: dict[datetime, int] = stored) -> list[tuple[Source, Counters]]:
             return [(SOURCE, Counters(lag_ms=lags_ms.get(bucket, 0)))]
 
-        health = measure(START, read, marks)
+        health = measure_health(START, read, watermarks)
         assert [partition.lag_seconds for partition in health.partitions] == [30.0]
         assert health.counters.lag_ms == 30_000
 
 
 def test_a_partition_that_brought_nothing_is_listed_with_its_last_arrival() -> None:
     """It may be silent, or stuck: somebody should be able to see which."""
-    marks = {SOURCE: Watermark(9, microseconds(START)), SILENT: Watermark(4, microseconds(START))}
-    health = measure(START, lambda _: [(SOURCE, Counters(messages=1, lag_ms=1))], marks)
+    watermarks = {SOURCE: Watermark(9, microseconds(START)), SILENT: Watermark(4, microseconds(START))}
+    health = measure_health(START, lambda _: [(SOURCE, Counters(messages=1, lag_ms=1))], watermarks)
     assert [(found.partition, found.last_sequence, found.lag_seconds) for found in health.partitions] == [
         ("0", 9, 0.001),
         ("1", 4, None),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import GroupResult, add_up, judge
+from detectors.evaluation.window import GroupResult, evaluate_thresholds, sum_window
 from detectors.events import Event
 from detectors.ingest import Ingest
 from detectors.ingestion.counting import BatchCounter
@@ -58,12 +58,12 @@ def _verdicts(events: Iterable[Event]) -> list[GroupResult]:
     ingest = Ingest(store, Quarantine(MemoryTable(), excerpt_characters=100), BatchCounter(CATALOGUE), lambda: HOUR_END)
     for one in events:
         ingest(SOURCE, [one])
-    totals = add_up(HOUR_END, lambda bucket: store.read(bucket, range(16)))
-    return [one for one in judge(HOUR_END, totals, Policy(), newcomers={}) if one.rule_id in RULES]
+    totals = sum_window(HOUR_END, lambda bucket: store.read(bucket, range(16)))
+    return [one for one in evaluate_thresholds(HOUR_END, totals, Policy(), newcomers={}) if one.rule_id in RULES]
 
 
 def _fired(events: Iterable[Event]) -> dict[Key, int]:
-    return {verdict.key: verdict.tally.count for verdict in _verdicts(events)}
+    return {result.key: result.tally.count for result in _verdicts(events)}
 
 
 def _count(*records: object) -> Delta:

@@ -176,7 +176,7 @@ def _new(deployment: Deployment, end: datetime) -> set[Place]:
     """Whom an evaluation of a window finds new, through the real steps."""
     plan = Plan(key_of(end), inputs="", base_window=None, base="", etag=None)
     shards = deployment.evaluated(plan)
-    return {(one.rule_id, one.group) for shard in shards for one in shard.verdicts if one.triggers}
+    return {(one.rule_id, one.group) for shard in shards for one in shard.results if one.triggers}
 
 
 @settings(max_examples=100, deadline=None)

@@ -15,7 +15,7 @@ from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.storage import buckets
 from detectors.storage.buckets import MAX_MEMBERS, MAX_SLICE_BYTES, OTHERS, BucketStore, Watermark
-from detectors.storage.quarantine import ROOM, Quarantine
+from detectors.storage.quarantine import MAX_ROWS, Quarantine
 from detectors.storage.slices import SLICES, slice_of
 from detectors.storage.tables import MAX_PROPERTY_BYTES, MemoryTable, Row
 from detectors.windows import BUCKET
@@ -227,7 +227,7 @@ def test_quarantine_is_bounded_idempotent_and_counted_beyond_its_room() -> None:
     _ingest(table, quarantine)(SOURCE, events[:5])
     _ingest(table, quarantine)(SOURCE, events)
     rows = list(quarantine.query("0", "3"))
-    assert len(rows) == ROOM
+    assert len(rows) == MAX_ROWS
     assert (rows[0].values["Partition"], rows[0].values["Sequence"], rows[0].values["Index"]) == ("0", 0, 0)
     assert [c.quarantined for _, c in BucketStore(table).read_counters(START)] == [{"no_resource": 300}]
 
@@ -283,7 +283,7 @@ def test_an_unselected_record_is_counted_as_seen_and_nothing_else() -> None:
     assert (counters.messages, counters.records, counters.selected) == (2, 4, {})
     assert counters.quarantined == {"unreadable_field": 1}
     assert counters.lag_ms == 30_000
-    assert BucketStore(table).marks(START, START)[SOURCE].sequence == 2
+    assert BucketStore(table).watermarks(START, START)[SOURCE].sequence == 2
     assert list(BucketStore(table).read(START, range(SLICES))) == []
 
 

@@ -23,15 +23,15 @@ WINDOW = key_of(START)
 def _result(groups: int) -> ShardResult:
     """As many accounts whose keys were listed by fifty callers, whose object ids do not pack well."""
     chance = random.Random(groups)
-    verdicts = []
+    results = []
     for number in range(groups):
         tally = Tally(count=150, callers={f"{chance.getrandbits(128):032x}": 3 for _ in range(50)})
         group = (canonical_id(f"aoai-{number}"),)
         trigger = Trigger("count", "count", 150, 100)
-        verdicts.append(
+        results.append(
             GroupResult("model_theft", group, tally, [0, 0, 0, 0, 0, 150], [Range(*SOURCE, 1, 9)], [trigger])
         )
-    return ShardResult(verdicts, groups)
+    return ShardResult(results, groups)
 
 
 @pytest.mark.parametrize("groups", [0, 1, 20, 1_000])

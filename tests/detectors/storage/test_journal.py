@@ -7,7 +7,7 @@ import pytest
 
 from detectors.evaluation.episodes import Episode
 from detectors.storage import journal
-from detectors.storage.journal import Entry, Journal, Plan, next_window
+from detectors.storage.journal import EvaluatedWindow, Journal, Plan, next_window
 from detectors.storage.tables import MemoryTable
 from detectors.windows import BUCKET, key_of
 from tests.builders import START
@@ -29,7 +29,7 @@ def test_a_shorter_list_of_episodes_overwrites_a_longer_one(monkeypatch: pytest.
     monkeypatch.setattr(journal, "_CHUNK_BYTES", 400)
     kept = Journal(MemoryTable())
     for episodes in (_episodes(40), _episodes(2), []):
-        entry = kept.entry(key_of(START))
+        entry = kept.window(key_of(START))
         kept.record(kept.row(_plan(START, entry.etag if entry else None), episodes))
         assert kept.episodes(key_of(START)) == episodes
 
@@ -38,7 +38,7 @@ def test_a_window_that_was_never_evaluated_left_no_episodes() -> None:
     """Nor does the time before the first one."""
     kept = Journal(MemoryTable())
     assert kept.episodes(None) == kept.episodes(key_of(START)) == []
-    assert kept.entry(key_of(START)) is None
+    assert kept.window(key_of(START)) is None
 
 
 def test_a_detector_without_data_begins_now() -> None:
@@ -56,15 +56,15 @@ def test_a_detector_begins_with_the_first_data_that_is_kept() -> None:
         assert plan.window_end == key_of(expected)
 
 
-def _chain(last: datetime, count: int) -> dict[datetime, Entry]:
+def _chain(last: datetime, count: int) -> dict[datetime, EvaluatedWindow]:
     """Windows that were evaluated without any data, one after another."""
-    entries: dict[datetime, Entry] = {}
+    evaluated: dict[datetime, EvaluatedWindow] = {}
     for place in range(count):
         window = last - BUCKET * (count - 1 - place)
-        plan = next_window({}, entries, window, REACH)
+        plan = next_window({}, evaluated, window, REACH)
         assert plan is not None
-        entries[window] = Entry(plan.inputs, plan.base, "state", "v1")
-    return entries
+        evaluated[window] = EvaluatedWindow(plan.inputs, plan.base, "state", "v1")
+    return evaluated
 
 
 def test_nothing_is_due_when_all_is_as_it_was() -> None:
@@ -74,31 +74,31 @@ def test_nothing_is_due_when_all_is_as_it_was() -> None:
 
 def test_a_changed_bucket_makes_its_first_window_due() -> None:
     """And the others after that one, each in its turn."""
-    entries = _chain(START, 10)
+    evaluated = _chain(START, 10)
     late = START - timedelta(minutes=50)
-    plan = next_window({late: "new"}, entries, START, REACH)
+    plan = next_window({late: "new"}, evaluated, START, REACH)
     assert plan is not None
     assert plan.window_end == key_of(late + BUCKET)
     assert plan.later[-1] == plan.window_end
     assert plan.later[0] == key_of(START)
-    following = next_window({late: "new"}, entries, START, REACH, after=late + BUCKET)
+    following = next_window({late: "new"}, evaluated, START, REACH, after=late + BUCKET)
     assert following is not None
     assert following.window_end == key_of(late + 2 * BUCKET)
 
 
 def test_another_state_of_the_window_before_makes_a_window_due() -> None:
     """So a correction runs through the episodes, and stops where the state is the same again."""
-    entries = _chain(START, 10)
+    evaluated = _chain(START, 10)
     changed = START - 4 * BUCKET
-    entries[changed] = Entry(entries[changed].inputs, entries[changed].base, "another state", "v2")
-    plan = next_window({}, entries, START, REACH)
+    evaluated[changed] = EvaluatedWindow(evaluated[changed].inputs, evaluated[changed].base, "another state", "v2")
+    plan = next_window({}, evaluated, START, REACH)
     assert plan is not None
     assert (plan.window_end, plan.base) == (key_of(changed + BUCKET), "another state")
 
 
 def test_a_window_that_holds_a_purged_bucket_is_never_due() -> None:
     """It would look as if less had happened."""
-    entries = _chain(START, 10)
+    evaluated = _chain(START, 10)
     gone = {START - timedelta(minutes=100): "v"}
-    assert next_window(gone, entries, START, REACH, purged=START) is None
-    assert next_window(gone, entries, START, REACH) is not None
+    assert next_window(gone, evaluated, START, REACH, purged=START) is None
+    assert next_window(gone, evaluated, START, REACH) is not None

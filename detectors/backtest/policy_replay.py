@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import get_args
 
-from detectors.backtest.outcome import EpisodeSummary, subject
-from detectors.evaluation.episodes import Episode, Status, Step, advance
+from detectors.backtest.outcome import EpisodeSummary, entity
+from detectors.evaluation.episodes import Episode, EpisodeChange, Status, advance
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.window import Total, judge
+from detectors.evaluation.window import GroupTotal, evaluate_thresholds
 from detectors.reporting.finding import finding
 from detectors.rules.rule import Severity
 from detectors.rules.tally import Key
@@ -15,7 +15,7 @@ from detectors.rules.tally import Key
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
-class Judge:
+class PolicyReplay:
     """Judges windows in their order, as the deployed evaluation does.
 
     Attributes:
@@ -42,30 +42,32 @@ class Judge:
         """Whether an episode is open, so that the next window matters whatever it holds."""
         return bool(self._open)
 
-    def judge(self, window_end: datetime, totals: Mapping[Key, Total], newcomers: Mapping[Key, int]) -> list[Step]:
+    def evaluate(
+        self, window_end: datetime, totals: Mapping[Key, GroupTotal], newcomers: Mapping[Key, int]
+    ) -> list[EpisodeChange]:
         """What a window comes to; it must follow the one judged before."""
         watched = {episode.key for episode in self._open}
-        verdicts = judge(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
-        self._open, steps = advance(self._open, verdicts, window_end, {})
-        for step in steps:
-            self._summarise(step, window_end)
-        return steps
+        results = evaluate_thresholds(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
+        self._open, changes = advance(self._open, results, window_end, {})
+        for change in changes:
+            self._summarise(change, window_end)
+        return changes
 
-    def _summarise(self, step: Step, window_end: datetime) -> None:
+    def _summarise(self, change: EpisodeChange, window_end: datetime) -> None:
         """Note what happened to an episode."""
-        summary = self._summary(step.episode, window_end)
-        before = step.episode.posted.get(step.verdict.group[-1])  # of the same minute
+        summary = self._summary(change.episode, window_end)
+        before = change.episode.posted.get(change.result.group[-1])  # of the same minute
         self.findings += before is None
-        if step.status is Status.CLOSED:
+        if change.status is Status.CLOSED:
             summary.is_open = False
             return
         summary.last_window = window_end
         summary.windows += before is None
         summary.suppressed -= before is not None and before.status is Status.SUPPRESSED
-        summary.suppressed += step.status is Status.SUPPRESSED
+        summary.suppressed += change.status is Status.SUPPRESSED
         summary.escalations -= before is not None and before.status is Status.ESCALATED
-        summary.escalations += step.status is Status.ESCALATED
-        self._note_verdict(summary, step, window_end)
+        summary.escalations += change.status is Status.ESCALATED
+        self._note_result(summary, change, window_end)
 
     def _summary(self, episode: Episode, window_end: datetime) -> EpisodeSummary:
         """What is known of an episode; of a new one nothing."""
@@ -75,20 +77,20 @@ class Judge:
             summary = self._summaries[episode.id] = EpisodeSummary(
                 episode_id=episode.id,
                 rule_id=episode.rule_id,
-                resource=subject(episode.key),
+                resource=entity(episode.key),
                 first_window=window_end,
                 last_window=window_end,
             )
         return summary
 
-    def _note_verdict(self, summary: EpisodeSummary, step: Step, window_end: datetime) -> None:
+    def _note_result(self, summary: EpisodeSummary, change: EpisodeChange, window_end: datetime) -> None:
         """Note how much it was, who it was, and what explains it."""
-        episode, verdict = step.episode, step.verdict
-        summary.severity = max(summary.severity, verdict.severity, key=_SEVERITIES.index)
-        summary.suppression = verdict.suppression or summary.suppression
-        for trigger in verdict.triggers:
+        episode, result = change.episode, change.result
+        summary.severity = max(summary.severity, result.severity, key=_SEVERITIES.index)
+        summary.suppression = result.suppression or summary.suppression
+        for trigger in result.triggers:
             summary.peaks[trigger.threshold] = max(trigger.value, summary.peaks.get(trigger.threshold, 0))
-        if verdict.tally.count > self._best_counts.get(episode.id, -1):
-            self._best_counts[episode.id] = verdict.tally.count
-            row = finding(step, window_end, window_end)
+        if result.tally.count > self._best_counts.get(episode.id, -1):
+            self._best_counts[episode.id] = result.tally.count
+            row = finding(change, window_end, window_end)
             summary.callers, summary.callers_truncated = row.callers, row.callers_truncated

@@ -5,10 +5,10 @@ from datetime import date, datetime
 
 import pytest
 
-from detectors.backtest.judge import Judge
-from detectors.evaluation.policy import Change, Policy
+from detectors.backtest.policy_replay import PolicyReplay
+from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope, SuppressionRule
-from detectors.evaluation.window import Total
+from detectors.evaluation.window import GroupTotal
 from detectors.reporting.finding import finding
 from detectors.rules.tally import Key, Tally
 from detectors.sources.callers import named
@@ -20,9 +20,9 @@ MINUTES = "denial_of_service"
 PROD, DEV = (Key("model_theft", (canonical_id(name),)) for name in ("aoai-prod", "aoai-dev"))
 
 
-def _total(*callers: str, length: int | None = None) -> Total:
+def _total(*callers: str, length: int | None = None) -> GroupTotal:
     """Records of these callers, each with a length of the response if one is given."""
-    return Total(
+    return GroupTotal(
         Tally.of([(1, None, None, length, caller) for caller in callers], named), [0, 0, 0, 0, 0, len(callers)]
     )
 
@@ -31,50 +31,56 @@ def _end(window: int) -> datetime:
     return START + window * BUCKET
 
 
-def _judged(windows: Sequence[Mapping[Key, Total]], judge: Judge | None = None) -> tuple[Judge, list[list[str]]]:
+def _replayed(
+    windows: Sequence[Mapping[Key, GroupTotal]], replay: PolicyReplay | None = None
+) -> tuple[PolicyReplay, list[list[str]]]:
     """A judge after consecutive windows, and the statuses that each gave."""
-    judge = judge or Judge(Policy(THRESHOLDS))
-    return judge, [
-        [step.status.value for step in judge.judge(_end(number), totals, {})] for number, totals in enumerate(windows)
+    replay = replay or PolicyReplay(Policy(THRESHOLDS))
+    return replay, [
+        [change.status.value for change in replay.evaluate(_end(number), totals, {})]
+        for number, totals in enumerate(windows)
     ]
 
 
 def test_an_episode_is_summed_up_over_its_windows() -> None:
     """Windows that fired, escalations, the largest of what fired, and when; the closing window is not of it."""
     counts = (9, 10, 15, 20, 12, 40, 0)
-    judge, statuses = _judged([{PROD: _total(*"a" * count)} if count else {} for count in counts])
+    replay, statuses = _replayed([{PROD: _total(*"a" * count)} if count else {} for count in counts])
     assert statuses == [[], ["New"], ["Ongoing"], ["Escalated"], ["Ongoing"], ["Escalated"], ["Closed"]]
-    (episode,) = judge.episodes
+    (episode,) = replay.episodes
     assert (episode.rule_id, episode.resource) == ("model_theft", canonical_id())
     assert (episode.first_window, episode.last_window) == (_end(1), _end(5))
     assert (episode.windows, episode.escalations, episode.is_open) == (5, 2, False)
     assert episode.peaks == {"count": 40}
-    assert judge.findings == 6
-    assert not judge.is_watching
+    assert replay.findings == 6
+    assert not replay.is_watching
 
 
 def test_an_episode_that_fires_to_the_end_is_open() -> None:
     """It is watched, so that the next window matters even if it is empty."""
-    judge, _ = _judged([{PROD: _total(*"a" * 10)}])
-    assert judge.is_watching
-    assert judge.episodes[0].is_open
+    replay, _ = _replayed([{PROD: _total(*"a" * 10)}])
+    assert replay.is_watching
+    assert replay.episodes[0].is_open
 
 
 def test_a_second_attack_on_one_account_is_another_episode() -> None:
     """Episodes stand in the order in which they began, under the ids of their findings."""
     busy, more = _total(*"a" * 10), _total(*"a" * 11)
-    judge = Judge(Policy(THRESHOLDS))
+    replay = PolicyReplay(Policy(THRESHOLDS))
     ids = []
     for number, totals in enumerate([{DEV: busy}, {DEV: busy, PROD: more}, {PROD: more}, {DEV: more, PROD: more}]):
-        ids += [finding(step, _end(number), _end(number)).episode_id for step in judge.judge(_end(number), totals, {})]
-    assert [episode.resource for episode in judge.episodes] == [DEV.group[0], PROD.group[0], DEV.group[0]]
-    assert [episode.episode_id for episode in judge.episodes] == list(dict.fromkeys(ids))
-    assert [episode.is_open for episode in judge.episodes] == [False, True, True]
+        ids += [
+            finding(change, _end(number), _end(number)).episode_id
+            for change in replay.evaluate(_end(number), totals, {})
+        ]
+    assert [episode.resource for episode in replay.episodes] == [DEV.group[0], PROD.group[0], DEV.group[0]]
+    assert [episode.episode_id for episode in replay.episodes] == list(dict.fromkeys(ids))
+    assert [episode.is_open for episode in replay.episodes] == [False, True, True]
 
 
 def test_peaks_are_kept_for_each_threshold_that_fired() -> None:
     """A count below its threshold is no peak, however large the response was."""
-    judge, statuses = _judged(
+    replay, statuses = _replayed(
         [
             {PROD: _total("a", length=5_000)},
             {PROD: _total(*"a" * 12, length=1_000)},
@@ -82,33 +88,33 @@ def test_peaks_are_kept_for_each_threshold_that_fired() -> None:
         ]
     )
     assert statuses == [["New"], ["Escalated"], ["Ongoing"]]
-    assert judge.episodes[0].peaks == {"response_length": 5_000, "count": 12}
+    assert replay.episodes[0].peaks == {"response_length": 5_000, "count": 12}
 
 
 def test_callers_are_those_of_the_first_window_with_the_most_records() -> None:
     """When the attack is at its height, the attacker stands out."""
     windows = [*"a" * 10], [*"a" * 3, *"b" * 9], [*"c" * 12], [*"d" * 11]
-    judge, _ = _judged([{PROD: _total(*callers)} for callers in windows])
-    assert judge.episodes[0].callers == [
+    replay, _ = _replayed([{PROD: _total(*callers)} for callers in windows])
+    assert replay.episodes[0].callers == [
         {"ObjectId": "b", "IpAddress": "", "Count": 9},
         {"ObjectId": "a", "IpAddress": "", "Count": 3},
     ]
-    assert not judge.episodes[0].callers_truncated
+    assert not replay.episodes[0].callers_truncated
 
 
 def test_more_callers_than_a_finding_lists_are_told() -> None:
     """As in the finding itself."""
-    judge, _ = _judged([{PROD: _total(*map(str, range(51)))}])
-    assert len(judge.episodes[0].callers) == 50
-    assert judge.episodes[0].callers_truncated
+    replay, _ = _replayed([{PROD: _total(*map(str, range(51)))}])
+    assert len(replay.episodes[0].callers) == 50
+    assert replay.episodes[0].callers_truncated
 
 
 @pytest.mark.parametrize(("count", "fires"), [(9, False), (10, True)])
 def test_its_own_thresholds_count(count: int, *, fires: bool) -> None:
     """Equal fires; a rule without thresholds is not judged."""
     totals = {PROD: _total(*"a" * count)}
-    assert _judged([totals])[1] == [["New"] if fires else []]
-    assert _judged([totals], Judge(Policy({})))[1] == [[]]
+    assert _replayed([totals])[1] == [["New"] if fires else []]
+    assert _replayed([totals], PolicyReplay(Policy({})))[1] == [[]]
 
 
 def _minute(number: int) -> Key:
@@ -119,10 +125,10 @@ def test_minutes_of_one_resource_are_one_episode_and_counted_as_minutes() -> Non
     """Each once, though it is in six windows; the peak is of the busiest minute."""
     policy = Policy({MINUTES: {"count": 2, "request_length": 1}})
     first, second = ({_minute(number): _asked(count)} for number, count in ((1, 5), (3, 2)))
-    judge, statuses = _judged([first, {**first, **second}, second, {}], Judge(policy))
+    replay, statuses = _replayed([first, {**first, **second}, second, {}], PolicyReplay(policy))
     assert statuses == [["New"], ["Ongoing"], [], ["Closed"]]
-    (episode,) = judge.episodes
-    assert (episode.resource, episode.windows, judge.findings) == (canonical_id(), 2, 3)
+    (episode,) = replay.episodes
+    assert (episode.resource, episode.windows, replay.findings) == (canonical_id(), 2, 3)
     assert (episode.first_window, episode.last_window) == (_end(0), _end(1))
     assert episode.peaks == {"count": 5, "request_length": 10}
 
@@ -131,19 +137,19 @@ def test_a_minute_that_late_records_make_larger_is_one_finding() -> None:
     """Its row is posted again under the same id; an escalation of it counts once too."""
     policy = Policy({MINUTES: {"count": 2, "request_length": 1}})
     windows = [{_minute(1): _asked(count)} for count in (2, 5, 6)]
-    judge, statuses = _judged(windows, Judge(policy))
+    replay, statuses = _replayed(windows, PolicyReplay(policy))
     assert statuses == [["New"], ["Escalated"], ["Escalated"]]  # a row that replaces another one says no less
-    assert (judge.findings, judge.episodes[0].windows, judge.episodes[0].escalations) == (1, 1, 1)
+    assert (replay.findings, replay.episodes[0].windows, replay.episodes[0].escalations) == (1, 1, 1)
     windows = [{_minute(1): _asked(2)}, *({_minute(1): _asked(2), _minute(2): _asked(count)} for count in (4, 5))]
-    judge, statuses = _judged(windows, Judge(policy))
+    replay, statuses = _replayed(windows, PolicyReplay(policy))
     assert statuses == [["New"], ["Escalated"], ["Escalated"]]
-    assert (judge.findings, judge.episodes[0].windows, judge.episodes[0].escalations) == (2, 2, 1)
-    assert judge.episodes[0].peaks["count"] == 5
+    assert (replay.findings, replay.episodes[0].windows, replay.episodes[0].escalations) == (2, 2, 1)
+    assert replay.episodes[0].peaks["count"] == 5
 
 
-def _asked(count: int) -> Total:
+def _asked(count: int) -> GroupTotal:
     """Requests of ten bytes each."""
-    return Total(Tally.of([(1, None, 10, None, PIPELINE)] * count, named), [0, 0, 0, 0, 0, count])
+    return GroupTotal(Tally.of([(1, None, 10, None, PIPELINE)] * count, named), [0, 0, 0, 0, 0, count])
 
 
 EXEMPT = SuppressionRule(Scope("*"), frozenset({PIPELINE}), "The rotation.", "platform team", date(2026, 12, 31))
@@ -153,39 +159,41 @@ def test_what_an_exception_explains_is_counted_and_named() -> None:
     """All of an episode, or the part of it before a stranger joined."""
     policy = Policy(THRESHOLDS, suppression_rules=[EXEMPT])
     explained, not_explained = _total(*[PIPELINE] * 11), _total(*[PIPELINE] * 11, *"a" * 10)
-    judge, statuses = _judged([{PROD: explained, DEV: explained}, {PROD: not_explained, DEV: explained}], Judge(policy))
+    replay, statuses = _replayed(
+        [{PROD: explained, DEV: explained}, {PROD: not_explained, DEV: explained}], PolicyReplay(policy)
+    )
     assert statuses == [["Suppressed"] * 2, ["New", "Suppressed"]]
-    assert [(one.windows, one.suppressed, one.is_suppressed) for one in judge.episodes] == [
+    assert [(one.windows, one.suppressed, one.is_suppressed) for one in replay.episodes] == [
         (2, 2, True),
         (2, 1, False),
     ]
-    assert [one.suppression and one.suppression.reason for one in judge.episodes] == ["The rotation."] * 2
+    assert [one.suppression and one.suppression.reason for one in replay.episodes] == ["The rotation."] * 2
 
 
 def test_a_minute_is_suppressed_until_more_of_it_is_known() -> None:
     """Then it takes its place among what nobody explains."""
     policy = Policy({MINUTES: {"count": 2, "request_length": 1}}, suppression_rules=[EXEMPT])
-    more = Total(
+    more = GroupTotal(
         Tally.of([(1, None, 10, None, caller) for caller in (*[PIPELINE] * 3, "a", "b")], named), [0, 0, 0, 0, 0, 5]
     )
     for windows, suppressed in (([_asked(3)], 1), ([_asked(3), more], 0)):
-        judge, _ = _judged([{_minute(1): total} for total in windows], Judge(policy))
-        assert (judge.episodes[0].suppressed, judge.episodes[0].windows, judge.findings) == (suppressed, 1, 1)
+        replay, _ = _replayed([{_minute(1): total} for total in windows], PolicyReplay(policy))
+        assert (replay.episodes[0].suppressed, replay.episodes[0].windows, replay.findings) == (suppressed, 1, 1)
 
 
 def test_the_severity_is_that_in_force_for_the_resource() -> None:
     """As its findings have it, not the catalogue's."""
-    policy = Policy(THRESHOLDS, [Change("x", Scope("*", "*/accounts/aoai-dev"), severity="High")])
-    judge, _ = _judged([{PROD: _total(*"a" * 10), DEV: _total(*"a" * 10)}], Judge(policy))
-    assert {one.resource: one.severity for one in judge.episodes} == {PROD.group[0]: "Medium", DEV.group[0]: "High"}
+    policy = Policy(THRESHOLDS, [PolicyChange("x", Scope("*", "*/accounts/aoai-dev"), severity="High")])
+    replay, _ = _replayed([{PROD: _total(*"a" * 10), DEV: _total(*"a" * 10)}], PolicyReplay(policy))
+    assert {one.resource: one.severity for one in replay.episodes} == {PROD.group[0]: "Medium", DEV.group[0]: "High"}
 
 
 def test_only_newcomers_fire_for_a_rule_that_looks_at_them() -> None:
     """Those that the baseline names, after as many days as the rule asks for."""
     policy = Policy({"new_key_lister": {"count": 1, "learning_days": 3}})
     known, new, early = (Key("new_key_lister", (canonical_id(), caller)) for caller in ("known", "new", "early"))
-    judge = Judge(policy)
-    steps = judge.judge(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2})
-    assert [step.verdict.group[-1] for step in steps] == ["new"]
-    assert judge.resources == {canonical_id()}
-    assert judge.episodes[0].peaks == {"count": 1, "learning_days": 3}
+    replay = PolicyReplay(policy)
+    changes = replay.evaluate(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2})
+    assert [change.result.group[-1] for change in changes] == ["new"]
+    assert replay.resources == {canonical_id()}
+    assert replay.episodes[0].peaks == {"count": 1, "learning_days": 3}

@@ -1,0 +1,136 @@
+"""Writers of records: what they make is read back as what it was made of."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.examples.catalogue import WRITERS
+from detectors.examples.writer import Fields
+from detectors.rules.examples import WORDS
+from detectors.sources.catalogue import BY_NAME, SOURCES
+from detectors.sources.decoding import decode
+from detectors.sources.source import CALLER, NUMBERS, LogSource, Value
+from detectors.windows import microseconds, record_time
+from tests.builders import canonical_id
+
+_names = st.text("abcdefghijklmnopqrstuvwxyz-äß✓", min_size=1, max_size=20)
+_lengths = st.none() | st.integers(0, 2**63 - 1)
+_resources = st.none() | st.text("abcdefghijklmnop-0123456789", min_size=1, max_size=20).map(canonical_id)
+
+
+def _azure(caller: str, authentication: str, others: dict[str, Value]) -> dict[str, Value]:
+    return {**others, "caller": caller, "authentication": authentication}
+
+
+FIELDS: Mapping[str, st.SearchStrategy[dict[str, Value]]] = {
+    "azure_openai": st.builds(
+        _azure,
+        _names,
+        st.sampled_from(["entra", "key"]),
+        st.fixed_dictionaries(
+            {
+                "category": st.none() | _names | st.just("Audit"),
+                "operation": st.none() | _names,
+                "resource": _resources,
+                "status": st.none() | _names | st.integers(100, 599),
+                "request_length": _lengths,
+                "response_length": _lengths,
+            }
+        ),
+    ),
+    "aws_bedrock": st.fixed_dictionaries(
+        {
+            "caller": _names.map(lambda name: f"arn:aws:iam::111122223333:user/{name}"),
+            "account": st.none() | _names,
+            "model": st.none() | _names,
+            "error": st.none() | _names,
+            "blocking_policies": st.integers(0, 5),
+        }
+    ),
+}
+times = st.datetimes(datetime(1980, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds without
+each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.name))
+
+
+def _read(source: LogSource, record: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
+    """The fields of a record as its source reads it from a message, and its time."""
+    (read,) = decode(msgspec.json.encode({"records": [record]})).records
+    assert next(one for one in SOURCES if one.recognises(read)) is source
+    values, time, request, response, caller, unreadable = source.observe(read)
+    assert not unreadable
+    traits = source.traits(*values)
+    fields = {name: field.read(traits) for name, field in source.fields.items()}
+    fields |= dict(zip(NUMBERS, (request, response), strict=True))
+    return {**fields, CALLER: caller}, time
+
+
+@each_source
+@given(data=st.data(), at=times)
+def test_what_a_writer_writes_is_read_as_it_was(source: LogSource, data: st.DataObject, at: datetime) -> None:
+    """Every field and number of the source, and the second of the time."""
+    fields = data.draw(FIELDS[source.name])
+    read, time = _read(source, WRITERS[source.name].write(fields, at))
+    assert {name: value for name, value in read.items() if name in fields} == fields
+    assert fields.keys() == source.fields.keys() | source.number_wire.keys()
+    assert (record_time(time) or 0) // 1_000_000 == microseconds(at) // 1_000_000
+
+
+@each_source
+def test_an_ordinary_record_says_all_that_rules_may_group_by(source: LogSource) -> None:
+    """So that an example needs to say only what matters; and none of its texts is a short name any more."""
+    fields = WRITERS[source.name].complete({})
+    read, _ = _read(source, WRITERS[source.name].write(fields, datetime(2026, 11, 23, 8, tzinfo=UTC)))
+    assert all(read[name] is not None for name, one in source.fields.items() if one.column)
+    assert WRITERS[source.name].complete(fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("source", "given_fields", "becomes"),
+    [
+        ("azure_openai", {"resource": "aoai-lab"}, {"resource": "/subscriptions/"}),
+        ("azure_openai", {"caller": "198.51.100.***"}, {"authentication": "key", "caller": "198.51.100.***"}),
+        ("azure_openai", {"caller": "dana", "authentication": "key"}, {"caller": "81.2.69.***"}),
+        ("azure_openai", {"category": "Audit"}, {"authentication": "entra"}),
+        ("azure_openai", {"caller": None}, {"caller": None}),
+        (
+            "aws_bedrock",
+            {"caller": "dana of data"},
+            {"caller": "arn:aws:sts::111122223333:assumed-role/app-prod/dana-"},
+        ),
+        ("aws_bedrock", {"caller": "arn:aws:iam::1:root"}, {"caller": "arn:aws:iam::1:root"}),
+    ],
+)
+def test_short_names_become_values_as_services_have_them(source: str, given_fields: Fields, becomes: Fields) -> None:
+    """And what is one already stays."""
+    fields = WRITERS[source].complete(given_fields)
+    assert all(str(fields[name]).startswith(str(value)) for name, value in becomes.items())
+
+
+def test_callers_of_a_name_have_one_object_id() -> None:
+    """Others have others; and an id is none that becomes another."""
+    complete = WRITERS["azure_openai"].complete
+    dana, again, other = (complete({"caller": name})["caller"] for name in ("dana", "dana", "kim"))
+    assert dana == again != other
+    assert complete({"caller": dana})["caller"] == dana
+
+
+def test_key_listings_tell_no_status_and_no_length_unless_asked() -> None:
+    """As in public samples of the category."""
+    record = WRITERS["azure_openai"].write(
+        WRITERS["azure_openai"].complete({"category": "Audit", "operation": "ListKey"}),
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    assert "resultSignature" not in record
+    assert record["properties"].keys() == {"objectId"}
+
+
+@each_source
+def test_every_source_has_a_writer_and_no_field_that_means_something_else_in_an_event(source: LogSource) -> None:
+    """`times = 100` is no field."""
+    assert WRITERS.keys() == BY_NAME.keys()
+    assert not WORDS & (source.fields.keys() | source.number_wire.keys())
