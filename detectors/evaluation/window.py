@@ -11,7 +11,7 @@ from detectors.evaluation.policy import Policy, Suppression
 from detectors.events import Source
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Severity, Trigger
-from detectors.rules.tally import Key, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
 
 MAX_LISTED = 50
@@ -87,7 +87,7 @@ def sum_window(
     totals: dict[Key, GroupTotal] = {}
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
-            if key.rule_id not in BY_ID:  # of a release that had more rules
+            if key.rule_id not in BY_ID and key.rule_id != ACCOUNT_SEEN:  # of a release that had more rules
                 continue
             total = totals.get(key)
             if total is None:
@@ -97,10 +97,13 @@ def sum_window(
 
 
 def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterator[Sighting]:
-    """Yield the members that appear in a window, with their first bucket, for rules that look at newcomers."""
+    """Yield the members that appear in a window, with their first bucket, for rules that look at newcomers.
+
+    And the accounts that appear: since when an account is known matters to these rules.
+    """
     starts = window_buckets(window_end)
     for key, total in totals.items():
-        if BY_ID[key.rule_id].only_new:
+        if key.rule_id == ACCOUNT_SEEN or BY_ID[key.rule_id].only_new:
             first = next(place for place, count in enumerate(total.bucket_counts) if count)
             yield Sighting(key.rule_id, key.group, starts[first])
 
@@ -125,6 +128,8 @@ def evaluate_thresholds(
     silent = [(key, GroupTotal()) for key in watched if key not in totals]
     results = []
     for key, total in (*totals.items(), *silent):
+        if key.rule_id == ACCOUNT_SEEN:
+            continue
         rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
         if effective is not None and (not rule.only_new or key in newcomers):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from detectors.ingestion.decisions import Decision, Target
 from detectors.ingestion.delta import Tallies
 from detectors.rules.counters import Counters, Selected
-from detectors.rules.tally import Group, Key, Observation, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Group, Key, Observation, Tally
 from detectors.windows import MINUTE_MICROSECONDS, minute_of
 
 NameOf = Callable[[str], str]
@@ -44,9 +44,17 @@ class Columns:
                         tallies[key].add(tally)
                     else:
                         tallies[key] = tally.copy()
+            if decision.account is not None:
+                _note(tallies, Key(ACCOUNT_SEEN, (decision.account,)), whole)
             counted += _responses_counted(decision, observations)
         any_rule = Selected(len(counted), len(counted) - counted.count(None))
         return tallies, Counters(selected=_by_rule(tallies), by_any_rule=any_rule)
+
+
+def _note(tallies: Tallies, key: Key, whole: Tally) -> None:
+    """Count records without callers and numbers."""
+    seen = tallies.setdefault(key, Tally())
+    seen.add(Tally(whole.count, first_sequence=whole.first_sequence, last_sequence=whole.last_sequence))
 
 
 def _groups(
@@ -101,6 +109,8 @@ def _responses_counted(decision: Decision, observations: Sequence[Observation]) 
 def _by_rule(tallies: Tallies) -> dict[str, Selected]:
     by_rule: dict[str, Selected] = {}
     for key, tally in tallies.items():
+        if key.rule_id == ACCOUNT_SEEN:
+            continue
         more = Selected(tally.count, tally.responses.records)
         by_rule[key.rule_id] = by_rule[key.rule_id].merged(more) if key.rule_id in by_rule else more
     return by_rule

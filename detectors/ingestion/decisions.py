@@ -89,13 +89,17 @@ class Decision:
         by_minute: whether a target counts by the records' own time, which has to be readable then.
         by_caller: whether a target counts by caller, which has to be there then.
         tokens: whether the numbers of its records are tokens.
+        account: the account that its records are about, if it is one to know.
     """
 
-    __slots__ = ("by_caller", "by_minute", "is_plain", "name_of_caller", "targets", "tokens")
+    __slots__ = ("account", "by_caller", "by_minute", "is_plain", "name_of_caller", "targets", "tokens")
 
-    def __init__(self, name_of_caller: Callable[[str], str], targets: Sequence[Target], *, tokens: bool) -> None:
+    def __init__(
+        self, name_of_caller: Callable[[str], str], targets: Sequence[Target], *, tokens: bool, account: str | None
+    ) -> None:
         self.name_of_caller = name_of_caller
         self.tokens = tokens
+        self.account = account
         self.targets = targets
         self.is_plain = all(target.group is not None for target in targets)
         self.by_minute = any(target.choice.rule.per_minute for target in targets)
@@ -156,7 +160,12 @@ class Decider:
             return None
         values: dict[str, Value] = {}
         targets = [self._target(choice, of, values) for choice in choices]
-        return Decision(self._source.name_of_caller(of), targets, tokens=self._source.numbers == TOKENS)
+        return Decision(
+            self._source.name_of_caller(of),
+            targets,
+            tokens=self._source.numbers == TOKENS,
+            account=self._source.account(of),
+        )
 
     def _choose(self, holding: Mapping[Condition, bool]) -> Sequence[Choice]:
         """The rules that select records for which these conditions hold."""

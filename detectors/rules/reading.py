@@ -181,8 +181,8 @@ def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ..
     columns = [source.fields[field].column for field in by for source in used[:1] if field in source.fields]
     per_minute = group.one_of("per", ("minute",)) is not None
     first_seen = group.text("first_seen", _MAX_TEXT)
-    if first_seen is not None and (len(by) < 2 or first_seen != by[-1]):  # noqa: PLR2004 - of something
-        group.refuse("first_seen", f"first_seen is {shown(first_seen)}: give it the last of at least two fields in by.")
+    if first_seen is not None and first_seen != (by[-1] if by else None):
+        group.refuse("first_seen", f"first_seen is {shown(first_seen)}: give it the last field in by.")
     group.refuse_others()
     return by, (*columns, MINUTE) if per_minute else tuple(columns), per_minute, first_seen is not None
 

@@ -190,8 +190,9 @@ class Rule:
         per_minute: whether each minute of the records' own time is a group and a finding of its own. The minutes of
             one group without it are one episode.
         only_new: whether only a last group field fires that was never seen before with the fields ahead of it, such
-            as a caller of a resource. Its measure `days_watched` says for how long others were. It never escalates:
-            one call of a newcomer says as much as two.
+            as a caller of a resource; with a single field, whether it fires only the first time that it is selected.
+            Its measure `days_watched` says for how long others were, or the account was. It never escalates: one call
+            of a newcomer says as much as two.
         description: what it looks for, why, where that comes from, and what it cannot see.
         alert: what Microsoft Sentinel makes of it; None if it is told nothing.
         order: its place in lists.

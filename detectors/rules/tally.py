@@ -35,6 +35,10 @@ microseconds since 1970; its request and response length in bytes, None if it ca
 A plain tuple, since a named tuple takes eight times as long to create."""
 
 
+ACCOUNT_SEEN = "(account seen)"
+"""In place of a rule's id: what is counted of an account whatever rules count of it. Rules that look at first times
+learn from it since when the account is known."""
+
 MAX_DISTINCT = 100
 """Members kept for a group in one bucket of one partition, where a rule counts distinct ones; as above."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from detectors.sources import lenient, repair
 from detectors.sources.callers import address, named
-from detectors.sources.resources import canonical, openai_accounts
+from detectors.sources.resources import canonical, is_account, openai_accounts
 from detectors.sources.source import CALLER, LENGTHS, Field, LogSource, Observed, Scalar, Whole
 
 NAME = "azure_openai"
@@ -150,6 +150,11 @@ def _resource(of: Traits) -> str | None:
     return None if of.resource_id is None else canonical(of.resource_id)
 
 
+def _account(of: Traits) -> str | None:
+    resource = _resource(of)
+    return resource if resource and is_account(resource) else None
+
+
 _OBJECT_ID = frozenset({"properties", "objectId", "callerObjectId"})
 
 SOURCE = LogSource(
@@ -180,6 +185,7 @@ SOURCE = LogSource(
     },
     name_of_caller=_name_of_caller,
     times=("time",),
+    account=_account,
     watched_attribute="resource_id",
     watched=openai_accounts,
 )

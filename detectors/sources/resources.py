@@ -50,6 +50,11 @@ def kind_of(canonical_id: str) -> str:
     return f"{segments[6]}/{segments[7]}"
 
 
+def is_account(canonical_id: str) -> bool:
+    """Tell whether an id made by `canonical` is that of an Azure AI account."""
+    return _ACCOUNT in canonical_id
+
+
 def openai_accounts(resource_ids: Iterable[str | None]) -> set[str]:
     """The canonical ids of the Azure AI accounts among ids of any spelling and any service."""
     found = {canonical(resource_id) for resource_id in resource_ids if resource_id}

@@ -86,6 +86,8 @@ class LogSource:
         name_of_caller: how the callers of records with these traits are kept: see `detectors.sources.callers`.
         watched_attribute: the attribute that names what is watched for silence; empty if nothing is.
         watched: the names of what is watched, from values of that attribute in any spelling and of any service.
+        account: the account that a record is about, from traits, if it is one to know: rules that look at first times
+            learn by it.
         times: attributes that hold a record's own time, as it is written; the first that is there counts.
         private: attributes that hold what people say to models, or who they are: never shown, never stored.
         private_mark: a pattern of bytes which tells that a broken message may hold prompts or answers.
@@ -103,6 +105,7 @@ class LogSource:
     number_wire: Mapping[str, frozenset[str]]
     name_of_caller: Callable[[Any], Callable[[str], str]]
     times: tuple[str, ...]
+    account: Callable[[Any], str | None] = lambda _: None
     watched_attribute: str = ""
     watched: Callable[[Iterable[Any]], Collection[str]] = frozenset
     private: frozenset[str] = frozenset()
