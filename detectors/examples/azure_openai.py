@@ -5,19 +5,16 @@ import re
 from datetime import datetime
 from typing import Any
 
-from detectors.examples.writer import Fields, RecordWriter, guid_of, told, with_defaults
+from detectors.examples.writer import Fields, RecordWriter, account_of, guid_of, told, with_defaults
+from detectors.sources.azure_openai import GENERATING
+from detectors.sources.source import Value
 
 AUDIT = "Audit"
-_SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
-_ACCOUNT = (
-    f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/rg-genai-prod/providers/Microsoft.CognitiveServices/accounts/{{}}"
-)
 _REGION = "swedencentral"
 _ADDRESS = "81.2.69.***"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DEFAULTS: Fields = {
     "category": "RequestResponse",
-    "operation": "ChatCompletions_Create",
     "resource": "aoai-prod",
     "caller": "an application",
 }
@@ -29,15 +26,39 @@ def _complete(fields: Fields) -> Fields:
     fields = with_defaults(fields, _DEFAULTS)
     if fields["category"] != AUDIT:
         fields = with_defaults(fields, _OF_A_REQUEST)
-    resource, caller = fields["resource"], fields["caller"]
-    authentication = fields.get("authentication") or ("key" if _is_address(caller) else "entra")
-    if isinstance(resource, str) and "/" not in resource:
-        resource = _ACCOUNT.format(resource)
+    operation = fields["operation"] if "operation" in fields else _operation(fields)
+    streamed = fields.get("streamed") or "no"
+    row = fields.get("row") or ("twin" if fields["category"] == AUDIT and not fields["caller"] else "call")
+    caller = None if row == "twin" else fields["caller"]
+    authentication = fields.get("authentication") or ("entra" if caller and not _is_address(caller) else "key")
+    if row == "twin":
+        authentication = "key"
+    return {
+        **fields,
+        "operation": operation,
+        "activity": "generation" if operation in GENERATING else None,
+        "resource": account_of(fields["resource"]),
+        "streamed": streamed,
+        "response_length": None if streamed == "empty" or row == "twin" else fields.get("response_length"),
+        "row": row,
+        "authentication": authentication,
+        "caller": _spelt(caller, authentication),
+    }
+
+
+def _operation(fields: Fields) -> str:
+    """What an ordinary record is about; embeddings where an example asks for what generates nothing."""
+    generates = fields.get("activity", "generation") is not None
+    return "ChatCompletions_Create" if generates else "Embeddings_Create"
+
+
+def _spelt(caller: Value, authentication: Value) -> Value:
+    """A caller as the service has it: an object id, or a masked address."""
     if isinstance(caller, str) and authentication == "key" and not _is_address(caller):
-        caller = _ADDRESS
-    elif isinstance(caller, str) and authentication == "entra" and not _GUID.fullmatch(caller):
-        caller = guid_of(caller)
-    return {**fields, "resource": resource, "caller": caller, "authentication": authentication}
+        return _ADDRESS
+    if isinstance(caller, str) and authentication == "entra" and not _GUID.fullmatch(caller):
+        return guid_of(caller)
+    return caller
 
 
 def _is_address(caller: object) -> bool:
@@ -52,7 +73,7 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
         {
             "objectId": "" if with_key else caller,
             "requestLength": fields.get("request_length"),
-            "responseLength": fields.get("response_length"),
+            "responseLength": 0 if fields.get("streamed") == "empty" else fields.get("response_length"),
         }
     )
     record = {
@@ -71,9 +92,17 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
         "event": "ShoeboxCallResult",
         "correlationId": guid_of(f"{at}"),
         "durationMs": 1_200,
-        "properties": json.dumps({"apiName": "Azure OpenAI API version 2024-10-21", **properties}),
+        "properties": json.dumps({"apiName": "Azure OpenAI API version 2024-10-21", **properties, **_model(fields)}),
     }
     return told({**request, **record, "callerIpAddress": record["callerIpAddress"] or (caller and _ADDRESS)})
+
+
+def _model(fields: Fields) -> dict[str, Any]:
+    """What a twin of a call does not tell."""
+    if fields.get("row") == "twin":
+        return {}
+    streamed = "Non-Streaming" if fields.get("streamed") == "no" else "Streaming"
+    return {"streamType": streamed, "modelDeploymentName": "chat", "modelName": "gpt-4o", "modelVersion": "2024-11-20"}
 
 
 WRITER = RecordWriter(_complete, _write)

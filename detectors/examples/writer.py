@@ -43,3 +43,13 @@ def guid_of(name: str) -> str:
 def told(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+_SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
+
+
+def account_of(resource: Value, kind: str = "Microsoft.CognitiveServices/accounts") -> Value:
+    """The id of a resource in Azure for a short name; an id stays."""
+    if not isinstance(resource, str) or "/" in resource:
+        return resource
+    return f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/rg-genai-prod/providers/{kind}/{resource}"

@@ -226,24 +226,23 @@ def _name(value: object) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_CHARACTERS and value.isprintable() else None
 
 
-class _Input(msgspec.Struct, rename="camel"):
+class _Counted(msgspec.Struct, rename="camel"):
+    """The tokens of a prompt or an answer. What people said is passed over, not decoded."""
+
     input_token_count: Whole | None = None
-
-
-class _Output(msgspec.Struct, rename="camel"):
     output_token_count: Whole | None = None
 
 
-_decode_input = msgspec.json.Decoder(_Input).decode
-_decode_output = msgspec.json.Decoder(_Output).decode
+_NOT_COUNTED = _Counted()
+_decode_counted = msgspec.json.Decoder(_Counted | None).decode
 
 
-def _tokens(record: BedrockRecord) -> tuple[int | None, int | None]:
-    """The tokens of prompt and answer. What people said is passed over, not decoded."""
+def _counted(side: msgspec.Raw) -> _Counted:
+    """One side of a call; a refused one has no answer."""
     try:
-        return _decode_input(record.input).input_token_count, _decode_output(record.output).output_token_count
+        return _decode_counted(side) or _NOT_COUNTED
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None, None
+        return _NOT_COUNTED
 
 
 def _observe(record: BedrockRecord) -> Observed:
@@ -257,7 +256,8 @@ def _observe(record: BedrockRecord) -> Observed:
         len(verdict.policies),
         "yes" if verdict.intervened else None,
     )
-    return traits, first_text(record, _TIMES), *_tokens(record), arn or "", frozenset()
+    tokens = _counted(record.input).input_token_count, _counted(record.output).output_token_count
+    return traits, first_text(record, _TIMES), *tokens, arn or "", frozenset()
 
 
 SOURCE = LogSource(

@@ -20,7 +20,7 @@ from detectors.sources.source import CALLER, LENGTHS, NOTHING, Field, LogSource,
 NAME = "azure_activity"
 CATEGORIES = frozenset({"Administrative", "Action", "Write", "Delete"})
 _STARTS = frozenset({"Start", "Started", "Accept", "Accepted"})
-_OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
+OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 _UPN = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
 
 
@@ -52,7 +52,7 @@ class Traits(NamedTuple):
 
 
 class _Claims(msgspec.Struct):
-    object_id: str | None = msgspec.field(default=None, name=_OBJECT_ID)
+    object_id: str | None = msgspec.field(default=None, name=OBJECT_ID)
     upn: str | None = msgspec.field(default=None, name=_UPN)
     appid: str | None = None
 

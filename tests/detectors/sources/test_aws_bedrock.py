@@ -30,6 +30,7 @@ QUIET = assessment()
 
 
 def blocked_policies(record: BedrockRecord) -> frozenset[str]:
+    """The policies alone."""
     return guardrails(record).policies
 
 
@@ -273,7 +274,7 @@ def test_an_intervention_is_told_without_a_trace(answer: object, *, intervened: 
 )
 def test_automated_reasoning_blocks_by_rejecting(finding: str, policies: int) -> None:
     """Its findings have no action."""
-    reasoning = {"automatedReasoningPolicy": {"findings": [{finding: {}}]}}
+    reasoning: dict[str, object] = {"automatedReasoningPolicy": {"findings": [{finding: {}}]}}
     answer = _converse(outputAssessments={"g1": [{**assessment("topicPolicy"), **reasoning}]})
     assert len(_blocked(answer)) == policies
 
