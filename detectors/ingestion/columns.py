@@ -37,8 +37,8 @@ class Columns:
                     tally = whole if part is observations else Tally.of(part, name_of, tokens=decision.tokens)
                     if rule.weighs_callers:
                         tally = tally.weighed(part, name_of)
-                    if target.member is not None:
-                        tally = tally.with_member(target.member)
+                    if rule.distinct:
+                        tally = tally.of_member(target.member)
                     key = Key(rule.id, group)
                     if key in tallies:
                         tallies[key].add(tally)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from detectors.rules.rule import Condition, Rule, Selection
-from detectors.rules.tally import Group, Observation
+from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Group, Observation
+from detectors.sources.callers import named
 from detectors.sources.source import CALLER, TOKENS, LogSource, Value
 
 NO_TIME, NO_CALLER = "no_time", "no_caller"
@@ -66,11 +67,16 @@ class Target(NamedTuple):
         """Whether each caller is a group."""
         return self.group is not None and None in self.group
 
+    @property
+    def needs_caller(self) -> bool:
+        """Whether a record without a caller cannot count."""
+        return self.by_caller or self.choice.rule.distinct == CALLER
+
     def missed(self, one: Observation) -> str:
         """Say why a record that the rule takes does not count; empty if it does."""
         if self.missing:
             return self.missing
-        if self.by_caller and not one[4]:
+        if self.needs_caller and not one[4]:
             return NO_CALLER
         return NO_TIME if self.choice.rule.per_minute and one[1] is None else ""
 
@@ -87,7 +93,7 @@ class Decision:
         targets: at least one.
         is_plain: whether its records need no look at each: every target has its group.
         by_minute: whether a target counts by the records' own time, which has to be readable then.
-        by_caller: whether a target counts by caller, which has to be there then.
+        by_caller: whether a target counts by caller, or callers, which has to be there then.
         tokens: whether the numbers of its records are tokens.
         account: the account that its records are about, if it is one to know.
     """
@@ -103,7 +109,7 @@ class Decision:
         self.targets = targets
         self.is_plain = all(target.group is not None for target in targets)
         self.by_minute = any(target.choice.rule.per_minute for target in targets)
-        self.by_caller = any(target.by_caller for target in targets)
+        self.by_caller = any(target.needs_caller for target in targets)
 
     def takes_plainly(self, moment: str | int | None, caller: str) -> bool:
         """Tell whether a record with this time and caller can be counted without a look at each target."""
@@ -190,7 +196,7 @@ class Decider:
             member = self._source.fields[distinct].read(of)
             if member is None:
                 return Target(choice, None, self._source.fields[distinct].missing)
-            return Target(choice, tuple(group), "", str(member))
+            return Target(choice, tuple(group), "", named(str(member), MAX_MEMBER_CHARACTERS))
         return Target(choice, tuple(group), "")
 
 

@@ -53,6 +53,8 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
         callers: ObjectId (for AWS the ARN), IpAddress (masked) and Count, most records first, at most 50;
             where the rule looks at bytes by caller also Bytes, and most bytes first.
         callers_truncated: there were more callers.
+        members: of rules that count distinct ones, such as accounts: Name and Count, most records first, at most 50;
+            else empty.
         bucket_counts: the six 10-minute counts, oldest first.
         evidence: Namespace, Hub, Partition, FirstSequence and LastSequence of the raw events.
         techniques: MITRE ATLAS and OWASP ids.
@@ -85,6 +87,7 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
     last_event_time: datetime | None
     callers: Dynamic
     callers_truncated: bool
+    members: Dynamic
     bucket_counts: list[int]
     evidence: Dynamic
     techniques: list[str]
@@ -147,6 +150,7 @@ def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Findi
         last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
         callers=_callers(tally),
         callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED,
+        members=[{"Name": name, "Count": tally.members[name]} for name in tally.ranked_members()[:MAX_LISTED]],
         bucket_counts=result.bucket_counts,
         evidence=[
             {

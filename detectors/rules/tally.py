@@ -42,6 +42,9 @@ learn from it since when the account is known."""
 MAX_DISTINCT = 100
 """Members kept for a group in one bucket of one partition, where a rule counts distinct ones; as above."""
 
+MAX_MEMBER_CHARACTERS = 300
+"""The longest name of a member: a longer one, such as a model's that a caller made up, is cut."""
+
 
 class Lengths(msgspec.Struct, array_like=True, gc=False):
     """Lengths in bytes of the records that carry one; records without a length are left out.
@@ -142,9 +145,10 @@ class Tally(msgspec.Struct, array_like=True):
             caller_bytes[name] = min(caller_bytes.get(name, 0) + total, MAX_WHOLE)
         return msgspec.structs.replace(self, caller_bytes=caller_bytes)
 
-    def with_member(self, member: str) -> "Tally":
-        """The same with all records as one member's."""
-        return msgspec.structs.replace(self, members={member: self.count})
+    def of_member(self, member: str | None) -> "Tally":
+        """The same with all records as one member's; where members are the callers, None."""
+        members = dict(self.callers) if member is None else {member: self.count}
+        return msgspec.structs.replace(self, members=members)
 
     def copy(self) -> "Tally":
         """A tally of its own, to `add` to."""
@@ -193,6 +197,10 @@ class Tally(msgspec.Struct, array_like=True):
             other_members=self.other_members + later.other_members + more_members,
         )
 
+    def ranked_members(self) -> list[str]:
+        """The members, most records first."""
+        return sorted(self.members, key=lambda name: (-self.members[name], name))
+
     def ranked_callers(self) -> list[str]:
         """Rank the callers by bytes, where known, then by records."""
         bytes_of, records_of = self.caller_bytes.get, self.callers.get
@@ -202,10 +210,11 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def shortened(self, most: int) -> "Tally":
-        """Keep only the first callers by rank; the others are counted together."""
+        """Keep only the first callers and members by rank; the others are counted together."""
         kept = set(self.ranked_callers()[:most])
-        if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()):
+        if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()) and len(self.members) <= most:
             return self
+        members = {name: self.members[name] for name in self.ranked_members()[:most]}
         callers = {caller: count for caller, count in self.callers.items() if caller in kept}
         caller_bytes = {caller: count for caller, count in self.caller_bytes.items() if caller in kept}
         other_bytes = self.other_bytes + sum(self.caller_bytes.values()) - sum(caller_bytes.values())
@@ -215,6 +224,8 @@ class Tally(msgspec.Struct, array_like=True):
             other_callers=self.other_callers + sum(self.callers.values()) - sum(callers.values()),
             caller_bytes=caller_bytes,
             other_bytes=min(other_bytes, MAX_WHOLE),
+            members=members,
+            other_members=self.other_members + sum(self.members.values()) - sum(members.values()),
         )
 
 
