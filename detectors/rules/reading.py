@@ -23,6 +23,10 @@ first_seen = "caller"               # only a last field fires that was never see
 measure = "count"
 at_least = 100
 unit = "Key listings"               # what the number is, for people
+usual = true                        # below three times the usual the severity is Informational (optional)
+
+[[upstream_select]]                 # what the upstream rule's own query counts, for `as_upstream` in tuning (optional)
+source = "azure_openai"
 
 [alert]                             # what Microsoft Sentinel makes of it (optional); see Alert in detectors.rules.rule
 id = "9b379941-5e39-4d05-bc3b-610fd88dda79"
@@ -97,7 +101,8 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     rule_id = _text(top, "id", "the name of the file")
     if rule_id and rule_id != stem:
         top.refuse("id", f"id is {shown(rule_id)}: give it the name of the file, {stem}.")
-    select = tuple(_selections(top))
+    select = tuple(_selections(top, "select"))
+    upstream_select = tuple(_selections(top, "upstream_select"))
     by, columns, per_minute, only_new = _group(top, select)
     rule = Rule(
         id=rule_id,
@@ -108,6 +113,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         risk_score=top.number("risk_score", 0, 100) or 0,
         techniques=_texts(top, "techniques"),
         select=select,
+        upstream_select=upstream_select,
         group_by=by,
         group_fields=columns,
         thresholds=tuple(_thresholds(top, select)),
@@ -123,10 +129,10 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     return rule
 
 
-def _selections(top: TomlTable) -> Iterator[Selection]:
+def _selections(top: TomlTable, key: str) -> Iterator[Selection]:
     """The tables `[[select]]`."""
-    tables = list(top.tables("select"))
-    if not tables:
+    tables = list(top.tables(key))
+    if not tables and key == "select":
         top.missing("select", "a table [[select]] that says which records count")
     for table in tables:
         name = table.one_of("source", tuple(sources.BY_NAME))
@@ -212,8 +218,9 @@ def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Thresh
         table.missing("of", f"the field of which distinct values are counted: {', '.join(sorted(fields))}")
     elif of and (measure != "distinct" or of not in fields):
         table.refuse("of", f"of is {shown(of)}: {nearest(of, sorted(fields))} It goes with distinct alone.")
+    usual = bool(table.take("usual", bool, "true or false"))
     table.refuse_others()
-    return Threshold(name, measure, at_least, unit, of)
+    return Threshold(name, measure, at_least, unit, of, usual)
 
 
 def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:

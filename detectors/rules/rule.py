@@ -1,7 +1,7 @@
 """What a rule is: data, read from a file; the engine does the rest. See `detectors.rules.reading` for the file."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from detectors.rules.tally import Group, Lengths, Tally
@@ -98,6 +98,7 @@ class Threshold:
         at_least: the default; a value equal to it fires.
         unit: what the value is, for people: `Key listings`.
         of: for `distinct`, the field of which distinct values are counted.
+        usual: whether what the value says depends on what is usual for the entity, see `detectors.evaluation.usual`.
     """
 
     name: str
@@ -105,16 +106,18 @@ class Threshold:
     at_least: int
     unit: str = ""
     of: str = ""
+    usual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A threshold that was reached, by how much."""
+    """A threshold that was reached, by how much, and what is usual for the entity, if that is known and matters."""
 
     threshold: str
     measure: Measure
     value: Number
     at_least: int
+    usual: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,7 @@ class Rule:
         risk_score: 0 to 100.
         techniques: MITRE ATLAS and OWASP ids.
         select: what it counts: records that any of these accepts.
+        upstream_select: what the upstream rule's own query counts, where that differs; empty where it does not.
         group_by: the fields that it groups by. What comes first tells resources apart.
         group_fields: what findings call them, `MINUTE` last for a rule by minute.
         thresholds: the conditions.
@@ -214,6 +218,7 @@ class Rule:
     per_minute: bool = False
     only_new: bool = False
     description: str = ""
+    upstream_select: tuple[Selection, ...] = ()
     alert: Alert | None = field(default=None, hash=False)
     order: int = 100
     examples: tuple[Example, ...] = field(default=(), hash=False)
@@ -227,6 +232,15 @@ class Rule:
     def weighs_callers(self) -> bool:
         """Whether it looks at response bytes by caller."""
         return any(threshold.measure == "max_caller_bytes" for threshold in self.thresholds)
+
+    @property
+    def goes_by_usual(self) -> bool:
+        """Whether its severity depends on what is usual for the entity."""
+        return any(threshold.usual for threshold in self.thresholds)
+
+    def as_upstream(self) -> "Rule":
+        """The rule with the upstream query's own selection."""
+        return replace(self, select=self.upstream_select or self.select)
 
     def about(self, group: Group) -> Group:
         """What an episode is about: the group, without its minute if it has one."""
