@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.evaluation.baseline import Baseline, MemoryBaseline
+from detectors.evaluation.policy import Policy, PolicyChange
+from detectors.evaluation.suppressions import Scope
 from detectors.evaluation.usual import DAYS, FACTOR, LEARNING_DAYS, DailyPeaks, Peak, day_of, peaks
+from detectors.evaluation.window import GroupTotal, evaluate_thresholds
 from detectors.rules.tally import Key, Lengths, Tally
 from detectors.storage.baseline_table import TableBaseline
 from detectors.storage.tables import MemoryTable
 from tests.builders import START, canonical_id
-from tests.deployment import Deployment
 
 PEAK = Peak("denial_of_service", "count", (canonical_id(),))
 
@@ -75,33 +77,25 @@ def test_the_peak_of_minutes_is_that_of_the_largest() -> None:
     assert peaks([*tallies, theft]) == {PEAK: 9}
 
 
-def _calls(count: int, at: datetime) -> list[dict[str, object]]:
-    from tests.builders import chat  # noqa: PLC0415 - keeps the builder beside its use
-
-    return [{**chat(requestLength=9_000), "time": f"{at:%Y-%m-%dT%H:%M:%S}Z"} for _ in range(count)]
+MINUTE = Key("denial_of_service", (canonical_id(), "2026-11-23T08:00Z"))
+BURST = {MINUTE: GroupTotal(Tally(20, requests=Lengths(20, 180_000, 9_000)), [0, 0, 0, 0, 0, 20])}
 
 
-@pytest.mark.parametrize(("usual", "severity"), [(5, "Medium"), (20 // FACTOR, "Medium"), (8, "Informational")])
-def test_a_burst_counts_in_full_from_three_times_the_usual_on(usual: int, severity: str) -> None:
-    """Below that the application does what it does every day, and the finding says how many times the usual it is."""
-    deployment = Deployment()
-    deployment.lengthen(timedelta(days=20))
-    for day in range(-8, 0):
-        at = START + timedelta(days=day)
-        deployment.arrive(at, *_calls(usual, at))
-        deployment.tick(at + timedelta(minutes=10))
-    deployment.arrive(START, *_calls(20, START))
-    deployment.tick(START + timedelta(minutes=10))
-    row = deployment.posted.of("denial_of_service")[-1]
-    assert (row["EventCount"], row["Severity"]) == (20, severity)
-    (count,) = [trigger for trigger in row["Triggers"] if trigger["Name"] == "count"]
-    assert (count["Usual"], count["TimesUsual"]) == (usual, round(20 / usual, 1))
+@pytest.mark.parametrize(
+    ("usual", "severity"),
+    [({PEAK: 5}, "Medium"), ({PEAK: 20 / FACTOR}, "Medium"), ({PEAK: 7}, "Informational"), ({}, "Informational")],
+)
+def test_a_burst_counts_in_full_from_three_times_the_usual_on(usual: dict[Peak, float], severity: str) -> None:
+    """Below that the application does what it does every day; while the usual is not known, nobody can tell."""
+    (result,) = evaluate_thresholds(START, BURST, Policy(), newcomers={}, usual=usual)
+    assert result.severity == severity
+    assert [trigger.usual for trigger in result.triggers] == [usual.get(PEAK), None]
 
 
-def test_while_the_usual_is_not_known_a_burst_is_informational() -> None:
-    """A new application would else wake somebody on its first day."""
-    deployment = Deployment()
-    deployment.arrive(START, *_calls(20, START))
-    deployment.tick(START + timedelta(minutes=10))
-    (row,) = deployment.posted.of("denial_of_service")
-    assert (row["Severity"], "Usual" in row["Triggers"][0]) == ("Informational", False)
+def test_a_rule_that_counts_as_upstream_does_not_ask_for_the_usual() -> None:
+    """Its severity is always that of the catalogue."""
+    policy = Policy(changes=[PolicyChange("tuning.toml", Scope("denial_of_service"), as_upstream=True)])
+    (result,) = evaluate_thresholds(START, BURST, policy, newcomers={}, usual={PEAK: 20})
+    assert result.severity == "Medium"
+    (rule,) = (rule for rule in policy.rules if rule.id == "denial_of_service")
+    assert rule.select == rule.upstream_select
