@@ -64,7 +64,7 @@ class SeenMembers(msgspec.Struct, array_like=True):
     forgotten: int = 0
 
     def first_bucket(self, sighting: Sighting, window_end: datetime) -> int | None:
-        """The first bucket of a member, in microseconds, if the window holds it; None for one that was seen before."""
+        """Return a member's first bucket, in microseconds, if the window holds it; None if it was seen before."""
         bucket = microseconds(sighting.bucket)
         first, _ = self.members.get(digest(sighting.member), (bucket, bucket))
         return None if from_microseconds(first) < window_end - WINDOW else min(first, bucket)

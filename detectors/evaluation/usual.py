@@ -48,7 +48,7 @@ class DailyPeaks(msgspec.Struct, array_like=True):
     days: dict[int, Number] = {}
 
     def usual(self, day: int) -> Number | None:
-        """The median peak of the days before a day; None while too few are known."""
+        """Return the median peak of the days before a day; None while too few are known."""
         before = [peak for known, peak in self.days.items() if day - DAYS <= known < day]
         return median(before) if len(before) >= LEARNING_DAYS else None
 
@@ -62,18 +62,18 @@ class DailyPeaks(msgspec.Struct, array_like=True):
 
 
 def day_of(window_end: datetime) -> int:
-    """The day to which a window belongs: that of its last moment."""
+    """Return the day to which a window belongs: that of its last moment."""
     return (microseconds(window_end) - 1) // _DAY_MICROSECONDS
 
 
 def peaks(tallies: Iterable[tuple[Key, Tally]]) -> dict[Peak, Number]:
-    """The largest value of each threshold that goes by the usual, for each entity of a window."""
+    """Find the largest value of each threshold that goes by the usual, for each entity of a window."""
     found: dict[Peak, Number] = {}
     for key, tally in tallies:
         rule = BY_ID.get(key.rule_id)
         for threshold in rule.thresholds if rule else ():
             if rule and threshold.usual and (value := measure(tally, threshold.measure)) is not None:
-                peak = Peak(key.rule_id, threshold.name, rule.about(key.group))
+                peak = Peak(key.rule_id, threshold.name, rule.episode_group(key.group))
                 found[peak] = max(value, found.get(peak, value))
     return found
 

@@ -104,7 +104,7 @@ def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterato
     """
     starts = window_buckets(window_end)
     for key, total in totals.items():
-        if key.rule_id == ACCOUNT_SEEN or BY_ID[key.rule_id].only_new:
+        if key.rule_id == ACCOUNT_SEEN or BY_ID[key.rule_id].first_seen_only:
             first = next(place for place, count in enumerate(total.bucket_counts) if count)
             yield Sighting(key.rule_id, key.group, starts[first])
 
@@ -135,7 +135,7 @@ def evaluate_thresholds(
             continue
         rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
-        if effective is not None and (not rule.only_new or key in newcomers):
+        if effective is not None and (not rule.first_seen_only or key in newcomers):
             triggers = rule.triggers(total.tally, effective.thresholds, newcomers.get(key))
             triggers = tuple(_with_usual(rule, key, trigger, usual or {}) for trigger in triggers)
         if triggers or key in watched:
@@ -148,7 +148,7 @@ def evaluate_thresholds(
 
 
 def _with_usual(rule: Rule, key: Key, trigger: Trigger, usual: Mapping[Peak, Number]) -> Trigger:
-    return replace(trigger, usual=usual.get(Peak(rule.id, trigger.threshold, rule.about(key.group))))
+    return replace(trigger, usual=usual.get(Peak(rule.id, trigger.threshold, rule.episode_group(key.group))))
 
 
 def _is_unusual(trigger: Trigger) -> bool:

@@ -17,7 +17,7 @@ _PROMPT = {"messages": [{"role": "user", "content": [{"text": "What do I need fo
 
 
 def _complete(fields: Fields) -> Fields:
-    """A caller who is no ARN yet is somebody who took a role."""
+    """Fill in the defaults; a caller who is no ARN yet is somebody who took a role."""
     fields = with_defaults(fields, _DEFAULTS)
     caller = fields["caller"]
     if isinstance(caller, str) and not caller.startswith("arn:"):
@@ -55,7 +55,7 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
 
 
 def _trace(blocking: int) -> dict[str, Any]:
-    """The trace of a guardrail of which some policies block; each has an item that only watches besides."""
+    """Return the trace of a guardrail of which some policies block; each has an item that only watches besides."""
     items = [{"name": "watched", "action": "NONE"}, {"name": "matched", "action": "BLOCKED"}]
     policies = {policy: {_LISTS.get(policy, "filters"): items} for policy in sorted(POLICIES)[:blocking]}
     return {"guardrail": {"input": {"gr-7f3k2": policies}}}

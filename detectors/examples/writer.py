@@ -36,7 +36,7 @@ def with_defaults(fields: Fields, defaults: Fields) -> dict[str, Value]:
 
 
 def guid_of(name: str) -> str:
-    """A GUID that is always the same for a name."""
+    """Return a GUID that is always the same for a name."""
     return str(uuid5(NAMESPACE_URL, name))
 
 

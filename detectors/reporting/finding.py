@@ -179,7 +179,7 @@ def _callers(tally: Tally) -> Dynamic:
 
 
 def _usual(trigger: Trigger) -> dict[str, Any]:
-    """What is usual for the entity, and how many times that the value is."""
+    """Show what is usual for the entity, and how many times the usual the value is."""
     usual = trigger.usual or 0
     return {"Usual": usual, "TimesUsual": round(trigger.value / usual, 1) if usual else None}
 

@@ -103,7 +103,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         top.refuse("id", f"id is {shown(rule_id)}: give it the name of the file, {stem}.")
     select = tuple(_selections(top, "select"))
     upstream_select = tuple(_selections(top, "upstream_select"))
-    by, columns, per_minute, only_new = _group(top, select)
+    by, columns, per_minute, first_seen_only = _group(top, select)
     rule = Rule(
         id=rule_id,
         name=_text(top, "name", "a name for people"),
@@ -119,7 +119,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         thresholds=tuple(_thresholds(top, select)),
         requires=top.one_of("fires", ("any", "all")) or "any",
         per_minute=per_minute,
-        only_new=only_new,
+        first_seen_only=first_seen_only,
         description=top.lines("description") or top.missing("description", "what it looks for, and what it cannot see"),
         alert=_alert(top),
         order=top.number("order", 1, _MAX_NUMBER) or 100,
@@ -130,7 +130,7 @@ def _rule(top: TomlTable, stem: str) -> Rule:
 
 
 def _selections(top: TomlTable, key: str) -> Iterator[Selection]:
-    """The tables `[[select]]`."""
+    """Read the tables `[[select]]`."""
     tables = list(top.tables(key))
     if not tables and key == "select":
         top.missing("select", "a table [[select]] that says which records count")
@@ -172,7 +172,7 @@ def _is_a(value: object, wanted: type | UnionType) -> bool:
 
 
 def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ...], tuple[str, ...], bool, bool]:
-    """The fields to group by, what findings call them, and whether minutes and newcomers are told apart."""
+    """Read the fields to group by, their names in findings, and whether minutes and newcomers are separate groups."""
     group = top.table("group")
     if group is None:
         top.missing("group", "a table [group] with by, the fields to group by")
@@ -194,7 +194,7 @@ def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ..
 
 
 def _thresholds(top: TomlTable, select: Sequence[Selection]) -> Iterator[Threshold]:
-    """The tables `[thresholds.<name>]`."""
+    """Read the tables `[thresholds.<name>]`."""
     tables = top.take("thresholds", dict, "tables, such as [thresholds.count]") or {}
     if not tables:
         top.missing("thresholds", "a table [thresholds.count], or of another name")
@@ -224,7 +224,7 @@ def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Thresh
 
 
 def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:
-    """The measures that the sources of a rule can tell."""
+    """List the measures that the sources of a rule support."""
     numbers = {number for source in used for number in source.numbers}
     return tuple(
         measure
@@ -234,7 +234,7 @@ def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:
 
 
 def _alert(top: TomlTable) -> Alert | None:
-    """The table `[alert]`."""
+    """Return the table `[alert]`."""
     table = top.table("alert")
     if table is None:
         return None

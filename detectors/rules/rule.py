@@ -193,10 +193,10 @@ class Rule:
         requires: whether any of them fires the rule, or all must hold together.
         per_minute: whether each minute of the records' own time is a group and a finding of its own. The minutes of
             one group without it are one episode.
-        only_new: whether only a last group field fires that was never seen before with the fields ahead of it, such
-            as a caller of a resource; with a single field, whether it fires only the first time that it is selected.
-            Its measure `days_watched` says for how long others were, or the account was. It never escalates: one call
-            of a newcomer says as much as two.
+        first_seen_only: whether only a last group field fires that was never seen before with the fields ahead of it,
+            such as a caller of a resource; with a single field, whether it fires only the first time. Its measure
+            `days_watched` says for how long others were seen, or the account. It never escalates: one call of a
+            newcomer says as much as two.
         description: what it looks for, why, where that comes from, and what it cannot see.
         alert: what Microsoft Sentinel makes of it; None if it is told nothing.
         order: its place in lists.
@@ -216,7 +216,7 @@ class Rule:
     thresholds: tuple[Threshold, ...]
     requires: Literal["any", "all"]
     per_minute: bool = False
-    only_new: bool = False
+    first_seen_only: bool = False
     description: str = ""
     upstream_select: tuple[Selection, ...] = ()
     alert: Alert | None = field(default=None, hash=False)
@@ -229,7 +229,7 @@ class Rule:
         return next((threshold.of for threshold in self.thresholds if threshold.of), "")
 
     @property
-    def weighs_callers(self) -> bool:
+    def needs_bytes_by_caller(self) -> bool:
         """Whether it looks at response bytes by caller."""
         return any(threshold.measure == "max_caller_bytes" for threshold in self.thresholds)
 
@@ -239,17 +239,17 @@ class Rule:
         return any(threshold.usual for threshold in self.thresholds)
 
     def as_upstream(self) -> "Rule":
-        """The rule with the upstream query's own selection."""
+        """Return the rule with the upstream query's own selection."""
         return replace(self, select=self.upstream_select or self.select)
 
-    def about(self, group: Group) -> Group:
-        """What an episode is about: the group, without its minute if it has one."""
+    def episode_group(self, group: Group) -> Group:
+        """Return what an episode is about: the group, without its minute if it has one."""
         return group[: len(self.group_fields) - 1] if self.per_minute else group
 
     def triggers(
         self, tally: Tally, at_least: Mapping[str, int], days_watched: int | None = None
     ) -> tuple[Trigger, ...]:
-        """What fires for a window's tally; empty if the rule does not.
+        """List the thresholds that a window's tally reaches; empty if the rule does not fire.
 
         Args:
             tally: the window's aggregate for one group.
@@ -266,7 +266,7 @@ class Rule:
 
 
 def measure(tally: Tally, what: Measure, days_watched: int | None = None) -> Number | None:
-    """The value of a measure; None if no record carried what it is made of."""
+    """Return the value of a measure; None if no record carried what it is made of."""
     if what in _OF_NUMBERS:
         how, kept = _OF_NUMBERS[what]
         return _of_lengths(how, getattr(tally, kept))

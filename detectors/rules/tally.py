@@ -143,11 +143,11 @@ class Tally(msgspec.Struct, array_like=True):
         return msgspec.structs.replace(self, caller_bytes=caller_bytes)
 
     def with_member(self, member: str) -> "Tally":
-        """The same with all records as one member's."""
+        """Return the same with all records as one member's."""
         return msgspec.structs.replace(self, members={member: self.count})
 
     def copy(self) -> "Tally":
-        """A tally of its own, to `add` to."""
+        """Copy the tally, to `add` to the copy."""
         return msgspec.structs.replace(
             self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes), members=dict(self.members)
         )
@@ -219,7 +219,7 @@ class Tally(msgspec.Struct, array_like=True):
 
 
 def _with_room(known: dict[str, int], later: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
-    """The sums of both by name, and the count of the names for which there is no room: first come, first kept."""
+    """Sum both by name, first come first kept; also return the count of the names beyond the limit."""
     names, others = dict(known), 0
     for name, count in later.items():
         if name in names or room is None or len(names) < room:

@@ -58,7 +58,7 @@ each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(
 
 
 def _read(source: LogSource, record: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
-    """The fields of a record as its source reads it from a message, and its time."""
+    """Return the fields of a record as its source reads it from a message, and its time."""
     (read,) = decode(msgspec.json.encode({"records": [record]})).records
     assert next(one for one in SOURCES if one.recognises(read)) is source
     values, time, request, response, caller, unreadable = source.observe(read)
