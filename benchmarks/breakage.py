@@ -49,7 +49,7 @@ def _seconds(events: Sequence[Event]) -> float:
 
 
 def _broken(events: Sequence[Event], kind: Kind) -> list[Event]:
-    """The events with one breakage in each of their messages."""
+    """Return the events with one breakage in each of their messages."""
     rng = Random(1)
     account = fleet(rng)[0]
     resource = "null" if kind is Kind.NULL_RESOURCE else None

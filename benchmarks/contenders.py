@@ -28,7 +28,7 @@ _KILOBYTE = 1024
 
 
 def ours(folder: str) -> Readings:
-    """The backtest of `python -m detectors replay`, with the rule's default numbers."""
+    """Return the backtest of `python -m detectors replay`, with the rule's default numbers."""
     outcome = replay(find([folder]), BacktestRequest(Policy().alone(MODEL_THEFT.id)), processes=PROCESSES)
     assert not outcome.quality.problems
     # Every record is in six windows; each file begins a new hour.

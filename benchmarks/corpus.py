@@ -52,7 +52,7 @@ class Corpus:
         return sum(len(event.body) for event in self.events)
 
     def batches(self) -> Iterator[Sequence[Event]]:
-        """The events as the trigger delivers them: at most host.json's `maxEventBatchSize` at once."""
+        """Yield the events as the trigger delivers them: at most host.json's `maxEventBatchSize` at once."""
         for first in range(0, len(self.events), MESSAGES_PER_BATCH):
             yield self.events[first : first + MESSAGES_PER_BATCH]
 
@@ -71,32 +71,32 @@ def corpus(records: int, seed: int = 1) -> Corpus:
 
 
 def records_and_readings(rng: Random) -> tuple[list[str], dict[str, str]]:
-    """Records to choose from, and those of them that are ListKey records, with the canonical id of their resource."""
+    """Return records to choose from, and the ListKey records among them with the canonical id of their resource."""
     accounts = fleet(rng)
     readings = dict(_reading(rng, rng.choice(accounts)) for _ in range(_READINGS))
     return [*_others(rng, accounts), *readings], readings
 
 
 def event(sequence: int, records: Sequence[str]) -> Event:
-    """An event with these records of JSON, in the bucket that all of them share."""
+    """Return an event with these records of JSON, in the bucket that all of them share."""
     arrival = START + timedelta(milliseconds=sequence)
     return Event(sequence, arrival, ('{"records":[' + ",".join(records) + "]}").encode())
 
 
 def _reading(rng: Random, account: Account) -> tuple[str, str]:
-    """A ListKey record and the canonical id of its resource."""
+    """Return a ListKey record and the canonical id of its resource."""
     text = list_key(rng, account, caller=guid(rng), time=f"{_SECOND}.0000000Z", length=None)
     return text, account.canonical_id
 
 
 def _others(rng: Random, accounts: tuple[Account, ...]) -> list[str]:
-    """Records that no rule selects."""
+    """Return records that no rule selects."""
     known = [shape for shape in shapes(rng, accounts) if _readable(shape.text % _values(rng))]
     return [shape.text % _values(rng) for shape in rng.choices(known, k=_POOL - _READINGS)]
 
 
 def _values(rng: Random) -> dict[str, object]:
-    """What the templates leave open."""
+    """Return what the templates leave open."""
     return {
         "guid": guid(rng),
         "duration": rng.randint(5, 4_000),

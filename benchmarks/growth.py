@@ -71,7 +71,7 @@ def _row(groups: int) -> dict[str, Cell]:
 
 
 def _seconds_per_add(ingest: Ingest, messages: Iterator[Sequence[str]], sequence: int) -> float:
-    """The mean time of adding one message; what it takes to open a new segment on the way is part of it."""
+    """Return the mean time of adding one message; what it takes to open a new segment on the way is part of it."""
     more: list[Event] = [event(sequence + index, records) for index, records in enumerate(messages)]
     with measured({"add": (BucketStore, "add")}) as spent:
         for one in more:
@@ -80,7 +80,7 @@ def _seconds_per_add(ingest: Ingest, messages: Iterator[Sequence[str]], sequence
 
 
 def _messages(groups: int) -> Iterator[tuple[str, ...]]:
-    """Records that read every group's keys once for each of its callers, by messages."""
+    """Yield records that read every group's keys once for each of its callers, by messages."""
     rng = Random(groups)
     subscriptions = [guid(rng) for _ in range(-(-groups // _GROUPS_PER_SUBSCRIPTION))]
     records = []

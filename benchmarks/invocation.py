@@ -86,7 +86,7 @@ def measure(corpus: Corpus) -> list[Section]:
 
 
 async def _run(corpus: Corpus) -> tuple[list[Invocation], Multiset[str]]:
-    """The invocations, and their requests to storage by HTTP method."""
+    """Return the invocations, and their requests to storage by HTTP method."""
     worker = Worker(ROOT)
     await worker.start()
     try:
@@ -107,7 +107,7 @@ async def _invoke(worker: Worker, inputs: dict[str, TypedData], metadata: dict[s
 
 
 def _parts(invocation: Invocation) -> dict[str, Spent]:
-    """What adds up to the whole."""
+    """Return what adds up to the whole."""
     total, spent = invocation.total, invocation.spent
     return {
         "host: convert the batch": spent["convert"],
@@ -130,7 +130,7 @@ def _row(part: str, spent: Spent, total: Spent) -> dict[str, Cell]:
 
 
 def _batch(events: Sequence[Event], number: int) -> tuple[dict[str, TypedData], dict[str, TypedData]]:
-    """The events as the host sends them, with sequence numbers that come after the batch before."""
+    """Return the events as the host sends them, with sequence numbers that come after the batch before."""
     later = [event._replace(sequence=number * len(events) + event.sequence) for event in events]
     data, metadata = trigger_input("llm-logs", "$Default", 0, later)
     return {"events": data}, metadata

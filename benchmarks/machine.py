@@ -20,19 +20,19 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine that runs this."""
+    """Return the machine that runs this."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return Machine(_cpu(), os.process_cpu_count() or 1, python, f"{platform.system()} {platform.machine()}")
 
 
 def section(machine: Machine) -> Section:
-    """The machine as the first table of a report."""
+    """Return the machine as the first table of a report."""
     columns = (Column("cpu"), Column("cores"), Column("python"), Column("system"))
     return Section("machine", "The machine", columns, (asdict(machine),))
 
 
 def _cpu() -> str:
-    """The model as Linux names it; elsewhere what Python knows, which may be no more than the architecture."""
+    """Return the model as Linux names it; elsewhere what Python knows, which may be no more than the architecture."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
     return found[1] if found else platform.processor() or platform.machine()

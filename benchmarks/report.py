@@ -44,7 +44,7 @@ def show(section: Section, console: Console) -> None:
 
 
 def lines(section: Section) -> Iterator[str]:
-    """A section as JSON, a line for each row."""
+    """Yield a section as JSON, a line for each row."""
     for row in section.rows:
         values = {column.key: _rounded(row[column.key]) for column in section.columns}
         yield json.dumps({"section": section.name, **values})

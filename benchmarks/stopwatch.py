@@ -20,7 +20,7 @@ class Spent:
     cpu: float = 0.0
 
     def __sub__(self, part: "Spent") -> "Spent":
-        """What is left without a part of it."""
+        """Return what is left without a part of it."""
         return Spent(self.wall - part.wall, self.cpu - part.cpu)
 
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    """What the command line takes."""
+    """Build the parser of the command line."""
     parser = Parser(
         prog="python -m detectors",
         description="Detects abuse of LLM services on Azure. The functions run in Azure; these commands go with them.",

@@ -47,7 +47,7 @@ def from_functions(events: Sequence[FunctionsEvent]) -> tuple[Source, list[Event
 
     Raises:
         DetectorError: the host gave no partition, sequence number or time, without which nothing can be
-            counted exactly; the batch has to come again.
+            counted exactly; the batch must be redelivered.
     """
     metadata = events[0].metadata
     context = metadata.get("PartitionContext") if isinstance(metadata, dict) else None

@@ -12,9 +12,9 @@ from threading import Lock
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
 from detectors.ingestion.counting import BatchCounter
-from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.counters import Counters
-from detectors.sources.decoding import Flaw
+from detectors.sources.decoding import RecordFlaw
 from detectors.storage.buckets import BucketStore, Segment, SegmentFullError
 from detectors.storage.quarantine import Quarantine
 from detectors.windows import bucket_start
@@ -89,5 +89,6 @@ class Ingest:
 
 def _refusal(event: Event) -> Delta:
     """Refuse a message whose groups outgrow a segment: no service sends one, and it must not block the partition."""
-    flaw = Flaw(0, "too_many_groups", "not counted: more groups than a storage entity holds", "")
-    return Delta(counters=Counters(messages=1, quarantined={flaw.reason: 1}), flaws=[PlacedFlaw(event.sequence, flaw)])
+    flaw = RecordFlaw(0, "too_many_groups", "not counted: more groups than a storage entity holds", "")
+    counters = Counters(messages=1, quarantined={flaw.reason: 1})
+    return Delta(counters=counters, flaws=[QuarantinedRecord(event.sequence, flaw)])

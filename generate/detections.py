@@ -85,7 +85,7 @@ def _fires(rule: Rule) -> str:
 def _counted_by(rule: Rule) -> str:
     """Say what is counted apart, and over which time: `resource, hour`."""
     fields = [name.replace("_", " ") for name in rule.group_by]
-    if rule.only_new:
+    if rule.first_seen_only:
         fields[-1] = f"new {fields[-1]}"
     return ", ".join([*fields, "minute" if MINUTE in rule.group_fields else "hour"])
 

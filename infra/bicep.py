@@ -28,7 +28,7 @@ class Said(NamedTuple):
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The compiler that `$BICEP` names, else the one on PATH, else that of `az bicep install`; None without any.
+    """Return the compiler that `$BICEP` names, else the one on PATH, else that of `az bicep install`; None without any.
 
     Raises:
         FileNotFoundError: `$BICEP` names no file.
@@ -43,7 +43,7 @@ def find(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def run(compiler: Path, *arguments: str, cwd: Path = INFRA, environment: Mapping[str, str] = os.environ) -> Said:
-    """What the compiler answers to a command."""
+    """Run a command of the compiler, and return what it answers."""
     done = subprocess.run(  # noqa: S603 - the compiler that `find` found
         [compiler, *arguments],
         cwd=cwd,
@@ -61,7 +61,7 @@ def run(compiler: Path, *arguments: str, cwd: Path = INFRA, environment: Mapping
 
 
 def check(compiler: Path) -> tuple[list[str], str]:
-    """What the linter says of any Bicep file, and which files are not formatted; and what it says of their age."""
+    """List what the linter says of any Bicep file, which files are not formatted, and what it says of their age."""
     with TemporaryDirectory() as made:
         copy = shutil.copytree(INFRA, Path(made, "infra"), ignore=shutil.ignore_patterns(*NOT_OURS))
         linted = run(compiler, "lint", "--pattern", "./**/*.bicep", cwd=copy)
@@ -75,7 +75,7 @@ def check(compiler: Path) -> tuple[list[str], str]:
 
 
 def main() -> str | None:
-    """What `make lint` says: nothing if all is well, and one line without a compiler."""
+    """Print what `make lint` says: nothing if all is well, and one line without a compiler."""
     try:
         compiler = find()
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ STORAGE_FILE = Path(__file__).with_name("storage-tables.json")
 
 
 def render() -> str:
-    """The tables' columns as JSON, a column on each line."""
+    """Return the tables' columns as JSON, a column on each line."""
     tables = [
         f'  "{name}": [\n'
         + ",\n".join(f"    {json.dumps({'name': column, 'type': kql})}" for column, kql in columns(table).items())
@@ -27,7 +27,7 @@ def render() -> str:
 
 
 def render_storage() -> str:
-    """The names of the storage account's tables as JSON."""
+    """Return the names of the storage account's tables as JSON."""
     return json.dumps(STORAGE_TABLES, indent=2) + "\n"
 
 

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace, console: Console) -> int:
-    """A made-up day with an attack for each rule, look-alikes, and everything that goes wrong on an ordinary one."""
+    """Run a made-up day: an attack for each rule, near misses, and everything that goes wrong on an ordinary day."""
     scenario = Scenario(records=options.records, seed=options.seed)
     console.print(
         "[bold]A day and an hour of logs of Azure OpenAI and AWS Bedrock through the functions as deployed[/]: "
@@ -69,7 +69,7 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
-    """Generated traffic or a file, at the caller's choice."""
+    """Run generated traffic or a file, at the caller's choice."""
     settings = dict(_setting(text) for text in options.set)
     if options.file:
         messages = messages_of(options.file, options.partitions)
@@ -90,7 +90,7 @@ def _play(play: Play, console: Console) -> Outcome:
 
 
 def _print(outcome: Outcome, form: str, console: Console) -> None:
-    """Findings as one JSON line each on standard output, or everything as tables."""
+    """Print findings as one JSON line each on standard output, or everything as tables."""
     if form == "ndjson":
         for row in newest(outcome.findings):
             print(json.dumps(row))
@@ -99,7 +99,7 @@ def _print(outcome: Outcome, form: str, console: Console) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """What the command line takes."""
+    """Build the parser of the command line."""
     parser = Parser(
         prog="python -m local",
         description="Runs the functions on this machine, as they are deployed, with Azurite and a loopback endpoint.",

@@ -40,7 +40,7 @@ class Stage:
     duration_ms: int
 
     def moment(self, share: float) -> int:
-        """The beginning of the minute that is this share of the day away from its start; milliseconds."""
+        """Return the beginning of the minute that is this share of the day away from its start; milliseconds."""
         return int(share * self.duration_ms) // MINUTE_MS * MINUTE_MS
 
     def spread(self, share: float, minutes: float, count: int) -> Iterator[int]:
@@ -50,7 +50,7 @@ class Stage:
             yield first + int((index + self.rng.random()) * step_ms)
 
     def attacked(self, attack: Attack) -> Account:
-        """The account that this befalls."""
+        """Return the account that this befalls."""
         return next(account for account in self.accounts if account.attack is attack)
 
 

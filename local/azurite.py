@@ -35,7 +35,7 @@ class _PortTakenError(AzuriteError):
 
 
 def connection_string(endpoint: str) -> str:
-    """The connection string of the development account at `endpoint`, which ends in the account's name."""
+    """Return the connection string of the development account at `endpoint`, which ends in the account's name."""
     protocol = endpoint.partition(":")[0]
     parts = {"DefaultEndpointsProtocol": protocol, "AccountName": ACCOUNT, "AccountKey": KEY}
     return ";".join(f"{name}={value}" for name, value in {**parts, "TableEndpoint": endpoint}.items())

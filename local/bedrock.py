@@ -25,17 +25,17 @@ _LISTS = {
 
 
 def session(role: str, name: str) -> str:
-    """The ARN of somebody who took a role."""
+    """Return the ARN of somebody who took a role."""
     return f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{name}"
 
 
 def refused(rng: Random, user: str, model: str, time: str, error: str) -> str:
-    """A call that Bedrock refused; it has no answer."""
+    """Return a call that Bedrock refused; it has no answer."""
     return json.dumps(_record(rng, user, model, time, "InvokeModel") | {"errorCode": error})
 
 
 def conversed(rng: Random, user: str, model: str, time: str, policies: Mapping[str, str]) -> str:
-    """A Converse call, and what each policy of the guardrail did with the prompt: BLOCKED, ANONYMIZED or NONE."""
+    """Make a Converse call, and what each policy of the guardrail did with the prompt: BLOCKED, ANONYMIZED or NONE."""
     body: dict[str, Any] = {"stopReason": "guardrail_intervened" if "BLOCKED" in policies.values() else "end_turn"}
     if policies:
         body["trace"] = {"guardrail": {"inputAssessment": {"gr-7f3k2": _assessment(policies)}}}
@@ -43,7 +43,7 @@ def conversed(rng: Random, user: str, model: str, time: str, policies: Mapping[s
 
 
 def invoked(rng: Random, user: str, model: str, time: str, policies: Mapping[str, str]) -> str:
-    """The same with InvokeModel, whose trace stands elsewhere and tells of the answer's side."""
+    """Return the same with InvokeModel, whose trace stands elsewhere and tells of the answer's side."""
     body: dict[str, Any] = {"completion": "Sorry, the model cannot answer this question."}
     if policies:
         body["amazon-bedrock-trace"] = {"guardrail": {"outputs": [{"gr-7f3k2": _assessment(policies)}]}}

@@ -95,7 +95,7 @@ def _table(judged: list[RuleVerdict]) -> Table:
 
 
 def _found(outcome: Outcome) -> Expectation:
-    """The posted rows as a reader of the table sees them, in the form of what is expected."""
+    """Return the posted rows as a reader of the table sees them, in the form of what is expected."""
     found = Expectation()
     for row in newest(outcome.findings):
         place = row["RuleId"], tuple(row["Group"].values())
@@ -110,7 +110,7 @@ def _found(outcome: Outcome) -> Expectation:
 
 
 def _of[Key: tuple[Any, ...]](rule_id: str, counts: Mapping[Key, int]) -> Counter[Key]:
-    """What is about one rule; nothing of what is 0."""
+    """Return what is about one rule; nothing of what is 0."""
     return Counter({key: count for key, count in counts.items() if key[0] == rule_id and count})
 
 
@@ -125,7 +125,7 @@ def _differences(what: str, found: Mapping[Any, object], expected: Mapping[Any, 
 
 
 def _name(key: object) -> str:
-    """What a count or a finding is about, without its rule."""
+    """Return what a count or a finding is about, without its rule."""
     if isinstance(key, RowKey):
         key = (key.rule_id, key.group, key.window_end)
     assert isinstance(key, tuple)

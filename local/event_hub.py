@@ -42,7 +42,7 @@ class Partition:
 def trigger_input(
     hub: str, consumer_group: str, partition: int, events: Sequence[Event]
 ) -> tuple[TypedData, dict[str, TypedData]]:
-    """The input of a batch, and its trigger metadata."""
+    """Return the input of a batch, and its trigger metadata."""
     # A .NET DateTime of unspecified kind is written without an offset; the times are UTC all the same.
     enqueued = [event.enqueued.strftime("%Y-%m-%dT%H:%M:%S.%f") for event in events]
     offsets = [str(event.sequence * BYTES_APART) for event in events]

@@ -61,7 +61,7 @@ class Expectation:
 
 
 def expectation(truth: Truth) -> Expectation:
-    """What the whole of the traffic leads to, once every window that holds some of it has been evaluated."""
+    """Return what the whole of the traffic leads to, once every window that holds some of it has been evaluated."""
     expected = Expectation()
     newcomers = _newcomers(truth)
     active: dict[Place, bool] = {}  # whether somebody was alerted
@@ -80,7 +80,7 @@ def expectation(truth: Truth) -> Expectation:
 
 
 def about(place: Place) -> Place:
-    """What the episode of a finding is about: for some rules the group without its minute."""
+    """Return what the episode of a finding is about: for some rules the group without its minute."""
     rule_id, group = place
     return (rule_id, group[:-1]) if rule_id in MINUTE_RULES else place
 
@@ -94,7 +94,7 @@ def window_ends(truth: Truth) -> Iterator[datetime]:
 
 
 def _firing(truth: Truth, end: datetime, newcomers: Mapping[Place, tuple[datetime, int]]) -> dict[Place, Row]:
-    """What fires in one window."""
+    """Return what fires in one window."""
     window: defaultdict[Place, Sum] = defaultdict(Sum)
     for step in range(6):
         for place, one in truth.sums.get(end - HOUR + step * STEP, {}).items():
@@ -108,7 +108,7 @@ def _firing(truth: Truth, end: datetime, newcomers: Mapping[Place, tuple[datetim
 
 
 def _reached(rule_id: str, total: Sum, days: int) -> Values:
-    """What fires for one group, empty if nothing does."""
+    """Return what fires for one group, empty if nothing does."""
     measured = {
         "count": total.count,
         "response_length": total.longest or 0,

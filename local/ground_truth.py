@@ -106,7 +106,7 @@ class Truth:
             sums[place].add(fact)
 
     def counts(self) -> Counter[tuple[str, Group, datetime]]:
-        """Records by rule, group and bucket."""
+        """Return records by rule, group and bucket."""
         return Counter(
             {(*place, bucket): one.count for bucket, sums in self.sums.items() for place, one in sums.items()}
         )

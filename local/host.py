@@ -35,7 +35,7 @@ class OrchestrationError(Exception):
 
 
 def sample_settings() -> dict[str, str]:
-    """The values of local.settings.sample.json: the settings of a local run unless others are given."""
+    """Return the values of local.settings.sample.json: the settings of a local run unless others are given."""
     values: dict[str, str] = json.loads(SAMPLE.read_text())["Values"]
     return values
 

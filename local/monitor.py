@@ -108,7 +108,7 @@ class Monitor:
         return len(self._script)
 
     def environment(self) -> dict[str, str]:
-        """What the deployed code needs in its environment to take this for Azure.
+        """Return what the deployed code needs in its environment to take this for Azure.
 
         azure-core's transport is requests, which reads REQUESTS_CA_BUNDLE and not SSL_CERT_FILE. The file
         replaces the public authorities, so that with it nothing but loopback can be trusted.
@@ -177,7 +177,7 @@ def _json_answer(status: int, body: Mapping[str, object]) -> Answer:
 
 
 def _new_token(resource: str) -> str:
-    """A token for `resource` with the claims that Azurite reads; nobody signs it."""
+    """Return a token for `resource` with the claims that Azurite reads; nobody signs it."""
     now = int(time.time())
     claims = {"aud": resource, "iss": "https://sts.windows.net/loopback/", "jti": secrets.token_hex()}
     lifetime = {"iat": now, "nbf": now, "exp": now + _TOKEN_SECONDS}
@@ -196,7 +196,7 @@ def _plain(request: Incoming) -> bytes:
 
 
 def _rows(plain: bytes, columns: Mapping[str, str] | None) -> list[Row]:
-    """The body's rows, all or none of them.
+    """Return the body's rows, all or none of them.
 
     Azure answers 204 and silently drops what does not fit the columns; here a test sees it refused.
     """
@@ -218,7 +218,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def misfits(row: Row, columns: Mapping[str, str] | None) -> list[str]:
-    """What of a row does not fit the columns of its stream (name -> KQL type), if it has any."""
+    """Return what of a row does not fit the columns of its stream (name -> KQL type), if it has any."""
     if columns is None:
         return []
     absent = ["TimeGenerated is missing"] if row.get("TimeGenerated") is None else []

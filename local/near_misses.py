@@ -35,7 +35,7 @@ def _roll_call(stage: Stage, pipelines: Sequence[str]) -> Iterator[PlannedRecord
 
 
 def benign_listing(stage: Stage, at_ms: int, account: Account, pipeline: str) -> PlannedRecord:
-    """A deployment pipeline reads an account's keys; one account's readings are logged with a length."""
+    """Return a deployment pipeline reads an account's keys; one account's readings are logged with a length."""
     length = stage.rng.randint(300, 900) if account.attack is Attack.EXFILTRATION else None
     return stage.scribe.listing(at_ms, account, pipeline, length)
 

@@ -50,12 +50,12 @@ class Scribe:
         return PlannedRecord(at_ms, text, Fact(LIST_KEY, (account.canonical_id,), second, caller, response=length))
 
     def call(self, at_ms: int, call: Call, *, request: int, response: int) -> PlannedRecord:
-        """A request to an account with lengths in bytes."""
+        """Return a request to an account with lengths in bytes."""
         text, second = self._filled(call_template(self._rng, call), at_ms, request, response, 20 + request // 10)
         return PlannedRecord(at_ms, text, _fact(call, second, request, response))
 
     def ordinary(self, shape: Shape, at_ms: int) -> tuple[str, Fact | None]:
-        """A request as its shape says; None for what no rule could count."""
+        """Return a request as its shape says; None for what no rule could count."""
         rng = self._rng
         duration = 5 + int(rng.expovariate(1 / shape.duration))
         request = min(1 + int(rng.expovariate(1 / shape.request)), _LONGEST_REQUEST)
@@ -85,7 +85,7 @@ class Scribe:
         return PlannedRecord(at_ms, text, fact, alone=True)
 
     def _filled(self, template: str, at_ms: int, request: int, response: int, duration: int) -> tuple[str, int]:
-        """The record, and the second of its own time: at most a millisecond before `at_ms`."""
+        """Return the record, and the second of its own time: at most a millisecond before `at_ms`."""
         ticks = at_ms * 10_000 - self._rng.randrange(10_000)
         second, tick = divmod(self._start_second * _TICKS_A_SECOND + ticks, _TICKS_A_SECOND)
         request_ticks = _UNIX_EPOCH_TICKS + second * _TICKS_A_SECOND + tick

@@ -41,13 +41,13 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def newest(rows: list[PostedRow]) -> list[dict[str, Any]]:
-    """The newest row of each finding, which is what every reader of the table takes."""
+    """Return the newest row of each finding, which is what every reader of the table takes."""
     by_id: dict[object, dict[str, Any]] = {row["FindingId"]: row for row in rows}
     return sorted(by_id.values(), key=lambda row: (row["WindowEnd"], -row["EventCount"]))
 
 
 def _findings(outcome: Outcome) -> Table:
-    """A row for each episode, by rule."""
+    """Return a row for each episode, by rule."""
     episodes: dict[str, list[dict[str, Any]]] = {}
     rows = newest(outcome.findings)
     for row in rows:
@@ -83,7 +83,7 @@ def _peak(episode: Iterable[dict[str, Any]]) -> tuple[str, str]:
 
 
 def _where(row: dict[str, Any]) -> str:
-    """The resource, or the model."""
+    """Return the resource, or the model."""
     if row["ResourceName"]:
         return f"{row['ResourceName']} [dim]in {row['SubscriptionId'][:8]}…[/]"
     return escape(row["Group"].get("ModelId", row["Group"].get("AccountId", "")))
@@ -108,7 +108,7 @@ def _by(row: dict[str, Any]) -> str:
 
 
 def _short(caller: dict[str, Any]) -> str:
-    """A caller in few characters: the beginning of an object id, the end of an ARN."""
+    """Return a caller in few characters: the beginning of an object id, the end of an ARN."""
     name = caller["ObjectId"]
     return escape(name.rpartition(":")[2] if ":" in name else name[:8] + "…" if name else caller["IpAddress"])
 

@@ -63,7 +63,7 @@ class Account:
         return self.resource_id.lower()
 
     def spelling(self, rng: Random) -> str:
-        """The resource id as one record has it: mostly upper-case, sometimes mixed or lower."""
+        """Return the resource id as one record has it: mostly upper-case, sometimes mixed or lower."""
         spellings = (self.resource_id.upper(), self.resource_id, self.canonical_id)
         return rng.choices(spellings, (80, 12, 8))[0]
 
@@ -178,13 +178,13 @@ ODD_LENGTHS = {Kind.TEXT_LENGTH: '"3"', Kind.FLOAT_LENGTH: "3.0"}
 
 
 def guid(rng: Random) -> str:
-    """A version 4 GUID from the seeded generator."""
+    """Return a version 4 GUID from the seeded generator."""
     digits = f"{rng.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def fleet(rng: Random) -> tuple[Account, ...]:
-    """The accounts of three subscriptions, whose ids come from `rng`."""
+    """Return the accounts of three subscriptions, whose ids come from `rng`."""
     subscriptions = [guid(rng) for _ in range(3)]
     provider = "providers/Microsoft.CognitiveServices/accounts"
     return tuple(
@@ -214,7 +214,7 @@ def shapes(rng: Random, accounts: tuple[Account, ...]) -> list[Shape]:
 def list_key(
     rng: Random, account: Account, *, caller: str, time: str, length: str | None, resource: str | None = None
 ) -> str:
-    """The Audit record of one key reading.
+    """Return the Audit record of one key reading.
 
     `length` and `resource` are JSON as it shall appear, so that a caller can ask for a wrong type. Without a
     length the record has none, as in the public samples; the resource is the account's, in some spelling.
@@ -230,7 +230,7 @@ def list_key(
 
 
 def malformed(kind: Kind, good: list[str], odd: str) -> bytes:
-    """A message of this kind from good records and, where the kind is about one, an odd key reading."""
+    """Return a message of this kind from good records and, where the kind is about one, an odd key reading."""
     if kind is Kind.NOT_JSON:
         return b"\x00\x01\x02 keep-alive \xff\xfe"
     middle = len(good) // 2
@@ -258,7 +258,7 @@ def _request(rng: Random, account: Account) -> Shape:
 
 
 def call_template(rng: Random, call: Call) -> str:
-    """The template of one request that carries its lengths."""
+    """Return the template of one request that carries its lengths."""
     models = next(entry[5] for entry in _OPERATIONS if entry[0] == call.operation)
     return _template(rng, call, models, rng.choices((_AS_OBJECT, _AS_TEXT), (70, 30))[0])
 
@@ -284,5 +284,5 @@ def _template(rng: Random, call: Call, models: tuple[tuple[str, str], ...], form
 
 
 def _address(rng: Random) -> str:
-    """An address as Azure masks it."""
+    """Return an address as Azure masks it."""
     return f"{rng.randint(20, 199)}.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.choice(('***', '**'))}"

@@ -177,7 +177,7 @@ class _Day:
         return _SHORTEST_LAG_MS + int(self.rng.random() ** 4 * (_LONGEST_LAG_MS - _SHORTEST_LAG_MS))
 
     def _busy_moment_ms(self) -> int:
-        """A moment drawn from the load curve, lowest at 02:00 and four times that at 14:00."""
+        """Return a moment drawn from the load curve, lowest at 02:00 and four times that at 14:00."""
         while True:
             at_ms = self.rng.randrange(self.duration_ms)
             hour = self.scenario.start.hour + at_ms / _HOUR_MS

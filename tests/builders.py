@@ -18,18 +18,18 @@ MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 
 
 def resource_id(name: str = "aoai-prod", *, upper: bool = True) -> str:
-    """The id of an account, in upper case as most records have it."""
+    """Return the id of an account, in upper case as most records have it."""
     path = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-ai/providers/Microsoft.CognitiveServices/accounts/{name}"
     return path.upper() if upper else path
 
 
 def canonical_id(name: str = "aoai-prod") -> str:
-    """The id as findings show it."""
+    """Return the id as findings show it."""
     return resource_id(name).lower()
 
 
 def list_key(name: str = "aoai-prod", *, caller: str = PIPELINE, **properties: object) -> dict[str, Any]:
-    """An Audit record of one ListKey call; keyword arguments go into its `properties`."""
+    """Return an Audit record of one ListKey call; keyword arguments go into its `properties`."""
     return {
         "AssetIdentity": "",
         "Tenant": "eastus",
@@ -42,7 +42,7 @@ def list_key(name: str = "aoai-prod", *, caller: str = PIPELINE, **properties: o
 
 
 def chat(name: str = "aoai-prod", **properties: object) -> dict[str, Any]:
-    """A RequestResponse record of one chat completion."""
+    """Return a RequestResponse record of one chat completion."""
     return {
         "callerIpAddress": "81.2.69.***",
         "category": "RequestResponse",
@@ -61,7 +61,7 @@ def chat(name: str = "aoai-prod", **properties: object) -> dict[str, Any]:
 
 
 def of_another_service() -> dict[str, Any]:
-    """A record that no rule selects; other services share the hub."""
+    """Return a record that no rule selects; other services share the hub."""
     return {
         "category": "FunctionAppLogs",
         "operationName": "Microsoft.Web/sites/functions/log",
@@ -72,7 +72,7 @@ def of_another_service() -> dict[str, Any]:
 
 
 def bedrock(user: str = USER_ARN, *, answer: object = None, **fields: object) -> dict[str, Any]:
-    """A record of one call of an AWS Bedrock model, answered with this body; keyword arguments are fields of it."""
+    """Make a record of one call of an AWS Bedrock model, answered with this body; keyword arguments are its fields."""
     prompt = {"messages": [{"role": "user", "content": [{"text": "What do I need for a picnic?"}]}]}
     return {
         "schemaType": "ModelInvocationLog",
@@ -91,14 +91,14 @@ def bedrock(user: str = USER_ARN, *, answer: object = None, **fields: object) ->
 
 
 def refused(error_code: str, user: str = USER_ARN, **fields: object) -> dict[str, Any]:
-    """A record of a call that Bedrock refused; it has no answer."""
+    """Return a record of a call that Bedrock refused; it has no answer."""
     record = bedrock(user, errorCode=error_code, **fields)
     del record["output"]
     return record
 
 
 def assessment(*blocking: str, **actions: str) -> dict[str, Any]:
-    """What a guardrail says: these policies block, those named with an action do something else."""
+    """Return what a guardrail says: these policies block, those named with an action do something else."""
     lists = {"topicPolicy": "topics", "wordPolicy": "customWords", "sensitiveInformationPolicy": "piiEntities"}
     said = dict.fromkeys(blocking, "BLOCKED") | actions
     policies = {name: {lists.get(name, "filters"): [{"name": "x", "action": what}]} for name, what in said.items()}
@@ -106,12 +106,12 @@ def assessment(*blocking: str, **actions: str) -> dict[str, Any]:
 
 
 def message(*records: object) -> bytes:
-    """A message as Azure Monitor sends it."""
+    """Return a message as Azure Monitor sends it."""
     return json.dumps({"records": records}).encode()
 
 
 def event(sequence: int, *records: object, after: timedelta = timedelta()) -> Event:
-    """An event that arrived some time after `START`."""
+    """Return an event that arrived some time after `START`."""
     return Event(sequence, START + after, message(*records))
 
 

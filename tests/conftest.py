@@ -23,7 +23,7 @@ def azurite() -> Iterator[Azurite]:
 
 @pytest.fixture
 def table_name() -> str:
-    """The name of a table that no other test uses."""
+    """Provide the name of a table that no other test uses."""
     return f"t{uuid.uuid4().hex}"
 
 

@@ -48,11 +48,11 @@ class Posted:
         return [row for stream, row in self.rows if stream == "health"]
 
     def newest(self) -> dict[str, JsonRow]:
-        """What a reader sees: the last row of each finding."""
+        """Return what a reader sees: the last row of each finding."""
         return {row["FindingId"]: row for stream, row in self.rows if stream == "findings"}
 
     def of(self, rule_id: str) -> list[JsonRow]:
-        """What a reader sees of one rule, in order of windows."""
+        """Return what a reader sees of one rule, in order of windows."""
         rows = [row for row in self.newest().values() if row["RuleId"] == rule_id]
         return sorted(rows, key=lambda row: (row["WindowEnd"], json.dumps(row["Group"])))
 
@@ -121,7 +121,7 @@ class Deployment:
         return Journal(self.journal)
 
     def open_episodes(self, window_end: datetime) -> list[Episode]:
-        """The episodes that were open after a window."""
+        """Return the episodes that were open after a window."""
         return self.kept.episodes(key_of(window_end))
 
     def make_due(self, window_end: datetime) -> None:
@@ -131,14 +131,14 @@ class Deployment:
         self.journal.merge(Row("windows", key_of(window_end), {"Inputs": "something else"}, entry.etag))
 
     def half_way(self, until: datetime) -> tuple[Plan, list[Parcel], WindowHealth]:
-        """A run that has evaluated its first window and not concluded it."""
+        """Return a run that has evaluated its first window and not concluded it."""
         plan = self.evaluator.plan(until, None)
         assert plan is not None
         shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
         return plan, shards, self.evaluator.measure_health(plan)
 
     def evaluated(self, plan: Plan) -> list[ShardResult]:
-        """What the shards of a window come to."""
+        """Return what the shards of a window come to."""
         parcels = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
         return [Handover(self.journal).receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
 

@@ -60,7 +60,7 @@ class Group:
 
 
 def properties(record: RawRecord) -> RawRecord:
-    """A record's properties, which may be JSON in a string; other services write what they like."""
+    """Return a record's properties, which may be JSON in a string; other services write what they like."""
     found = record.get("properties")
     with suppress(ValueError):
         found = json.loads(found) if isinstance(found, str) else found
@@ -68,7 +68,7 @@ def properties(record: RawRecord) -> RawRecord:
 
 
 def minute(record: RawRecord) -> str | None:
-    """The minute of a record's own time; what is less than a microsecond is never rounded up."""
+    """Return the minute of a record's own time; what is less than a microsecond is never rounded up."""
     if not record.get("time"):
         return None
     at = datetime.fromisoformat(_FRACTION.sub("", record["time"])).astimezone(UTC)
@@ -96,7 +96,7 @@ def places(record: RawRecord) -> Iterator[Place]:
 
 
 def window(arrivals: Iterable[Arrival], end: datetime) -> dict[Place, Group]:
-    """The groups of the hour before a time."""
+    """Return the groups of the hour before a time."""
     groups: dict[Place, Group] = defaultdict(Group)
     for arrival in arrivals:
         if end - HOUR <= arrival.at < end:

@@ -36,13 +36,13 @@ WHEN = "TimeGenerated"
 
 @pytest.fixture(scope="module")
 def play() -> Play:
-    """What the functions are given."""
+    """Provide what the functions are given."""
     return Play(Traffic(SCENARIO), settings=SETTINGS, batch_size=40, faults=FAULTS)
 
 
 @pytest.fixture(scope="module")
 def deployed(play: Play) -> Outcome:
-    """What the functions made of it."""
+    """Provide what the functions made of it."""
     outcome = play.run(lambda _: None)
     assert outcome.redelivered > 50
     rows = newest(outcome.findings)
@@ -52,7 +52,7 @@ def deployed(play: Play) -> Outcome:
 
 
 def _files(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """The events of a partition as Capture cuts them."""
+    """Yield the events of a partition as Capture cuts them."""
     for _, file in groupby(events, key=lambda event: (event.enqueued - SCENARIO.start) // CUT):
         yield list(file)
 
@@ -70,7 +70,7 @@ def _replayed(play: Play, *folders: Path) -> Replayed:
 
 
 def _seen(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What a reader of the table sees in the end: by finding, its last row."""
+    """Return what a reader of the table sees in the end: by finding, its last row."""
     return {row["FindingId"]: {name: value for name, value in row.items() if name != WHEN} for row in rows}
 
 
@@ -120,7 +120,7 @@ def test_a_minute_is_one_finding_with_all_of_its_records(play: Play, deployed: O
 
 
 def _counted(deployed: Outcome) -> Counter[str]:
-    """Records that the buckets hold, by rule."""
+    """Return records that the buckets hold, by rule."""
     counts = Counter[str]()
     for (rule_id, _, _), count in deployed.counts.items():
         counts[rule_id] += count

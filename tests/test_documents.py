@@ -29,13 +29,13 @@ DOCUMENTS = [
 
 
 def _chapter(title: str, document: str = README) -> str:
-    """The text of a chapter, up to the next one of its level or a higher one."""
+    """Return the text of a chapter, up to the next one of its level or a higher one."""
     level = title.count("#")
     return re.split(rf"^#{{2,{level}}} ", document.split(f"\n{title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def _rows(text: str) -> list[list[str]]:
-    """The cells of a Markdown table's body."""
+    """Return the cells of a Markdown table's body."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -147,13 +147,13 @@ def test_links_within_the_documents_lead_somewhere(document: Path) -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """What links may name of a page: its headings as GitHub writes them."""
+    """Return what links may name of a page: its headings as GitHub writes them."""
     titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def _default(value: object) -> str:
-    """A default as the README shows it."""
+    """Return a default as the README shows it."""
     if value is None:
         return "required"
     if value in ("", {}):

@@ -77,7 +77,7 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def monitor() -> Iterator[Monitor]:
-    """The ingestion endpoint, which refuses rows that do not fit the schema."""
+    """Provide the ingestion endpoint, which refuses rows that do not fit the schema."""
     with Monitor({FINDINGS: columns(Finding), HEALTH: columns(Heartbeat)}) as running:
         yield running
 

@@ -33,7 +33,7 @@ def _files(folder: Path) -> Iterator[PurePosixPath]:
 
 
 def _reached() -> set[str]:
-    """The files of the modules that function_app.py imports, directly or not, at start or later."""
+    """Return the files of the modules that function_app.py imports, directly or not, at start or later."""
     tree = ast.parse((ROOT / "function_app.py").read_text())
     named = {
         f"{node.module}.{alias.name}"

@@ -22,7 +22,7 @@ locks = pytest.mark.parametrize("name", LOCKS)
 
 
 def _blocks(name: str) -> dict[str, str]:
-    """The lines of a lock file that belong to a package, by its name."""
+    """Return the lines of a lock file that belong to a package, by its name."""
     text = re.sub(r"(?m)^ *#.*\n?", "", (ROOT / name).read_text())
     blocks = re.split(r"(?m)^(?=\S)", text)
     return {canonicalize_name(_pin(block).name): block for block in blocks if block.strip()}
@@ -33,7 +33,7 @@ def _pin(block: str) -> Requirement:
 
 
 def _versions(name: str) -> dict[str, str]:
-    """The versions that a lock file installs on this machine, by name."""
+    """Return the versions that a lock file installs on this machine, by name."""
     pins = [_pin(block) for block in _blocks(name).values()]
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
@@ -43,7 +43,7 @@ def _versions(name: str) -> dict[str, str]:
 
 
 def _needed(wanted: Iterable[Requirement]) -> set[str]:
-    """The names of packages that requirements need on this machine, by what is installed."""
+    """Return the names of packages that requirements need on this machine, by what is installed."""
     waiting = [(requirement, "") for requirement in wanted]
     done: set[tuple[str, str]] = set()
     while waiting:

@@ -1,7 +1,7 @@
-"""An Event Hubs Capture file -> its events.
+"""Reads the events of an Event Hubs Capture file.
 
-Source of the schema: "Exploring captured Avro files in Azure Event Hubs". Apart from what it shows, values of the two
-maps may be null.
+Source of the schema: "Exploring captured Avro files in Azure Event Hubs". Beyond that schema, values of the two maps
+may be null.
 """
 
 import re
@@ -22,7 +22,7 @@ FIELDS = ("SequenceNumber", "EnqueuedTimeUtc", "Body")
 ENQUEUED = "x-opt-enqueued-time"
 BATCH = 1000
 MAX_READ = 1 << 28
-"""Bytes of a block, packed. A file that claims more is damaged, as a hub takes no message that is nearly as large."""
+"""Bytes of a packed block. A file that claims more is damaged, as a hub accepts only far smaller messages."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = "Reading Avro needs {}: pip install -r requirements-dev.txt"
@@ -30,7 +30,7 @@ _AMERICAN = re.compile(r"(\d\d?/\d\d?/\d{4} \d\d?:\d\d:\d\d [AP]M)(?: \+00:00)?"
 
 
 class _Bounded:
-    """Content as fastavro reads it, where a damaged length asks for no memory."""
+    """Content as fastavro reads it; a damaged length cannot make it allocate memory."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
@@ -43,10 +43,10 @@ class _Bounded:
 
 
 def read_events(content: Content) -> Iterator[list[Event]]:
-    """The events in the order of the file, a list for each block but at most `BATCH` long.
+    """Yield the events in the order of the file: a list for each block, of at most `BATCH` events.
 
     Raises:
-        UnreadableError: the rest cannot be read. Everything before was yielded.
+        UnreadableError: the rest cannot be read. Everything before it has been yielded.
         DetectorError: a package is missing.
     """
     batch: list[Event] = []
@@ -84,7 +84,7 @@ def _blocks(content: Content) -> "Iterator[fastavro._read.Block]":
 
 
 def _as_unreadable(error: Exception, content: Content) -> Exception:
-    """What to raise for anything that fastavro raised; hostile bytes make it raise almost everything."""
+    """Translate an error of fastavro, which raises almost anything for hostile bytes."""
     if isinstance(error, DetectorError):
         return error
     if content.is_short:
@@ -97,7 +97,7 @@ def _as_unreadable(error: Exception, content: Content) -> Exception:
 
 
 def _event(record: Mapping[str, Any]) -> Event:
-    """Raises `UnreadableError` if a field is of a kind that Capture does not write."""
+    """Convert a record to an event. Raises `UnreadableError` if a field has a type that Capture does not write."""
     sequence, body = record["SequenceNumber"], record["Body"]
     if body is None:
         body = b""
@@ -107,7 +107,7 @@ def _event(record: Mapping[str, Any]) -> Event:
 
 
 def _enqueued(record: Mapping[str, Any]) -> datetime:
-    """To the millisecond where the system properties tell, else to the second."""
+    """Read the enqueued time: to the millisecond if the system properties carry it, else to the second."""
     properties = record.get("SystemProperties")
     finer = properties.get(ENQUEUED) if isinstance(properties, dict) else None
     if isinstance(finer, dict):  # Avro's own JSON names the branch of a union
@@ -115,15 +115,15 @@ def _enqueued(record: Mapping[str, Any]) -> datetime:
     try:
         if isinstance(finer, int):
             return _EPOCH + timedelta(milliseconds=finer)
-        return parse_time(str(record["EnqueuedTimeUtc"]))
+        return parse_utc(str(record["EnqueuedTimeUtc"]))
     except (ValueError, OverflowError) as error:
         detail = f"Event {record['SequenceNumber']}: cannot read the time it was enqueued: {error}."
         raise UnreadableError("not_a_capture", detail) from error
 
 
 @lru_cache(maxsize=4096)
-def parse_time(text: str) -> datetime:
-    """Aware UTC, from `2/13/2017 6:04:28 PM` or ISO 8601.
+def parse_utc(text: str) -> datetime:
+    """Parse `2/13/2017 6:04:28 PM` or ISO 8601 to aware UTC.
 
     Raises:
         ValueError: it is neither.

@@ -1,4 +1,4 @@
-"""Compressed or not -> the bytes inside, read forward once, with a look ahead and the reason for an early end."""
+"""Decompresses an input while reading it forward once, with a look ahead and the reason for an early end."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,15 +17,15 @@ _CUT = "The compressed data ends in its middle: copy the file again."
 
 
 class Content:
-    """What an input holds once it is unpacked. Never in memory as a whole.
+    """The decompressed content of an input. Never in memory as a whole.
 
-    An input that breaks off ends like any other; `trouble` then tells why. So what came before is not lost.
+    An input that breaks off ends like any other, and `error` then holds the reason. So the bytes before are not lost.
 
     Attributes:
-        is_plain: whether nothing had to be unpacked, so that places in the content are places in the file. Known
-            only after a first look.
-        trouble: why the content ended early. Known only after its last byte was read.
-        is_short: whether somebody asked for more bytes than were left.
+        is_plain: whether the input is not compressed, so that offsets in the content are offsets in the file. Known
+            only after a first `peek`.
+        error: why the content ended early. Known only after its last byte was read.
+        is_short: whether a `read` asked for more bytes than were left.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -38,7 +38,7 @@ class Content:
         self._before = 0
 
     def peek(self, count: int) -> bytes:
-        """The next `count` bytes, fewer only at the end; they are read again later."""
+        """Look at the next `count` bytes without consuming them; fewer only at the end."""
         held = len(self._ahead) - self._offset
         if held < count:
             parts = [self._ahead[self._offset :]]
@@ -50,7 +50,7 @@ class Content:
         return self._ahead[self._offset : self._offset + count]
 
     def read(self, count: int) -> bytes:
-        """The next `count` bytes, fewer only at the end."""
+        """Read the next `count` bytes; fewer only at the end."""
         end = self._offset + count
         if end <= len(self._ahead):  # Avro asks for many a single byte
             found = self._ahead[self._offset : end]
@@ -62,11 +62,11 @@ class Content:
         return found
 
     def tell(self) -> int:
-        """How many bytes were read with `read`."""
+        """Return the number of bytes consumed by `read`."""
         return self._before + self._offset
 
     def chunks(self) -> Iterator[bytes]:
-        """Everything that is left, in non-empty parts as they come."""
+        """Yield everything that is left, in non-empty chunks as they arrive."""
         ahead, self._ahead = self._ahead[self._offset :], b""
         if ahead:
             yield ahead
@@ -83,12 +83,12 @@ class Content:
 
 
 def is_packed(head: bytes) -> bool:
-    """Whether these first bytes are those of gzip or zstd."""
+    """Check whether an input begins as gzip or zstd does."""
     return head.startswith((GZIP, ZSTD)) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5)  # noqa: PLR2004
 
 
 def _read(stream: BinaryIO) -> Iterator[bytes]:
-    """Small reads first, since many a file is only looked at."""
+    """Read in growing steps, since many files are only looked at."""
     size = FIRST_READ
     try:
         while chunk := stream.read(size):
@@ -105,7 +105,7 @@ def _unpack(head: bytes, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """All members, one after the other; zeros between and behind them are padding."""
+    """Decompress all members in turn; zeros between and after them are padding."""
     member = zlib.decompressobj(_GZIP_WBITS)
     is_begun = False
     try:
@@ -124,7 +124,7 @@ def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """All frames, one after the other."""
+    """Decompress all frames in turn."""
     try:
         from backports import zstd  # noqa: PLC0415  # only a backtest of packed logs needs it
     except ImportError as error:

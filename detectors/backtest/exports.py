@@ -1,8 +1,8 @@
-"""Exported logs on disk, or on standard input -> blocks of what is in them.
+"""Reads exported logs, on disk or from standard input, in blocks.
 
-`find` gives the pieces, and `read` the blocks of one: JSON lines, one JSON document over many lines, or events of
-Event Hubs Capture; each plain or packed with gzip or zstd, which is known by the content and not by the name. Blocks
-are bounded, so memory does not grow with a file.
+`find` lists the chunks, and `read` yields the blocks of one: JSON lines, one JSON document over many lines, or events
+of Event Hubs Capture; each plain or compressed with gzip or zstd. The content decides, not the file name. Blocks are
+bounded, so memory does not grow with a file.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _AS_LINES = "write a record a line, for example with `jq -c '(.records? // .)[]'
 
 
 class Lines(NamedTuple):
-    """Whole lines, each a record or a message, or blank. Only the last one of a file may lack its newline."""
+    """Whole lines: each is a record, a message, or blank. Only the last line of a file may lack its newline."""
 
     data: bytes
 
@@ -55,7 +55,7 @@ class Captured(NamedTuple):
 
 
 class ReadError(NamedTuple):
-    """Why the rest of an input cannot be read; after `line_too_long` the lines behind that one follow.
+    """The reason why the rest of an input cannot be read; after `line_too_long` the next lines still follow.
 
     Reasons: `truncated`, `damaged`, `not_a_capture`, `utf_16`, `unknown_form`, `line_too_long`, `document_too_long`,
     `unreadable`.
@@ -69,7 +69,7 @@ Block = Lines | Document | Captured | ReadError
 
 
 def read(chunk: InputChunk) -> Iterator[Block]:
-    """What the piece holds. `ReadError` stands for anything that is wrong with its bytes.
+    """Read the blocks of a chunk. A `ReadError` stands for anything wrong with its bytes.
 
     Raises:
         DetectorError: a package that unpacks it is missing.
@@ -85,7 +85,7 @@ def read(chunk: InputChunk) -> Iterator[Block]:
 
 
 def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
-    """What a stream holds, such as standard input; `name` is the path that it has, or stands for one.
+    """Read the blocks of a stream, such as standard input; `name` is its path, or stands for one.
 
     Raises:
         DetectorError: a package that unpacks it is missing.
@@ -111,7 +111,7 @@ def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
 
 
 def _document(content: Content) -> Block:
-    """All of it, also if it broke off: something can be told even of a part."""
+    """Read the whole document, even if it broke off: a part of it may hold whole records."""
     parts: list[bytes] = []
     size = 0
     for chunk in content.chunks():
@@ -125,7 +125,7 @@ def _document(content: Content) -> Block:
 
 
 def _lines(chunks: Iterator[bytes], content: Content | None = None) -> Iterator[Block]:
-    """Blocks of whole lines. A line that is too long leaves a blank one, so that lines can be counted."""
+    """Yield blocks of whole lines. A line that is too long leaves a blank one, so that line numbers stay right."""
     whole: list[bytes] = []
     rest: list[bytes] = []
     is_skipping = False
@@ -155,9 +155,9 @@ def _lines(chunks: Iterator[bytes], content: Content | None = None) -> Iterator[
 
 
 def _lines_between(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """The lines whose first byte lies in [start, end): from behind the first newline at `start - 1` or later.
+    """Yield the lines that begin in [start, end): the first one follows the first newline at `start - 1` or later.
 
-    The last one is read to its end, wherever that is.
+    The last line is read to its end, even beyond `end`.
     """
     position = max(start - 1, 0)
     file.seek(position)

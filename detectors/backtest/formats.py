@@ -1,4 +1,4 @@
-"""First bytes of an exported log -> its form, or what it is instead and what to do about it."""
+"""Recognises the format of an exported log by its first bytes, or says what it is instead and what to do."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from detectors.backtest import captures, codecs
 from detectors.errors import UnreadableError
 
 PEEK = 1 << 18
-"""Bytes that are looked at to find the form, once they are unpacked."""
+"""Decompressed bytes to look at when recognising a format."""
 
 UTF_8_MARK = b"\xef\xbb\xbf"
 
 
 class InputFormat(StrEnum):
-    """How an input holds its records."""
+    """The format of an input."""
 
     LINES = "lines"
     DOCUMENT = "document"
@@ -44,10 +44,10 @@ _SHOWN = 16
 
 
 def format_of(head: bytes) -> InputFormat | None:
-    """The form of an input that begins with `head`; None if it is blank.
+    """Recognise the format of an input that begins with `head`; None if it is blank.
 
     Raises:
-        UnreadableError: it is no form that can be read.
+        UnreadableError: the format is not supported.
     """
     if head.startswith(captures.MAGIC):
         return InputFormat.AVRO
@@ -63,7 +63,7 @@ def format_of(head: bytes) -> InputFormat | None:
 
 
 def _refuse_other(head: bytes, text: bytes) -> None:
-    """Raises unless this is text with JSON in later lines, such as a log whose beginning was cut off."""
+    """Raise unless this is text with JSON in later lines, such as a log whose beginning was cut off."""
     known = next((told for magic, told in _OTHERS.items() if text.startswith(magic)), None)
     if codecs.is_packed(head):
         known = "packed twice: unpack it once"
@@ -79,10 +79,10 @@ def _refuse_other(head: bytes, text: bytes) -> None:
 
 
 def _is_document(text: bytes) -> bool:
-    """Whether one JSON document goes on over lines, as against a value a line, of which some may be broken.
+    """Check whether one JSON document spans several lines; otherwise each line is a value, perhaps a broken one.
 
-    A first line that is whole stands for itself, also before a comma. Of two lines that are objects on their own one
-    at least is no part of a document; a single one is, if the first line opened a bracket for it.
+    If the first line is complete JSON, also before a comma, each line is a value. Likewise if two lines are objects on
+    their own. A single such line belongs to a document if the first line opened a bracket for it.
     """
     first, newline, rest = text.partition(b"\n")
     first = first.strip()
@@ -96,12 +96,12 @@ def _is_document(text: bytes) -> bool:
 
 
 def _closes(line: bytes) -> bool:
-    """Whether a line that need not be JSON closes as many brackets as it opens."""
+    """Check whether a line, JSON or not, closes as many brackets as it opens."""
     return sum(map(line.count, (b"{", b"["))) <= sum(map(line.count, (b"}", b"]")))
 
 
 def is_json(line: bytes) -> bool:
-    """Whether this is a JSON value by itself."""
+    """Check whether a line is a JSON value by itself."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -1,11 +1,11 @@
-"""How every group went, window by window: what timelines are drawn from. Bounded."""
+"""The history of every group, window by window, from which timelines are drawn. Bounded."""
 
 from array import array
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from detectors.backtest.outcome import Timeline, entity
+from detectors.backtest.outcome import Timeline, group_name
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import GroupTotal
 from detectors.rules.catalogue import BY_ID
@@ -13,10 +13,10 @@ from detectors.rules.rule import Number, Threshold, measure
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 
 MAX_POINTS = 4_000_000
-"""Values kept in all, 16 bytes each; beyond it the groups that are farthest from their thresholds are let go of."""
+"""Values kept in all, 16 bytes each; beyond it, the groups farthest from their thresholds are dropped."""
 
 _RECENT = 512
-"""Minutes of one series that are known again: each is in six windows, and records may come late."""
+"""Recent minutes of one series: each minute is in six windows, and records may arrive late."""
 
 MAX_TIMELINES = 40
 
@@ -29,7 +29,7 @@ class _SeriesKey(NamedTuple):
 
 
 class _Series:
-    """The values of one measure of one group at times, and how near they came. Of one time the largest counts."""
+    """The values of one measure of one group over time, the largest for each time, and how near they came."""
 
     __slots__ = ("ends", "nearest", "recent", "values")
 
@@ -45,7 +45,7 @@ class _Series:
         self.values.append(value)
 
     def is_news(self, minute: int, value: Number) -> bool:
-        """Whether a minute is another one, or has grown since the window before."""
+        """Check whether a minute is new, or its value has grown since the previous window."""
         if value <= self.recent.get(minute, -1):
             return False
         self.recent[minute] = value
@@ -54,7 +54,7 @@ class _Series:
         return True
 
     def points(self) -> list[tuple[int, float]]:
-        """By time, the largest value of each."""
+        """List the largest value of each time, in order."""
         return sorted(dict(sorted(zip(self.ends, self.values, strict=True))).items())
 
 
@@ -62,7 +62,7 @@ class History:
     """Values by group and threshold. Rules that look at newcomers have none.
 
     Attributes:
-        left_out: groups that were let go of to stay within `MAX_POINTS`.
+        left_out: how many series were dropped to stay within `MAX_POINTS`.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -72,19 +72,19 @@ class History:
         self.left_out = 0
 
     def add(self, window_end: datetime, totals: Mapping[Key, GroupTotal]) -> None:
-        """Note a window; windows must come in their order."""
+        """Note a window; windows must come in order."""
         for key, total in totals.items():
             if key.rule_id == ACCOUNT_SEEN:
                 continue
             rule, effective = BY_ID[key.rule_id], self._policy.effective(key)
-            if rule.only_new or effective is None:
+            if rule.first_seen_only or effective is None:
                 continue
             at = datetime.fromisoformat(key.group[-1]) if rule.per_minute else window_end
             values = {threshold.name: measure(total.tally, threshold.measure) for threshold in rule.thresholds}
             near = {name: (value or 0) / effective.thresholds[name] for name, value in values.items()}
-            if rule.requires == "all":  # a measure that is far above its number says nothing alone
+            if rule.requires == "all":  # a measure far above its threshold says nothing alone
                 near = dict.fromkeys(near, min(near.values()))
-            self._note(Key(rule.id, rule.about(key.group)), int(at.timestamp()), values, near)
+            self._note(Key(rule.id, rule.episode_group(key.group)), int(at.timestamp()), values, near)
         if self._points > MAX_POINTS:
             self._let_go()
 
@@ -100,7 +100,7 @@ class History:
                 self._points += 1
 
     def timelines(self) -> list[Timeline]:
-        """Those that came nearest to firing, nearest first."""
+        """List the timelines that came closest to firing, closest first."""
         return [self._timeline(place) for place in self._nearest()[:MAX_TIMELINES]]
 
     @property
@@ -118,7 +118,7 @@ class History:
             threshold=place.threshold,
             measure=threshold.measure,
             at_least=self._threshold(place),
-            resource=entity(place.key),
+            resource=group_name(place.key),
             points=[(end, int(value) if whole else value) for end, value in points],
         )
 
@@ -131,7 +131,7 @@ class History:
         return effective.thresholds[place.threshold]
 
     def _let_go(self) -> None:
-        """Keep the half of the series that came nearest."""
+        """Keep the half of the series that came closest."""
         places = self._nearest()
         for place in places[len(places) // 2 :]:
             self._points -= len(self._series.pop(place).ends)

@@ -1,4 +1,4 @@
-"""Paths on a command line -> the pieces of exported logs that any process can read on its own, in the order of time."""
+"""Splits the files of a command line into chunks that any process can read on its own, in the order of time."""
 
 import difflib
 import os
@@ -27,11 +27,11 @@ class InputChunk:
     """A part of a file that can be read on its own. Small, and can be pickled.
 
     Attributes:
-        path: as given, or found below a folder that was; `-` for standard input.
-        form: how the file holds its records, as far as its beginning tells. Of standard input it is not known yet.
-        size: bytes on disk, packed as they are; 0 for standard input.
-        start: only the lines whose first byte lies at or behind it,
-        end: and before it; None for the end of the file.
+        path: the path as given, or found below a given folder; `-` for standard input.
+        form: the format of the file, judged by its beginning; not known yet for standard input.
+        size: bytes on disk, compressed or not; 0 for standard input.
+        start: the chunk holds the lines whose first byte is at or after this offset,
+        end: and before this one; None for the end of the file.
     """
 
     path: str
@@ -42,19 +42,19 @@ class InputChunk:
 
     @property
     def is_stream(self) -> bool:
-        """Whether this is standard input, which only the process that was given it can read."""
+        """Whether this is standard input, which only the parent process can read."""
         return self.path == STREAM
 
 
 def find(paths: Sequence[str]) -> list[InputChunk]:
-    """The pieces of these files, folders and `-`, each real file once, ordered by time and then by path.
+    """Find the chunks of these files, folders and `-`, each real file once, ordered by time and then by path.
 
-    The time is what the path tells (see `layouts`), else that of the first record; files without one come last.
+    The time comes from the path (see `path_layouts`), else from the first record; files without one come last.
     Hidden files and folders below a given folder are left out.
 
     Raises:
-        InputError: a path is not there, may not be read, is no file or folder, or is a folder without files.
-        DetectorError: a package that unpacks one of them is missing.
+        InputError: a path does not exist, may not be read, is no file or folder, or is a folder without files.
+        DetectorError: a package that decompresses one of them is missing.
     """
     seen: set[tuple[int, int]] = set()
     found: list[tuple[datetime, str, list[InputChunk]]] = []
@@ -70,7 +70,7 @@ def find(paths: Sequence[str]) -> list[InputChunk]:
 
 
 def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """The file, or those below the folder in the order of their names."""
+    """Yield the file, or the files below the folder in the order of their names."""
     status = _status(path)
     if stat.S_ISREG(status.st_mode):
         yield path, status
@@ -88,7 +88,7 @@ def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[str]:
-    """Everything but folders below a folder; a folder is entered once, whatever links lead to it."""
+    """Yield every file below a folder; a folder is entered once, whatever links lead to it."""
     status = _status(folder)
     if (status.st_dev, status.st_ino) in entered:
         return
@@ -115,7 +115,7 @@ def _status(path: str) -> os.stat_result:
 
 
 def _not_there(path: str) -> str:
-    """What is there instead, the most similar names first."""
+    """Report a missing path, and list what exists in its place, the most similar names first."""
     parent = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
     wanted = Path(path).absolute().relative_to(parent).parts[0]
     try:
@@ -129,7 +129,7 @@ def _not_there(path: str) -> str:
 
 
 def _examine(path: str, size: int) -> tuple[datetime, str, list[InputChunk]]:
-    """When the file begins, and its pieces. One that turns out to be unreadable has a piece too, to be told of."""
+    """Find the time and the chunks of a file. An unreadable file has a chunk too, so that it is reported."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # as for os.stat
             content = Content(file)
@@ -143,7 +143,7 @@ def _examine(path: str, size: int) -> tuple[datetime, str, list[InputChunk]]:
 
 
 def _cut(path: str, size: int) -> list[InputChunk]:
-    """Pieces of plain lines; the last one reads what was added meanwhile."""
+    """Split plain lines into chunks; the last chunk includes what was appended meanwhile."""
     starts = range(0, max(size, 1), CHUNK_BYTES)
     ends = [*starts[1:], None]
     return [
@@ -153,7 +153,7 @@ def _cut(path: str, size: int) -> list[InputChunk]:
 
 
 def _form(head: bytes) -> InputFormat:
-    """What cannot be read, or is blank, counts as lines until it is read."""
+    """Recognise the format; an unreadable or blank file counts as lines until it is read."""
     try:
         return format_of(head) or InputFormat.LINES
     except UnreadableError:
@@ -161,7 +161,7 @@ def _form(head: bytes) -> InputFormat:
 
 
 def _first_time(content: Content, head: bytes, form: InputFormat) -> datetime | None:
-    """When the first event was enqueued, or what the first record that has a time says."""
+    """Find the enqueued time of the first event, or the time of the first record that has one."""
     if form is InputFormat.AVRO:
         try:
             return next((batch[0].enqueued for batch in captures.read_events(content)), None)
@@ -169,7 +169,7 @@ def _first_time(content: Content, head: bytes, form: InputFormat) -> datetime | 
             return None
     for found in _RECORD_TIME.finditer(head):
         try:
-            return captures.parse_time(found[1].decode())
+            return captures.parse_utc(found[1].decode())
         except ValueError:
             continue
     return None

@@ -1,4 +1,4 @@
-"""What a backtest came to: plain values that the terminal, ndjson and the HTML report are made from."""
+"""The outcome of a backtest: plain values from which the terminal, ndjson and the HTML report are made."""
 
 from datetime import datetime
 
@@ -16,10 +16,10 @@ class Place(msgspec.Struct, frozen=True):
     """One bad line or record, and where it is.
 
     Attributes:
-        file: as given on the command line, or found below a folder that was.
+        file: the path as given on the command line, or found below a given folder.
         line: from 1; of an Avro file the sequence number; 0 for the whole file.
         reason: a short stable code, such as `not_json`.
-        detail: a sentence for the person who looks at it.
+        detail: a sentence for the reader.
     """
 
     file: str
@@ -38,11 +38,12 @@ class Delays(msgspec.Struct, frozen=True):
 
 
 class Quality(msgspec.Struct, kw_only=True):
-    """What was read, and what was wrong with it.
+    """The quality of the data read.
 
     Attributes:
-        files: inputs, and how many of them were read to their end.
-        bytes: on disk.
+        files: the number of inputs.
+        files_read: how many of them were read to their end.
+        bytes: their size on disk.
         records: records read, bad ones included.
         selected: by rule id: records selected, and how many carried a response length.
         selected_by_any: records that one rule or more selected.
@@ -51,7 +52,7 @@ class Quality(msgspec.Struct, kw_only=True):
         duplicates: captured events that came a second time and were not counted again.
         first_time: the earliest arrival, None if there was no record.
         last_time: the latest.
-        delays: None if no file tells when its messages arrived.
+        delays: None if no file records when its messages arrived.
     """
 
     files: int = 0
@@ -74,18 +75,18 @@ class EpisodeSummary(msgspec.Struct, kw_only=True):
     Attributes:
         episode_id: as in its findings.
         rule_id: the rule.
-        resource: the canonical resource id, or what else the rule groups by.
+        resource: the canonical resource id, or the group of a rule that groups by something else.
         first_window: end of its first window that fired.
         last_window: end of its last.
         is_open: whether it still fired in the last window evaluated.
         windows: how many fired; of a rule that looks at minutes, how many minutes.
-        suppressed: how many of them an exception explains.
-        suppression: the exception that explained the last of these.
+        suppressed: how many of them a suppression rule explains.
+        suppression: the last such suppression.
         severity: the highest of what fired.
         escalations: findings with status Escalated.
         peaks: by threshold name, the largest value that fired.
         callers: as in a finding, of the window or minute with the highest count.
-        callers_truncated: there were more.
+        callers_truncated: whether there were more.
     """
 
     episode_id: str
@@ -105,19 +106,19 @@ class EpisodeSummary(msgspec.Struct, kw_only=True):
 
     @property
     def is_suppressed(self) -> bool:
-        """Whether exceptions explain all of it, so that nobody is alerted."""
+        """Whether suppression rules explain all of it, so that nobody is alerted."""
         return self.suppressed == self.windows
 
 
 class Trial(msgspec.Struct, kw_only=True, frozen=True):
-    """What one value of a threshold would have come to; everything else as in force.
+    """The outcome of one tried value of a threshold, with everything else as in force.
 
     Attributes:
         rule_id: the rule.
         threshold: the threshold's name.
         value: the number that was tried.
-        in_force: whether that is the number of the backtest itself, where no resource has its own.
-        overrules: whether some resources have a number of their own, in place of which this one was tried too.
+        in_force: whether it is the number of the backtest itself, for resources without their own.
+        overrules: whether some resources have their own number, which this one replaced in the trial.
         findings: rows posted, for the rule.
         episodes: of the rule.
         resources: distinct ones with an episode.
@@ -134,16 +135,16 @@ class Trial(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Timeline(msgspec.Struct, kw_only=True):
-    """How one measure of one group went, window by window; windows without a selected record are left out (0).
+    """The values of one measure of one group by window; windows without a selected record are left out (0).
 
-    Of a rule that looks at minutes, minute by minute.
+    For a rule per minute, the values by minute.
 
     Attributes:
         rule_id: the rule.
         threshold: the threshold's name.
         measure: what it compares.
         at_least: the number in force.
-        resource: the canonical resource id, or what else the rule groups by.
+        resource: the canonical resource id, or the group of a rule that groups by something else.
         points: window end, or begin of the minute, in seconds since 1970, and value; in order of time.
     """
 
@@ -156,7 +157,7 @@ class Timeline(msgspec.Struct, kw_only=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """Everything a backtest came to.
+    """The whole outcome of a backtest.
 
     Attributes:
         quality: what was read.
@@ -164,8 +165,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         thresholds: numbers in force, by rule id and threshold name, where no resource has its own.
         severities: likewise, by rule id.
         windows: windows evaluated that held a selected record or an open episode.
-        findings: findings the detector would have posted; a minute of an episode is one, also if late records made it
-            larger.
+        findings: findings the detector would have posted; a minute of an episode is one, even if late records
+            increased it.
         episodes: in the order of their first window.
         trials: by rule and threshold in the order asked for, values ascending.
         timelines: of the groups that came nearest to a threshold or above; the nearest first.
@@ -186,6 +187,6 @@ class Outcome(msgspec.Struct, kw_only=True):
     interrupted: bool = False
 
 
-def entity(key: Key) -> str:
-    """What a tally is about, for people: the values of its group fields, but for the minute."""
-    return " ".join(BY_ID[key.rule_id].about(key.group))
+def group_name(key: Key) -> str:
+    """Format a tally's group for people: the values of its group fields, without the minute."""
+    return " ".join(BY_ID[key.rule_id].episode_group(key.group))

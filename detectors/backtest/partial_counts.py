@@ -1,7 +1,7 @@
-"""One piece of an export -> what it adds to the buckets. Runs in any process, and gives the same in each.
+"""Counts one chunk of an export. Runs in any process, with the same result in each.
 
-Arrival is the enqueued time where the input has one, else a record's own `time`. The place of a record is its event's
-sequence number, or the number of its line.
+The arrival is the enqueued time if the input has one, else a record's own `time`. The place of a record is its event's
+sequence number, or its line number.
 """
 
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ from detectors.backtest.exports import Block, Captured, Document, Lines, ReadErr
 from detectors.events import Event, Source
 from detectors.ingestion.columns import Columns
 from detectors.ingestion.counting import BatchCounter, Problem
-from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Key, Tally
@@ -25,13 +25,13 @@ from detectors.sources.decoding import Message, Record, decode, own_time
 from detectors.windows import BUCKET_MICROSECONDS, MINUTE_MICROSECONDS, microseconds, record_time
 
 _PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
-"""Times outside of it are no times: windows around them could not even be named."""
+"""Times outside this range do not count: windows around them could not even be named."""
 
 _TIMELESS = ("no_time", "not counted: nothing tells when it arrived, its time cannot be read")
 _MINUTE = len("2026-11-23T08:00")
 
 MAX_EXAMPLES = 5
-"""Flaws of one reason that a part remembers with their place."""
+"""Flaws of one reason that are kept with their place."""
 
 
 Line: Any = msgspec.defstruct(
@@ -41,7 +41,7 @@ Line: Any = msgspec.defstruct(
 
 
 class BucketRange(msgspec.Struct):
-    """The buckets that are asked for, as microseconds since 1970: from `first` to below `end`."""
+    """The requested buckets, in microseconds since 1970: `first` is included, `end` is not."""
 
     first: int
     end: int
@@ -49,24 +49,24 @@ class BucketRange(msgspec.Struct):
 
 @dataclass(slots=True)
 class PartialCounts:
-    """What one piece holds.
+    """The counts of one chunk.
 
     Attributes:
         tallies: by bucket start in microseconds, by partition or file and key.
-        counters: what went through.
+        counters: the counters of its records.
         examples: the first flaws of each reason.
-        lines: lines read, so that the next piece of the file can go on counting.
-        first_time: the earliest arrival, microseconds, by records' own time to the minute; None if no record tells.
+        lines: the number of lines read, so that the next chunk of the file can continue the count.
+        first_time: the earliest arrival in microseconds; a record's own time counts to the minute; None without any.
         last_time: the latest.
         seen: the captured events.
-        duplicates: captured events that came again, and were left out.
+        duplicates: captured events that were read again, and left out.
         delays: messages by whole seconds from their newest record to their arrival.
-        trouble: why reading ended early.
+        read_error: why reading ended early.
     """
 
     tallies: dict[int, dict[tuple[Source, Key], Tally]] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
-    examples: list[PlacedFlaw] = field(default_factory=list)
+    examples: list[QuarantinedRecord] = field(default_factory=list)
     lines: int = 0
     first_time: int | None = None
     last_time: int | None = None
@@ -76,12 +76,12 @@ class PartialCounts:
     read_error: ReadError | None = None
 
     def move(self, lines: int) -> None:
-        """Count lines from the beginning of the file, of which `lines` came before this piece."""
+        """Renumber lines from the beginning of the file; `lines` lines came before this chunk."""
         for tallies in self.tallies.values():
             for tally in tallies.values():
                 tally.first_sequence = lines + (tally.first_sequence or 0)
                 tally.last_sequence = lines + (tally.last_sequence or 0)
-        self.examples = [placed._replace(sequence=placed.sequence + lines) for placed in self.examples]
+        self.examples = [flawed._replace(sequence=flawed.sequence + lines) for flawed in self.examples]
 
 
 _decode_lines = msgspec.json.Decoder(Line).decode_lines
@@ -91,14 +91,14 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def count(
     blocks: Iterable[Block], name: str, rules: Sequence[Rule], span: BucketRange, known: SeenEvents | None = None
 ) -> PartialCounts:
-    """Count what blocks hold.
+    """Count blocks.
 
     Args:
-        blocks: of one piece, in order.
-        name: of the file, for evidence.
-        rules: what to look for.
-        span: only records that arrived in it count.
-        known: events that other pieces brought, to be left out.
+        blocks: the blocks of one chunk, in order.
+        name: the name of the file, for evidence.
+        rules: the rules to evaluate.
+        span: the buckets to count; other records are left out.
+        known: events of other chunks, which are left out.
     """
     counting = _Counting(name, rules, span, known or SeenEvents())
     for block in blocks:
@@ -107,7 +107,7 @@ def count(
 
 
 class _Counting:
-    """A part in the making."""
+    """Builds the counts of one chunk."""
 
     def __init__(self, name: str, rules: Sequence[Rule], span: BucketRange, known: SeenEvents) -> None:
         self._counts = PartialCounts()
@@ -120,7 +120,7 @@ class _Counting:
         self._examples: Counter[str] = Counter()
 
     def add(self, block: Block) -> None:
-        """Count what one block holds."""
+        """Count one block."""
         match block:
             case Lines(data):
                 self._add_lines(data)
@@ -136,7 +136,7 @@ class _Counting:
         self._keep_examples()
 
     def result(self) -> PartialCounts:
-        """The part, when every block was added."""
+        """Return the counts, once every block was added."""
         self._counts.counters = self._counts.counters.merged(self._delta.counters)
         return self._counts
 
@@ -155,7 +155,7 @@ class _Counting:
                 self._add_message(number, decode(line))
 
     def _add_decoded(self, first: int, lines: Sequence[Line]) -> None:
-        """Sound lines, at once if none of them is a message: that is a third faster."""
+        """Count decoded lines: all at once if none of them is a message, which is a third faster."""
         unset = msgspec.UNSET
         if all(line.records is unset for line in lines):
             self._counter.count_message(self._delta, first, Message(lines), self._by_own_time, step=1)
@@ -169,7 +169,7 @@ class _Counting:
         self._widen(map(own_time, message.records))
 
     def _add_event(self, source: Source, event: Event) -> None:
-        """Count a captured event at its true arrival, unless it was counted before."""
+        """Count a captured event at its enqueued time, unless it was counted before."""
         arrival = microseconds(event.enqueued)
         if self._known.holds(source, event.sequence, arrival) or not self._counts.seen.add(
             source, event.sequence, arrival
@@ -184,7 +184,7 @@ class _Counting:
             self._counts.delays[max(arrival - newest, 0) // 1_000_000] += 1
 
     def _by_own_time(self, text: str | None) -> Columns | Problem | None:
-        """Where a record counts; one without a time is bad."""
+        """Find the columns for a record by its own time; a record without one is a problem."""
         time = record_time(text)
         if time is not None and time in _PLAUSIBLE:
             minute = time - time % MINUTE_MICROSECONDS
@@ -192,12 +192,12 @@ class _Counting:
         return _TIMELESS if time is None or time not in _PLAUSIBLE else self._at(time, self._file)
 
     def _at(self, arrival: int, source: Source) -> Columns | None:
-        """Where a record counts that arrived at a time; None if nobody asked for that time."""
+        """Find the columns for a record that arrived at a time; None if the bucket was not requested."""
         bucket = arrival - arrival % BUCKET_MICROSECONDS
         return self._buckets[bucket, source] if self._span.first <= bucket < self._span.end else None
 
     def _widen(self, texts: Iterable[str | None]) -> None:
-        """Widen the times seen, to the minute: few texts are left to parse when seconds are cut off."""
+        """Widen the first and last time, to the minute: without seconds, few distinct texts are left to parse."""
         minutes = {f"{text[:_MINUTE]}Z" if text[-1] == "Z" and len(text) > _MINUTE else text for text in texts if text}
         times = map(record_time, minutes)
         plausible = [time for time in times if time is not None and time in _PLAUSIBLE]
@@ -210,7 +210,7 @@ class _Counting:
         counts.last_time = last if counts.last_time is None else max(last, counts.last_time)
 
     def _keep_tallies(self) -> None:
-        """Add up what a block held: a piece may be a whole day."""
+        """Sum up a block: a chunk may be a whole day."""
         for (bucket, source), columns in self._buckets.items():
             held = self._counts.tallies.setdefault(bucket, {})
             tallies, selected = columns.add_up()
@@ -221,9 +221,9 @@ class _Counting:
         self._buckets.clear()
 
     def _keep_examples(self) -> None:
-        """Remember the first flaws of each reason, and let go of the others: a file may be nothing but flaws."""
-        for placed in self._delta.flaws:
-            self._examples[placed.flaw.reason] += 1
-            if self._examples[placed.flaw.reason] <= MAX_EXAMPLES:
-                self._counts.examples.append(placed)
+        """Keep the first flaws of each reason, and drop the others: a file may be nothing but flaws."""
+        for flawed in self._delta.flaws:
+            self._examples[flawed.flaw.reason] += 1
+            if self._examples[flawed.flaw.reason] <= MAX_EXAMPLES:
+                self._counts.examples.append(flawed)
         self._delta.flaws.clear()

@@ -1,4 +1,4 @@
-"""Path of an exported log -> what it tells: the time, and for a capture the partition."""
+"""Reads the time, and for a capture the partition, from the path of an exported log."""
 
 import re
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from pathlib import Path
 from detectors.events import Source
 
 DOMAIN = ".servicebus.windows.net"
-"""Ends the host names of namespaces; in paths of captured files only the short name stands."""
+"""The suffix of a namespace's host name; paths of captured files hold only the short name."""
 
 _INSIGHTS = re.compile(r"/y=(\d{4})/m=(\d\d?)/d=(\d\d?)/h=(\d\d?)/m=(\d\d?)/", re.IGNORECASE)
 _CAPTURE = re.compile(
@@ -18,10 +18,10 @@ _CAPTURE = re.compile(
 
 
 def time_in(path: str) -> datetime | None:
-    """When the file's records begin, as far as its path tells.
+    """Read when a file's records begin from its path; None if it does not say.
 
-    Two layouts are known: the one of diagnostic settings with a storage account (`y=2026/m=10/d=01/h=00/m=00/`),
-    and the default one of Event Hubs Capture. Both are in UTC.
+    Two layouts are known: that of diagnostic settings with a storage account (`y=2026/m=10/d=01/h=00/m=00/`),
+    and the default of Event Hubs Capture. Both are in UTC.
 
     Sources: "Azure resource logs", Send to Azure Storage; "Capture events through Azure Event Hubs".
     """
@@ -33,7 +33,7 @@ def time_in(path: str) -> datetime | None:
 
 
 def source_in(path: str) -> Source:
-    """The partition whose events the file holds; a path that does not tell stands for a partition of its own.
+    """Read a file's partition from its path; a path in another layout counts as its own partition.
 
     The namespace is as the deployed detector sees it, so that evidence is the same.
     """

@@ -1,4 +1,4 @@
-"""How people read numbers, times, units, rules and resources: the same words on a terminal and on a page."""
+"""Formats numbers, times, units, rules and resources for people: the same words on a terminal and on a page."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from detectors.rules.rule import Measure, Number, Rule, Threshold
 from detectors.sources import resources
 
 DASH = "\u2013"
-"""What stands for a value that is not there."""
+"""The mark for a missing value."""
 
 _HOW = {"max": "largest", "avg": "average", "sum": "all"}
 _MEASURES: dict[Measure, str] = {
@@ -23,7 +23,7 @@ _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
 
 def printable(text: str) -> str:
-    r"""Control, format and private characters, odd spaces and lone surrogates as escapes such as `\u202e`.
+    r"""Escape control, format and private characters, odd spaces and lone surrogates, such as `\u202e`.
 
     Whoever names a resource could otherwise turn the direction of a line, hide a part of it, command a terminal, or
     write what no file can hold.
@@ -34,7 +34,7 @@ def printable(text: str) -> str:
 
 
 def number(value: Number | None) -> str:
-    """Exact: `1,000`, `12.5`; a dash for what is not there."""
+    """Format a number: `1,000`, `12.5`; a dash for None."""
     if value is None:
         return DASH
     return f"{int(value):,}" if value == int(value) else f"{value:,.1f}"
@@ -47,7 +47,7 @@ def amount(value: Number, what: Measure) -> str:
 
 
 def short(value: float) -> str:
-    """For an axis: `2.5k`, `1M`."""
+    """Format a number for an axis: `2.5k`, `1M`."""
     for size, prefix in _PREFIXES:
         if value >= size:
             return f"{value / size:.3g}{prefix}"
@@ -55,23 +55,23 @@ def short(value: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes of files: `0.3 KB`, `1,204.7 GB`."""
+    """Format a file size: `0.3 KB`, `1,204.7 GB`."""
     unit, name = next(((unit, name) for unit, name in _SIZES if count >= unit), _SIZES[-1])
     return f"{count / unit:,.1f} {name}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """`1 file`, `2,000 files`."""
+    """Format a count with its noun: `1 file`, `2,000 files`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def minute(at: datetime) -> str:
-    """A time in UTC, which the words around it say: `2026-10-05 08:10`."""
+    """Format a time to the minute, `2026-10-05 08:10`; the text around it says that it is UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def duration(seconds: float) -> str:
-    """Two units at most: `3.2 s`, `4 min 10 s`, `2 days 3 h`."""
+    """Format a duration in at most two units: `3.2 s`, `4 min 10 s`, `2 days 3 h`."""
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 60:  # noqa: PLR2004 - a minute
@@ -84,17 +84,17 @@ def duration(seconds: float) -> str:
 
 
 def clipped(text: str) -> str:
-    """A text that cannot fill the page; its whole goes into `title`."""
+    """Shorten a text that would fill the page; the whole text goes into `title`."""
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
 def threshold_of(rule_id: str, name: str) -> Threshold:
-    """A threshold of a rule of the catalogue."""
+    """Find a threshold of a rule of the catalogue."""
     return next(threshold for threshold in BY_ID[rule_id].thresholds if threshold.name == name)
 
 
 def unit_of(what: Measure) -> str:
-    """What a measure's values are."""
+    """Name the unit of a measure's values."""
     if what in {"count", "distinct"}:
         return "records" if what == "count" else "members"
     if what == "days_watched":
@@ -103,7 +103,7 @@ def unit_of(what: Measure) -> str:
 
 
 def measured(rule: Rule, what: Measure) -> str:
-    """A measure in words: `largest response in the hour, bytes`."""
+    """Describe a measure: `largest response in the hour, bytes`."""
     span = "minute" if rule.per_minute else "hour"
     if what in _MEASURES:
         return _MEASURES[what].format(span)
@@ -113,14 +113,14 @@ def measured(rule: Rule, what: Measure) -> str:
 
 
 def fires_at(rule: Rule, at_least: Mapping[str, int]) -> str:
-    """The thresholds of a rule in one line: `count ≥ 10 records and request_length ≥ 5,000 bytes in a minute`."""
+    """Describe a rule's thresholds in one line: `count ≥ 10 records and request_length ≥ 5,000 bytes in a minute`."""
     word = "or" if rule.requires == "any" else "and"
     limits = (f"{each.name} ≥ {amount(at_least[each.name], each.measure)}" for each in rule.thresholds)
     return f" {word} ".join(limits) + (" in a minute" if rule.per_minute else " in an hour")
 
 
 def resource_name(resource: str) -> str:
-    """The part of a resource's or user's id that people know it by; another group as it is."""
+    """Shorten a resource's or user's id to the part that people know; leave another group as it is."""
     first = resource.partition(" ")[0]
     if is_azure(first):
         return clipped(resources.parts(first).name)
@@ -128,7 +128,7 @@ def resource_name(resource: str) -> str:
 
 
 def resource_short(resource: str) -> str:
-    """What tells a resource from its namesakes on most screens: its group and name, or the last part of an ARN."""
+    """Shorten a resource to what distinguishes it from its namesakes: group and name, or the last part of an ARN."""
     first, *others = resource.split(" ")
     if is_azure(first):
         parts = resources.parts(first)
@@ -137,12 +137,12 @@ def resource_short(resource: str) -> str:
 
 
 def last_part(identity: str) -> str:
-    """An ARN without what is the same for most; another identity as it is."""
+    """Shorten an ARN to its last part; leave another identity as it is."""
     return identity.rpartition(":")[2] if is_user(identity) else identity
 
 
 def counted_entities(entities: Iterable[str]) -> str:
-    """How many resources, and how many users of AWS: `4 resources and 1 user`."""
+    """Count resources and AWS users: `4 resources and 1 user`."""
     firsts = {entity.partition(" ")[0] if entity.startswith(("/", "arn:")) else entity for entity in entities}
     users = sum(map(is_user, firsts))
     parts = [counted(len(firsts) - users, "resource")] if users < len(firsts) or not users else []
@@ -150,10 +150,10 @@ def counted_entities(entities: Iterable[str]) -> str:
 
 
 def is_azure(resource: str) -> bool:
-    """Tell the canonical id of an Azure resource."""
+    """Check whether this is the canonical id of an Azure resource."""
     return resources.canonical(resource) == resource
 
 
 def is_user(first: str) -> bool:
-    """Tell the ARN of an identity."""
+    """Check whether this is the ARN of an identity."""
     return first.startswith("arn:") and not first.endswith(":")

@@ -1,4 +1,4 @@
-"""The quality of what was read, added up piece by piece."""
+"""The quality of the data read, summed up chunk by chunk."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from detectors.windows import from_microseconds
 
 
 class QualityMeter:
-    """What went through, and what was wrong with it.
+    """Sums up what was read, and its problems.
 
     Attributes:
         last_time: the latest arrival so far, microseconds since 1970.
@@ -31,14 +31,14 @@ class QualityMeter:
         self.last_time: int | None = None
 
     def add(self, chunk: InputChunk, size: int, counts: PartialCounts) -> None:
-        """Take in what a piece, or a block of it, held."""
+        """Add the counts of a chunk, or of a block of it."""
         self._left[chunk.path] -= 1
         self._bytes += size
         self._counters = self._counters.merged(counts.counters)
         self._delays.update(counts.delays)
         self._duplicates += counts.duplicates
         self._examples += [
-            Place(chunk.path, placed.sequence, placed.flaw.reason, placed.flaw.detail) for placed in counts.examples
+            Place(chunk.path, flawed.sequence, flawed.flaw.reason, flawed.flaw.detail) for flawed in counts.examples
         ]
         if counts.read_error:
             self._broken.add(chunk.path)
@@ -49,7 +49,7 @@ class QualityMeter:
         self.last_time = max((time for time in (self.last_time, counts.last_time) if time is not None), default=None)
 
     def quality(self, *, interrupted: bool) -> Quality:
-        """All of it so far. Of a stream only the reader knows whether it has come to its end."""
+        """Return the quality so far. Only `interrupted` says whether a stream was read to its end."""
         problems = Counter(self._counters.quarantined) + self._read_errors
         return Quality(
             files=len(self._left),
@@ -72,7 +72,7 @@ class QualityMeter:
 
 
 def _first_of_each(places: Sequence[Place]) -> list[Place]:
-    """The first places of each reason."""
+    """Select the first places of each reason."""
     seen = Counter[str]()
     first = []
     for place in places:
@@ -83,7 +83,7 @@ def _first_of_each(places: Sequence[Place]) -> list[Place]:
 
 
 def _delays(messages: Counter[int]) -> Delays | None:
-    """Nearest-rank quantiles of delays in whole seconds."""
+    """Compute nearest-rank quantiles of delays in whole seconds; None without any."""
     total = messages.total()
     if not total:
         return None

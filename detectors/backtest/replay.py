@@ -1,8 +1,8 @@
-"""Pieces of exports -> what the detector would have posted: the production code, in memory.
+"""Replays exports to find what the detector would have posted: the production code, in memory.
 
-Buckets stay until no window needs them. As long as they are few none is let go of, and inputs may come in any
-order. Beyond `MAX_HELD` tallies, windows that ended a day before the newest bucket are judged and their buckets
-dropped, so memory stays flat however much is read; what comes later than that is counted as `too_late`.
+Buckets stay until no window needs them. While there are few, none is dropped, and inputs may come in any order. Beyond
+`MAX_HELD` tallies, windows that ended a day before the newest bucket are evaluated and their buckets dropped, so memory
+stays flat however much is read; records that come later than that are counted as `too_late`.
 """
 
 from collections import defaultdict, deque
@@ -20,6 +20,7 @@ from detectors.backtest.quality import QualityMeter
 from detectors.backtest.workers import CountedChunk, count_chunks
 from detectors.evaluation.baseline import MemoryBaseline
 from detectors.evaluation.policy import Policy
+from detectors.evaluation.usual import peaks
 from detectors.evaluation.window import sightings, sum_window
 from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
@@ -30,10 +31,10 @@ from detectors.storage.buckets import merge_bounded
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
 MAX_HELD = 400_000
-"""Tallies kept before old buckets are let go of; each takes about a kilobyte."""
+"""Tallies kept before old buckets are dropped; each takes about a kilobyte."""
 
 REACH = timedelta(days=1)
-"""How far behind the newest bucket inputs may always come, whatever their size."""
+"""Inputs may always come this far behind the newest bucket, whatever their size."""
 
 Sweep = tuple[str, str, tuple[int, ...]]
 """A rule id, a threshold's name, and the values to try, ascending."""
@@ -41,13 +42,13 @@ Sweep = tuple[str, str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class BacktestRequest:
-    """What to find out.
+    """What to replay.
 
     Attributes:
-        policy: the rules to evaluate, and what to hold them against.
-        sweeps: thresholds of which several values are tried, one at a time.
-        since: only windows that end after this; records up to an hour before take part in them.
-        until: only windows that end by then. It also goes on to there behind the last record, so that episodes
+        policy: the rules to evaluate, with their thresholds and suppression rules.
+        sweeps: thresholds with several values to try, one at a time.
+        since: only windows that end after this; they include records up to an hour before.
+        until: only windows that end by then. Windows after the last record are evaluated up to then, so that episodes
             close.
     """
 
@@ -58,29 +59,29 @@ class BacktestRequest:
 
     @property
     def span(self) -> BucketRange:
-        """The buckets that the windows are made of."""
+        """The buckets of the requested windows."""
         first = microseconds(bucket_start(self.since) + BUCKET - WINDOW) if self.since else -(2**63)
         return BucketRange(first, microseconds(bucket_start(self.until)) if self.until else 2**63)
 
     def in_force(self) -> dict[str, dict[str, int]]:
-        """The numbers that hold where no resource has its own, by rule id and threshold name."""
+        """Return the numbers for resources without their own, by rule id and threshold name."""
         return {
             rule.id: {name: number.value for name, number in self.policy.resolve(rule.id, "").thresholds.items()}
             for rule in self.policy.rules
         }
 
     def severities(self) -> dict[str, Severity]:
-        """The severities that hold where no resource has its own, by rule id."""
+        """Return the severities for resources without their own, by rule id."""
         return {rule.id: self.policy.resolve(rule.id, "").severity.value for rule in self.policy.rules}
 
 
 @dataclass(slots=True)
 class Hooks:
-    """What to do on the way.
+    """Callbacks of a replay.
 
     Attributes:
-        on_finding: with each row, in their order.
-        on_read: with the bytes of each piece that was read.
+        on_finding: called with each row, in order.
+        on_read: called with the size in bytes of each chunk that was read.
     """
 
     on_finding: Callable[[Finding], None] = lambda _: None
@@ -90,10 +91,10 @@ class Hooks:
 def replay(
     chunks: Sequence[InputChunk], request: BacktestRequest, *, processes: int = 1, hooks: Hooks | None = None
 ) -> Outcome:
-    """Count the pieces in their order and judge every window that their records touch.
+    """Count the chunks in order, and evaluate every window that their records touch.
 
     The outcome does not depend on the number of processes. An interrupt (Ctrl-C) ends the reading, and what was
-    read until then is judged.
+    read until then is evaluated.
 
     Raises:
         InputError: a worker process died, or a reader is not installed.
@@ -112,7 +113,7 @@ def replay(
 
 
 class _Replay:
-    """The buckets that are held, and the windows judged so far."""
+    """The buckets held, and the windows evaluated so far."""
 
     def __init__(self, request: BacktestRequest, on_finding: Callable[[Finding], None]) -> None:
         self._request = request
@@ -138,7 +139,7 @@ class _Replay:
         self._next = bucket_start(request.since) + BUCKET if request.since else None
 
     def add(self, counted: CountedChunk) -> PartialCounts:
-        """Take in a part, without what other pieces of the same capture brought already."""
+        """Add the counts of a chunk, without the events that other chunks already brought."""
         counts = counted.again(self._seen) if self._seen.overlaps(counted.counts.seen) else counted.counts
         self._seen.absorb(counts.seen)
         for at in sorted(counts.tallies):
@@ -148,14 +149,14 @@ class _Replay:
         return counts
 
     def finish(self, last_time: int | None) -> None:
-        """Judge the windows that are left, up to the last one that a record touches."""
+        """Evaluate the remaining windows, up to the last one that a record touches."""
         if self._request.until:
             self._evaluate_until(bucket_start(self._request.until))
         elif last_time is not None:
             self._evaluate_until(max([bucket_start(from_microseconds(last_time)), *self._buckets]) + WINDOW)
 
     def outcome(self, quality: Quality, *, interrupted: bool) -> Outcome:
-        """What it all came to."""
+        """Build the outcome."""
         request, in_force = self._request, self._request.in_force()
         return Outcome(
             quality=quality,
@@ -184,7 +185,7 @@ class _Replay:
         )
 
     def _merge(self, bucket: datetime, added: Mapping[tuple[Source, Key], Tally], counters: Counters) -> None:
-        if self._evaluated is not None and bucket < self._evaluated:  # the first window that holds it is over
+        if self._evaluated is not None and bucket < self._evaluated:  # its first window was evaluated already
             lost = sum(tally.count for tally in added.values())
             counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
             return
@@ -199,7 +200,7 @@ class _Replay:
             self._held += len(known)
 
     def _evaluate_until(self, until: datetime) -> None:
-        """Judge the windows that end by a time, and drop the buckets that no later one needs."""
+        """Evaluate the windows that end by a time, and drop the buckets that no later window needs."""
         order = deque(sorted(self._buckets))
         while (window_end := self._coming(order)) is not None and window_end <= until:
             self._evaluate(window_end)
@@ -208,7 +209,7 @@ class _Replay:
                 self._held -= sum(map(len, self._buckets.pop(order.popleft()).values()))
 
     def _coming(self, order: Sequence[datetime]) -> datetime | None:
-        """The next window that matters: while an episode is open any, else the first one that holds something."""
+        """Find the next window to evaluate: any while an episode is open, else the first with a bucket."""
         if self._next and (self._policy_replay.is_watching or any(trial.is_watching for *_, trial in self._trials)):
             return self._next
         if not order:
@@ -217,15 +218,16 @@ class _Replay:
         return max(first, self._next) if self._next else first
 
     def _evaluate(self, window_end: datetime) -> None:
-        """Judge one window by every policy."""
+        """Evaluate one window by every policy."""
         totals = sum_window(window_end, self._read)
         self._history.add(window_end, totals)
         self._windows += bool(totals) or self._policy_replay.is_watching
         newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
-        for change in self._policy_replay.evaluate(window_end, totals, newcomers):
+        usual = self._baseline.find_usual(peaks((key, total.tally) for key, total in totals.items()), window_end)
+        for change in self._policy_replay.evaluate(window_end, totals, newcomers, usual):
             self._on_finding(finding(change, window_end, window_end))
         for *_, trial in self._trials:
-            trial.evaluate(window_end, totals, newcomers)
+            trial.evaluate(window_end, totals, newcomers, usual)
 
     def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
         for source, tallies in self._buckets.get(bucket, {}).items():

@@ -1,4 +1,4 @@
-"""The work of a backtest, spread over processes. Parts come back in the order of their pieces, whoever made them."""
+"""Spreads the counting of a backtest over processes. Results come in the order of the chunks."""
 
 import signal
 import sys
@@ -13,25 +13,24 @@ from detectors.backtest.deduplication import SeenEvents
 from detectors.backtest.exports import Block, Captured, Document, InputChunk, Lines, read, read_stream
 from detectors.backtest.partial_counts import BucketRange, PartialCounts, count
 from detectors.errors import InputError
-from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Rule
 
 AHEAD = 2
-"""Pieces handed out for each process before the oldest must be back, so that results do not pile up."""
+"""Chunks handed out for each process before the oldest must be back, so that results do not pile up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a process is given: a piece to read, or a block that only this process could read."""
+    """The task of a process: a chunk to read, or a block that only the parent process could read."""
 
     chunk: InputChunk
-    rule_ids: tuple[str, ...]
+    rules: tuple[Rule, ...]
     span: BucketRange
     block: Block | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of input that it stands for."""
+        """The size of its input in bytes."""
         match self.block:
             case Lines(data) | Document(data):
                 return len(data)
@@ -41,14 +40,14 @@ class Task:
                 return self.chunk.size
 
     def run(self, known: SeenEvents | None = None) -> PartialCounts:
-        """Count it, without the events that are known already."""
+        """Count it, without the events known already."""
         blocks = read(self.chunk) if self.block is None else (self.block,)
-        return count(blocks, self.chunk.path, [BY_ID[rule_id] for rule_id in self.rule_ids], self.span, known)
+        return count(blocks, self.chunk.path, self.rules, self.span, known)
 
 
 @dataclass(frozen=True, slots=True)
 class CountedChunk:
-    """A part, the piece that it comes from, and how many lines of the file came before it."""
+    """The counts of a chunk, their task, and how many lines of the file came before it."""
 
     task: Task
     counts: PartialCounts
@@ -56,11 +55,11 @@ class CountedChunk:
 
     @property
     def chunk(self) -> InputChunk:
-        """What was counted."""
+        """The chunk that was counted."""
         return self.task.chunk
 
     def again(self, known: SeenEvents) -> PartialCounts:
-        """The part without the events that are known already."""
+        """Count the chunk again, without the events known already."""
         counts = self.task.run(known)
         counts.move(self.lines_before)
         return counts
@@ -69,12 +68,12 @@ class CountedChunk:
 def count_chunks(
     chunks: Sequence[InputChunk], rules: Sequence[Rule], span: BucketRange, processes: int
 ) -> Iterator[CountedChunk]:
-    """Count each piece; results in the order of the pieces.
+    """Count each chunk; results come in the order of the chunks.
 
     Raises:
         InputError: a process died.
     """
-    tasks = _tasks(chunks, tuple(rule.id for rule in rules), span)
+    tasks = _tasks(chunks, tuple(rules), span)
     done = ((task, task.run()) for task in tasks) if processes == 1 else _in_processes(tasks, processes)
     lines: Counter[str] = Counter()
     for task, counts in done:
@@ -84,17 +83,17 @@ def count_chunks(
         yield CountedChunk(task, counts, before)
 
 
-def _tasks(chunks: Sequence[InputChunk], rule_ids: tuple[str, ...], span: BucketRange) -> Iterator[Task]:
+def _tasks(chunks: Sequence[InputChunk], rules: tuple[Rule, ...], span: BucketRange) -> Iterator[Task]:
     for chunk in chunks:
         if not chunk.is_stream:
-            yield Task(chunk, rule_ids, span)
+            yield Task(chunk, rules, span)
             continue
         for block in read_stream(sys.stdin.buffer, chunk.path):
-            yield Task(chunk, rule_ids, span, block)
+            yield Task(chunk, rules, span, block)
 
 
 def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task, PartialCounts]]:
-    """Fresh processes rather than forks: a fork copies the locks of whatever thread draws a progress bar."""
+    """Run tasks in fresh processes, not forks: a fork copies the locks of the thread that draws a progress bar."""
     with ProcessPoolExecutor(processes, get_context("spawn"), _ignore_interrupts) as pool:
         waiting: deque[tuple[Task, Future[PartialCounts]]] = deque()
         try:
@@ -113,5 +112,5 @@ def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task,
 
 
 def _ignore_interrupts() -> None:
-    """An interrupt is for the process that the terminal talks to; it tells the others to stop."""
+    """Leave interrupts to the parent process, which stops the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

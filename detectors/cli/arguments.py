@@ -22,7 +22,7 @@ class ThresholdValues(NamedTuple):
 
 
 def threshold_names() -> list[str]:
-    """What stands before the `=`: `RULE.THRESHOLD` of every threshold of the catalogue."""
+    """Return what stands before the `=`: `RULE.THRESHOLD` of every threshold of the catalogue."""
     return [f"{rule.id}.{threshold.name}" for rule in CATALOGUE for threshold in rule.thresholds]
 
 
@@ -78,14 +78,14 @@ def add_tuning(parser: Parser, purpose: str) -> None:
 
 
 def read_tuning(path: Path) -> Tuning:
-    """What a tuning file says, and what is wrong with it. Raises `InputError` if there is none."""
+    """Read a tuning file with its problems. Raises `InputError` if there is none."""
     if not path.is_file():
         raise InputError(f"--tuning: there is no file {path}.")
     return read(path, str(path))
 
 
 def _threshold(text: str) -> int | None:
-    """A number as the setting of a threshold takes it, else None."""
+    """Return a number as the setting of a threshold takes it, else None."""
     number = text.strip()
     whole = number.isascii() and number.isdecimal() and len(number) <= len(str(MAX_THRESHOLD))
     return int(number) if whole and 1 <= int(number) <= MAX_THRESHOLD else None

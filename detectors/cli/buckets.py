@@ -98,7 +98,7 @@ def _callers(each: "Stored") -> str:
 
 
 def _object(each: "Stored") -> Mapping[str, object]:
-    """A stored tally as JSON values."""
+    """Return a stored tally as JSON values."""
     return {
         "bucket": f"{each.bucket:%Y-%m-%dT%H:%MZ}",
         **each.source._asdict(),

@@ -25,7 +25,7 @@ class OfRule(NamedTuple):
 
 
 def entity_of(text: str) -> str:
-    """The id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
+    """Return the id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
 
     Raises:
         ArgumentTypeError: it is neither. A mere name will not do, as patterns are held against whole ids.
@@ -38,7 +38,7 @@ def entity_of(text: str) -> str:
 
 
 def of_rules(policy: Policy, rules: Iterable[Rule], entity: str) -> list[OfRule]:
-    """What holds for those of the rules that look at such a thing: those of AWS users never fire for a resource."""
+    """List what is in force for the rules that look at this kind of entity."""
     return [
         OfRule(
             rule,
@@ -55,7 +55,7 @@ def of_rules(policy: Policy, rules: Iterable[Rule], entity: str) -> list[OfRule]
 
 
 def values(found: Sequence[OfRule]) -> Rows:
-    """A row for each thing that holds."""
+    """Return a row for each thing that holds."""
     rows = [["Rule", "What", "In force", "Because of", "Reason"]]
     for rule, effective, _ in found:
         for name, value in _all_of(effective):
@@ -64,7 +64,7 @@ def values(found: Sequence[OfRule]) -> Rows:
 
 
 def exceptions(found: Sequence[OfRule], now: datetime) -> Rows:
-    """A row for each exception, with the rules that it is about; the header alone if there is none."""
+    """Return a row for each exception, with the rules that it is about; the header alone if there is none."""
     rules: dict[SuppressionRule, list[str]] = {}
     for rule, _, suppression_rules in found:
         for suppression_rule in suppression_rules:
@@ -84,7 +84,7 @@ def exceptions(found: Sequence[OfRule], now: datetime) -> Rows:
 
 
 def objects(entity: str, found: Sequence[OfRule], now: datetime) -> Iterator[Mapping[str, Any]]:
-    """An object for each rule."""
+    """Yield an object for each rule."""
     for rule, effective, suppression_rules in found:
         yield {
             "resource": entity,

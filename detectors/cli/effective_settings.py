@@ -61,7 +61,7 @@ def _plain(env: Mapping[str, str], values: Mapping[str, str | int | None]) -> It
 
 
 def _of_rules(env: Mapping[str, str], policy: Policy) -> Iterator[Resolved]:
-    """What holds where no resource has its own."""
+    """Yield what holds where no resource has its own."""
     for name, (rule_id, what) in OVERRIDES.items():
         effective = policy.resolve(rule_id, "")
         value = effective.enabled if what == ENABLED else effective.thresholds[what]
@@ -74,7 +74,7 @@ def _is_set(env: Mapping[str, str], name: str) -> bool:
 
 
 def _connections(env: Mapping[str, str]) -> Iterator[Resolved]:
-    """The settings of each connection that are set."""
+    """Yield the settings of each connection that are set."""
     for connection in CONNECTIONS:
         names = [name for name in env if name.partition("__")[0] == connection and env[name].strip()]
         for name in sorted(names):
@@ -84,7 +84,7 @@ def _connections(env: Mapping[str, str]) -> Iterator[Resolved]:
 
 
 def _without_secrets(name: str, value: str) -> str:
-    """A connection string's account and endpoints, an address without its query, an identity; nothing else."""
+    """Return a connection string's account and endpoints, an address without its query, an identity; nothing else."""
     part = name.partition("__")[2]
     if not part:
         return value if value == _EMULATOR else _named(value)
@@ -94,7 +94,7 @@ def _without_secrets(name: str, value: str) -> str:
 
 
 def _named(connection_string: str) -> str:
-    """The parts of a connection string that are no secret."""
+    """Return the parts of a connection string that are no secret."""
     parts = dict(part.strip().split("=", 1) for part in connection_string.split(";") if "=" in part)
     shown = []
     for name in _SHOWN_PARTS:

@@ -14,7 +14,7 @@ class LocalSettingsError(DetectorError):
 
 
 def environment(file: Path | None) -> Mapping[str, str]:
-    """The settings in a file, or without one those of this process. The two are never mixed.
+    """Return the settings in a file, or without one those of this process. The two are never mixed.
 
     Raises:
         LocalSettingsError: there is no such file, or it is none that Core Tools would take.
@@ -34,7 +34,7 @@ def environment(file: Path | None) -> Mapping[str, str]:
 
 
 def _values(file: Path, text: str, document: object) -> Mapping[str, str]:
-    """The object `Values` of a file that is JSON."""
+    """Return the object `Values` of a file that is JSON."""
     values = document.get("Values") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(values, dict):
         raise LocalSettingsError(f'{file}: holds no object "Values", in which Core Tools keeps the settings.')

@@ -23,14 +23,14 @@ def aligned(rows: Rows, *, text: Collection[int] = (0,)) -> Iterable[str]:
 
 
 def markdown(rows: Rows, *, text: Collection[int] = (0,)) -> Iterable[str]:
-    """The same as a Markdown table."""
+    """Yield the same as a Markdown table."""
     header, *body = [[printable(cell) for cell in row] for row in rows]
     for row in [header, ["---" if place in text else "---:" for place in range(len(header))], *body]:
         yield f"| {' | '.join(cell.replace('|', '\\|') for cell in row)} |"
 
 
 def ndjson(objects: Iterable[Mapping[str, object]]) -> Iterable[str]:
-    """A JSON object on each line."""
+    """Return a JSON object on each line."""
     return (json.dumps(each) for each in objects)
 
 

@@ -48,7 +48,7 @@ type Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001 - argparse ke
 def add_command(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, about: str, examples: str
 ) -> Parser:
-    """A new command.
+    """Add a new command.
 
     Args:
         commands: where it goes.
@@ -75,7 +75,7 @@ def add_format(parser: Parser, *forms: str) -> None:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A question that ends a message: which known word was meant; empty if none is near."""
+    """Return a question that ends a message: which known word was meant; empty if none is near."""
     found = get_close_matches(word, known, n=1)
     return f"; did you mean {found[0]}?" if found else ""
 

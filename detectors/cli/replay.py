@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> BacktestRequest:
-    """What the call asks; refuses what contradicts itself."""
+    """Build the request of a call; refuse options that contradict each other."""
     policy = _policy(options)
     on = {rule.id for rule in policy.rules}
     for option, choices in (("--set", options.set), ("--sweep", options.sweep)):
@@ -123,7 +123,7 @@ def _request(options: argparse.Namespace) -> BacktestRequest:
 
 
 def _policy(options: argparse.Namespace) -> Policy:
-    """The catalogue's rules that are asked for, changed by a tuning file if one is given."""
+    """Return the catalogue's rules that are asked for, changed by a tuning file if one is given."""
     thresholds = {
         rule_id: one for rule_id, one in Policy().thresholds.items() if not options.rule or rule_id in options.rule
     }
@@ -134,7 +134,7 @@ def _policy(options: argparse.Namespace) -> Policy:
 
 
 def _show(outcome: Outcome, request: BacktestRequest, form: str) -> None:
-    """The outcome on standard output; with ndjson, what people want to know goes to standard error."""
+    """Print the outcome on standard output; with ndjson, warnings go to standard error."""
     if form == "table":
         write(summary(outcome))
         write(warnings(outcome))
@@ -149,7 +149,7 @@ def _print_finding(row: Finding) -> None:
 
 
 def _renderer(path: Path) -> Callable[[Outcome, datetime], str]:
-    """What makes the report. Whatever keeps one from being written is found before the logs are read."""
+    """Load the report's renderer, and find what would keep it from being written before the logs are read."""
     if not path.parent.is_dir():
         raise InputError(f"--report: there is no folder {path.parent}.")
     try:

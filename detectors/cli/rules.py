@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show_checked(folder: Path | None) -> int:
-    """What is wrong with the rules of a folder; the exit code."""
+    """Print what is wrong with the rules of a folder, and return the exit code."""
     from detectors.cli.rules_check import check, lines  # noqa: PLC0415 - loads Azure's clients
 
     checked = check(folder)
@@ -91,7 +91,7 @@ def _show_checked(folder: Path | None) -> int:
 
 
 def _show_effective(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
-    """What holds for one resource; the exit code."""
+    """Print what is in force for one resource, and return the exit code."""
     from detectors.configuration.settings import policy_from_env  # noqa: PLC0415 - loads Azure's clients
 
     entity: str = options.effective
@@ -139,7 +139,7 @@ def _fires_at(rule: Rule) -> str:
 
 
 def _in_full(rule: Rule, *, as_markdown: bool) -> Iterable[str]:
-    """A heading, the facts, the thresholds, the description and the guide."""
+    """Yield a heading, the facts, the thresholds, the description and the guide."""
     layout = markdown if as_markdown else aligned
     yield f"# {rule.name}" if as_markdown else rule.name
     yield ""
@@ -165,7 +165,7 @@ def _facts(rule: Rule) -> Rows:
 
 
 def _selected(selection: Selection) -> dict[str, object]:
-    """A selection as the rule's file says it."""
+    """Return a selection as the rule's file says it."""
     asked: dict[str, object] = {"source": selection.source}
     for condition in (*selection.conditions, *selection.numbers):
         value = condition.values[0] if len(condition.values) == 1 else list(condition.values)
@@ -174,7 +174,7 @@ def _selected(selection: Selection) -> dict[str, object]:
 
 
 def _selection(selection: Selection) -> str:
-    """A selection for people: `azure_openai, category Audit, operation ListKey`."""
+    """Return a selection for people: `azure_openai, category Audit, operation ListKey`."""
     said = [selection.source]
     for condition in (*selection.conditions, *selection.numbers):
         values = " or ".join(map(str, condition.values))
@@ -199,7 +199,7 @@ def _thresholds(rule: Rule) -> Rows:
 
 
 def _object(rule: Rule) -> Mapping[str, object]:
-    """The rule in full as JSON values."""
+    """Return the rule in full as JSON values."""
     return {
         "id": rule.id,
         "name": rule.name,

@@ -59,7 +59,7 @@ def check(folder: Path | None = None) -> Checked:
 
 
 def lines(checked: Checked) -> Iterator[str]:
-    """The result for people."""
+    """Yield the result for people."""
     yield from checked.problems
     for rule in checked.rules:
         yield rule.rule_id

@@ -67,7 +67,7 @@ class Where(NamedTuple):
 
 
 def stored(env: Mapping[str, str], where: Where) -> list[Stored]:
-    """What the storage that the settings name holds, in order of bucket, partition, rule and group.
+    """Return what the storage that the settings name holds, in order of bucket, partition, rule and group.
 
     Raises:
         SettingsError: the storage's settings have problems; the others are not looked at.
@@ -82,7 +82,7 @@ def stored(env: Mapping[str, str], where: Where) -> list[Stored]:
 
 
 def read(store: BucketStore, where: Where) -> Iterator[Stored]:
-    """What a store holds, in order of bucket, partition, rule and group."""
+    """Yield what a store holds, in order of bucket, partition, rule and group."""
     for bucket in sorted(store.versions(bucket_start(where.first), bucket_start(where.last - _MOMENT))):
         yield from _merged(bucket, store.read(bucket, range(SLICES)), where)
 

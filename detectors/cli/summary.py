@@ -20,7 +20,7 @@ MAX_EXCEPTIONS = 3
 
 
 def summary(outcome: Outcome) -> Iterator[str]:
-    """What was read, the episodes, and what other thresholds would have come to."""
+    """Yield what was read, the episodes, and what other thresholds would have come to."""
     quality = outcome.quality
     span = _between(quality.first_time, quality.last_time)
     yield f"Read {counted(quality.files, 'file')}, {size(quality.bytes)}: {counted(quality.records, 'record')}{span}."
@@ -41,7 +41,7 @@ def summary(outcome: Outcome) -> Iterator[str]:
 
 
 def warnings(outcome: Outcome) -> Iterator[str]:
-    """What a reader must know who acts on the outcome; nothing if all is well."""
+    """Yield what a reader must know who acts on the outcome; nothing if all is well."""
     lines = list(_warnings(outcome))
     if lines:
         yield ""
@@ -49,7 +49,7 @@ def warnings(outcome: Outcome) -> Iterator[str]:
 
 
 def swept(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
-    """A line of ndjson for each value tried."""
+    """Yield a line of ndjson for each value tried."""
     for trial in outcome.trials:
         yield {"kind": "trial", **msgspec.to_builtins(trial)}
 

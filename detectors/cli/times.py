@@ -12,7 +12,7 @@ _FORMS = "a time such as 2026-11-23T08:10Z or 2026-11-23 (UTC if it names no zon
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """The time that a text means, aware UTC.
+    """Return the time that a text means, aware UTC.
 
     Args:
         text: ISO 8601, of which a time without zone is UTC; `now`; or a number of s, m, h, d or w before it.

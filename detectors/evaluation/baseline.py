@@ -14,6 +14,8 @@ from typing import Protocol
 
 import msgspec
 
+from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
+from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.windows import WINDOW, from_microseconds, microseconds
 
@@ -62,7 +64,7 @@ class SeenMembers(msgspec.Struct, array_like=True):
     forgotten: int = 0
 
     def first_bucket(self, sighting: Sighting, window_end: datetime) -> int | None:
-        """The first bucket of a member, in microseconds, if the window holds it; None for one that was seen before."""
+        """Return a member's first bucket, in microseconds, if the window holds it; None if it was seen before."""
         bucket = microseconds(sighting.bucket)
         first, _ = self.members.get(digest(sighting.member), (bucket, bucket))
         return None if from_microseconds(first) < window_end - WINDOW else min(first, bucket)
@@ -97,18 +99,28 @@ class Baseline(Protocol):
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """Find the newcomers of a window, with the days on which others were seen before; remember all sightings."""
 
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+        """Find what is usual for the entities of a window, where that is known; remember the window's peaks."""
+
 
 class MemoryBaseline:
     """A baseline that lives as long as the process."""
 
     def __init__(self) -> None:
         self._known: dict[Key, SeenMembers] = {}
+        self._peaks: dict[Peak, DailyPeaks] = {}
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
-        """See `Baseline.meet`."""
+        """See `Baseline.find_newcomers`."""
         changed, found = learn(self._known, sightings, window_end)
         self._known |= changed
         return found
+
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+        """See `Baseline.find_usual`."""
+        changed, usual = learn_peaks(self._peaks, seen, window_end)
+        self._peaks |= changed
+        return usual
 
 
 def learn(

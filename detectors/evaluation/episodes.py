@@ -95,8 +95,8 @@ def advance(
     open_before = {episode.key: episode for episode in before}
     by_episode: dict[Key, list[GroupResult]] = {}
     for result in results:
-        about = BY_ID[result.rule_id].about(result.group)
-        by_episode.setdefault(Key(result.rule_id, about), []).append(result)
+        group = BY_ID[result.rule_id].episode_group(result.group)
+        by_episode.setdefault(Key(result.rule_id, group), []).append(result)
     after, changes = [], []
     for key, its_results in by_episode.items():
         episode, happened = _continued(key, open_before.get(key), its_results, window_end, known.get(key))
@@ -168,7 +168,7 @@ def _change(episode: Episode, result: GroupResult) -> tuple[Status, Episode]:
     values = {trigger.threshold: trigger.value for trigger in result.triggers}
     if not episode.peaks:
         return Status.NEW, msgspec.structs.replace(episode, peaks=values)
-    if not BY_ID[episode.rule_id].only_new and _escalates(episode, values):
+    if not BY_ID[episode.rule_id].first_seen_only and _escalates(episode, values):
         peaks = {name: max(values.get(name, 0), peak) for name, peak in (values | episode.peaks).items()}
         return Status.ESCALATED, msgspec.structs.replace(episode, peaks=peaks)
     return Status.ONGOING, episode

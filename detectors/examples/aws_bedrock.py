@@ -18,7 +18,7 @@ _PROMPT = {"messages": [{"role": "user", "content": [{"text": "What do I need fo
 
 
 def _complete(fields: Fields) -> Fields:
-    """A caller is the session of a role, and a principal a role, unless they are ARNs."""
+    """Fill in the defaults; a caller is the session of a role, and a principal a role, unless they are ARNs."""
     fields = with_callers(with_defaults(fields, _DEFAULTS))
     blocks = bool(fields["blocking_policies"]) or fields.get("intervened") is not None
     answered = blocks or not fields.get("error")
@@ -59,7 +59,7 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
 
 
 def _trace(blocking: int) -> dict[str, Any]:
-    """The trace of a guardrail of which some policies block; each has an item that only watches besides."""
+    """Return the trace of a guardrail of which some policies block; each has an item that only watches besides."""
     items = [{"name": "watched", "action": "NONE"}, {"name": "matched", "action": "BLOCKED"}]
     policies = {policy: {_LISTS.get(policy, "filters"): items} for policy in sorted(POLICIES)[:blocking]}
     return {"guardrail": {"input": {"gr-7f3k2": policies}}}

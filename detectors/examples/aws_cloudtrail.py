@@ -15,7 +15,7 @@ _DEFAULTS: Fields = {
 
 
 def _complete(fields: Fields) -> Fields:
-    """A caller is the session of a role, and a principal a role, unless they are ARNs."""
+    """Fill in the defaults; a caller is the session of a role, and a principal a role, unless they are ARNs."""
     return with_callers(with_defaults(fields, _DEFAULTS))
 
 

@@ -47,13 +47,13 @@ def _complete(fields: Fields) -> Fields:
 
 
 def _operation(fields: Fields) -> str:
-    """What an ordinary record is about; embeddings where an example asks for what generates nothing."""
+    """Choose a chat, or embeddings where an example asks for what generates nothing."""
     generates = fields.get("activity", "generation") is not None
     return "ChatCompletions_Create" if generates else "Embeddings_Create"
 
 
 def _spelt(caller: Value, authentication: Value) -> Value:
-    """A caller as the service has it: an object id, or a masked address."""
+    """Make a caller into what the service writes: an object id, or a masked address."""
     if isinstance(caller, str) and authentication == "key" and not _is_address(caller):
         return _ADDRESS
     if isinstance(caller, str) and authentication == "entra" and not _GUID.fullmatch(caller):
@@ -98,7 +98,7 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
 
 
 def _model(fields: Fields) -> dict[str, Any]:
-    """What a twin of a call does not tell."""
+    """Write what a twin of a call does not tell."""
     if fields.get("row") == "twin":
         return {}
     streamed = "Non-Streaming" if fields.get("streamed") == "no" else "Streaming"

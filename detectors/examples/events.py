@@ -20,7 +20,7 @@ class Happening(NamedTuple):
 
 
 def happenings(rule: Rule, example: Example, start: datetime) -> Iterator[Happening]:
-    """The records of an example that starts at a time, event by event."""
+    """Yield the records of an example that starts at a time, event by event."""
     for event in example.events:
         writer = WRITERS[event.source]
         first = start + timedelta(minutes=event.after_minutes) - timedelta(days=event.days_before)
@@ -32,7 +32,7 @@ def happenings(rule: Rule, example: Example, start: datetime) -> Iterator[Happen
 
 
 def fields_of(rule: Rule, event: ExampleEvent, number: int) -> Fields:
-    """What the rule asks for, and what the event says otherwise; of the records of the event, that of a number."""
+    """Fill in the fields of one of an event's records: what the rule asks for, then what the event says otherwise."""
     selection = next((one for one in rule.select if one.source == event.source), None)
     asked = (*selection.conditions, *selection.numbers) if selection else ()
     wanted = {one.field: value for one in asked for value in _wanted(one)}
@@ -40,7 +40,7 @@ def fields_of(rule: Rule, event: ExampleEvent, number: int) -> Fields:
 
 
 def _wanted(condition: Condition) -> Iterator[Value]:
-    """The value that a condition asks for, if it asks for one."""
+    """Yield the value that a condition asks for, if it asks for one."""
     if condition.test in {"is", "at_least"}:
         yield condition.values[0]
     elif condition.test == "known" and not condition.values[0]:

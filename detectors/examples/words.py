@@ -16,7 +16,7 @@ class ExampleInWords:
 
 
 def examples_of(rule: Rule) -> list[ExampleInWords]:
-    """The examples of a rule, those that fire first."""
+    """Return the examples of a rule, those that fire first."""
     examples = [ExampleInWords(one.says, _records(rule, one), fires=one.fires) for one in rule.examples]
     return sorted(examples, key=lambda one: not one.fires)
 

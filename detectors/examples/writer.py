@@ -36,7 +36,7 @@ def with_defaults(fields: Fields, defaults: Fields) -> dict[str, Value]:
 
 
 def guid_of(name: str) -> str:
-    """A GUID that is always the same for a name."""
+    """Return a GUID that is always the same for a name."""
     return str(uuid5(NAMESPACE_URL, name))
 
 
@@ -49,7 +49,7 @@ _SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
 
 
 def account_of(resource: Value, kind: str = "Microsoft.CognitiveServices/accounts") -> Value:
-    """The id of a resource in Azure for a short name; an id stays."""
+    """Return the id of a resource in Azure for a short name; an id stays."""
     if not isinstance(resource, str) or "/" in resource:
         return resource
     return f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/rg-genai-prod/providers/{kind}/{resource}"

@@ -25,7 +25,7 @@ class Columns:
         self.observations: defaultdict[Decision, list[Observation]] = defaultdict(list)
 
     def add_up(self) -> tuple[Tallies, Counters]:
-        """The tallies by rule and group; how many records each rule selected, and how many any rule did."""
+        """Sum up tallies by rule and group; count how many records each rule selected, and how many any rule did."""
         tallies: Tallies = {}
         counted: list[int | None] = []
         for decision, observations in self.observations.items():
@@ -35,7 +35,7 @@ class Columns:
                 rule = target.choice.rule
                 for group, part in _groups(target, observations, name_of):
                     tally = whole if part is observations else Tally.of(part, name_of, tokens=decision.tokens)
-                    if rule.weighs_callers:
+                    if rule.needs_bytes_by_caller:
                         tally = tally.weighed(part, name_of)
                     if rule.distinct:
                         tally = tally.of_member(target.member)
@@ -60,7 +60,7 @@ def _note(tallies: Tallies, key: Key, whole: Tally) -> None:
 def _groups(
     target: Target, observations: Sequence[Observation], name_of: NameOf
 ) -> Iterator[tuple[Group, Sequence[Observation]]]:
-    """The groups of one rule among the records of one combination: mostly one, else by caller and by minute."""
+    """Yield the groups of one rule among the records of one combination: mostly one, else by caller and by minute."""
     if target.group is None:
         return
     taken = target.choice.take(observations)
@@ -97,7 +97,7 @@ def _by_minute(
 
 
 def _responses_counted(decision: Decision, observations: Sequence[Observation]) -> list[int | None]:
-    """The response lengths of the records of a combination that count for at least one rule."""
+    """Return the response lengths of the records of a combination that count for at least one rule."""
     takes_all = any(target.choice.check is None for target in decision.targets)
     return [
         None if decision.tokens else one[3]

@@ -10,11 +10,11 @@ import msgspec
 from detectors.events import Event
 from detectors.ingestion.columns import Columns
 from detectors.ingestion.decisions import Decider, Decision
-from detectors.ingestion.delta import Delta, PlacedFlaw
+from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Observation
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.decoding import EXCERPT_CHARACTERS, Flaw, Message, decode, without_content
+from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, RecordFlaw, decode, without_content
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
 from detectors.sources.wrappers import MAX_DEPTH, unwrap
@@ -51,7 +51,7 @@ class BatchCounter:
         self._decisions: dict[tuple[Any, ...], Decision | None] = {}
 
     def count(self, events: Sequence[Event], now: datetime) -> Delta:
-        """What these events add. They must belong to one bucket; `now` is only for the lag."""
+        """Count these events. They must belong to one bucket; `now` is only for the lag."""
         delta, columns = Delta(), Columns()
         watched = _Watched()
         for event in events:
@@ -89,7 +89,7 @@ class BatchCounter:
                 self._decide(reader, traits)
             decision = decisions[traits]
             if unreadable and reader.decider.could_select(record, unreadable):
-                flaws[index] = Flaw(index, *_INCOMPLETE, _excerpt(record))
+                flaws[index] = RecordFlaw(index, *_INCOMPLETE, _excerpt(record))
             if decision is None:
                 continue
             columns = columns_of(time)
@@ -98,14 +98,14 @@ class BatchCounter:
             if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
                 columns.observations[decision].append(one)
             elif columns and (problem := _count_closely(columns, decision, one)):
-                flaws[index] = Flaw(index, *problem, _excerpt(record))
+                flaws[index] = RecordFlaw(index, *problem, _excerpt(record))
         self._note_unreadable(flaws, message)
         for flaw in flaws.values():
-            delta.flaws.append(PlacedFlaw(sequence + step * flaw.index, flaw))
+            delta.flaws.append(QuarantinedRecord(sequence + step * flaw.index, flaw))
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
     def _unwrapped(self, delta: Delta, message: Message, index: int, depth: int) -> Sequence[bytes]:
-        """What a record of no known source wraps; if that is nothing, the record is counted by its shape."""
+        """Unwrap a record of no known source; count it by its shape if it wraps nothing."""
         bodies = unwrap(message.records[index]) if depth < MAX_DEPTH else []
         if bodies:
             delta.counters.records -= 1  # a wrapper is no record; what it wraps is
@@ -115,7 +115,7 @@ class BatchCounter:
         return bodies
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
-        """The records that a rule may select, with their places and readers; and those of no known source."""
+        """Yield the records that a rule may select, with their places and readers, and those of no known source."""
         by_shape = self._by_shape
         for index, shape in enumerate(map(_SHAPE, records)):
             if shape not in by_shape:
@@ -136,13 +136,13 @@ class BatchCounter:
             self._decisions.clear()
         self._decisions[traits] = reader.decider.decide(traits)
 
-    def _note_unreadable(self, flaws: dict[int, Flaw], message: Message) -> None:
+    def _note_unreadable(self, flaws: dict[int, RecordFlaw], message: Message) -> None:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""
         for index, found in message.unreadable.items():
             record = message.records[index]
             if self._could_select(record, frozenset(found.fields)):
                 detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
-                flaws.setdefault(index, Flaw(index, "unreadable_field", detail, found.excerpt))
+                flaws.setdefault(index, RecordFlaw(index, "unreadable_field", detail, found.excerpt))
 
     def _could_select(self, record: msgspec.Struct, unreadable: frozenset[str]) -> bool:
         reader = self._reader_of(record)
@@ -168,7 +168,7 @@ class _Watched:
             values.update(map(attrgetter(attribute), message.records))
 
     def names(self) -> list[str]:
-        """What is watched, in order."""
+        """Return what is watched, in order."""
         return sorted(
             name
             for source in SOURCES

@@ -39,7 +39,7 @@ class Choice(NamedTuple):
         return self.check is None or self.check(one)
 
     def take(self, observations: Sequence[Observation]) -> Sequence[Observation]:
-        """The records that the rule selects: the very same sequence if these are all."""
+        """Return the records that the rule selects: the very same sequence if these are all."""
         if self.pick is None:
             return observations
         picked = self.pick(observations)
@@ -81,7 +81,7 @@ class Target(NamedTuple):
         return NO_TIME if self.choice.rule.per_minute and one[1] is None else ""
 
     def group_of(self, caller: str) -> Group:
-        """The group of a caller's records."""
+        """Return the group of a caller's records."""
         return tuple([caller if value is None else value for value in self.group or ()])
 
 
@@ -174,7 +174,7 @@ class Decider:
         )
 
     def _choose(self, holding: Mapping[Condition, bool]) -> Sequence[Choice]:
-        """The rules that select records for which these conditions hold."""
+        """Return the rules that select records for which these conditions hold."""
         choices = []
         for rule, selections in self._rules:
             accepting = [one for one in selections if all(holding[condition] for condition in one.conditions)]
@@ -201,7 +201,7 @@ class Decider:
 
 
 def _choice(rule: Rule, selections: Sequence[Selection], numbers: Sequence[str]) -> Choice:
-    """A rule that selects what one of some selections takes, by numbers."""
+    """Combine a rule with what its selections ask of numbers."""
     if not all(selection.numbers for selection in selections):
         return Choice(rule)
     checks = [[_check(condition, numbers) for condition in selection.numbers] for selection in selections]
@@ -218,7 +218,7 @@ def _any_of(alternatives: Sequence[Sequence[Callable[[Observation], bool]]]) -> 
 def _check(
     condition: Condition, numbers: Sequence[str]
 ) -> tuple[Callable[[Observation], bool], Callable[[Sequence[Observation]], list[Observation]]]:
-    """A condition on one number of a record, and on each of many; the two that occur most call nothing."""
+    """Compile a condition on a number, for one record and for many; the two that occur most call nothing."""
     place, values, holds = _FIRST_NUMBER + numbers.index(condition.field), condition.values, condition.holds
     if condition.test == "is":
         return lambda one: one[place] in values, lambda them: [one for one in them if one[place] in values]

@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 from detectors.rules.counters import Counters
 from detectors.rules.tally import Key, Tally
-from detectors.sources.decoding import Flaw
+from detectors.sources.decoding import RecordFlaw
 
 Tallies = dict[Key, Tally]
 
 
-class PlacedFlaw(NamedTuple):
+class QuarantinedRecord(NamedTuple):
     """A flaw with the event that brought it."""
 
     sequence: int
-    flaw: Flaw
+    flaw: RecordFlaw
 
 
 @dataclass(slots=True)
@@ -23,4 +23,4 @@ class Delta:
 
     tallies: Tallies = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
-    flaws: list[PlacedFlaw] = field(default_factory=list)
+    flaws: list[QuarantinedRecord] = field(default_factory=list)

@@ -13,6 +13,7 @@ from detectors import __version__
 from detectors.evaluation.episodes import EpisodeChange, finding_id
 from detectors.evaluation.window import MAX_LISTED
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.rule import Trigger
 from detectors.rules.tally import Tally
 from detectors.sources import callers, resources
 from detectors.windows import WINDOW, from_microseconds
@@ -143,6 +144,7 @@ def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Findi
                 "Value": trigger.value,
                 "Threshold": trigger.at_least,
             }
+            | ({} if trigger.usual is None else _usual(trigger))
             for trigger in result.triggers
         ],
         suppression=None if result.suppression is None else msgspec.to_builtins(result.suppression),
@@ -178,6 +180,12 @@ def _callers(tally: Tally) -> Dynamic:
         }
         rows.append(row | ({"Bytes": tally.caller_bytes[text]} if text in tally.caller_bytes else {}))
     return rows
+
+
+def _usual(trigger: Trigger) -> dict[str, Any]:
+    """Show what is usual for the entity, and how many times the usual the value is."""
+    usual = trigger.usual or 0
+    return {"Usual": usual, "TimesUsual": round(trigger.value / usual, 1) if usual else None}
 
 
 def as_json(posted: msgspec.Struct) -> dict[str, Any]:

@@ -20,8 +20,8 @@ MAX_EXPIRED = 20
 class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     """One evaluation: a row of `LlmDetectorHealth_CL`. If rows stop, nothing is being evaluated.
 
-    A record that several rules select is one of `RecordsSelected`, and one of each rule in `SelectedByRule`, where
-    `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
+    A record that several rules select counts once in `RecordsSelected`, and once for each rule in `SelectedByRule`.
+    There `WithLength` of `Records` is the dead-field canary: at 0, no length threshold of that rule can fire.
 
     Attributes:
         time_generated: when the window was evaluated.

@@ -36,7 +36,7 @@ def load(folders: Iterable[Path]) -> tuple[tuple[Rule, ...], list[str]]:
 
 
 def guide(rule: Rule) -> str:
-    """The guide for whoever has to judge its findings, as Markdown; empty if there is none."""
+    """Read the triage guide of a rule as Markdown; empty if there is none."""
     paths = (folder / f"{rule.id}.md" for folder in _folders())
     return next((path.read_text(encoding="utf-8").strip() for path in paths if path.exists()), "")
 

@@ -70,7 +70,7 @@ def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 
 def _bounded(shapes: dict[str, int]) -> dict[str, int]:
-    """The most frequent shapes, and the others together."""
+    """Keep the most frequent shapes, and count the others together."""
     if len(shapes) <= MAX_SHAPES:
         return shapes
     ranked = sorted(shapes.items(), key=lambda item: (item[0] == OTHER_SHAPES, -item[1], item[0]))

@@ -23,6 +23,10 @@ first_seen = "caller"               # only a last field fires that was never see
 measure = "count"
 at_least = 100
 unit = "Key listings"               # what the number is, for people
+usual = true                        # below three times the usual the severity is Informational (optional)
+
+[[upstream_select]]                 # what the upstream rule's own query counts, for `as_upstream` in tuning (optional)
+source = "azure_openai"
 
 [alert]                             # what Microsoft Sentinel makes of it (optional); see Alert in detectors.rules.rule
 id = "9b379941-5e39-4d05-bc3b-610fd88dda79"
@@ -97,8 +101,9 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     rule_id = _text(top, "id", "the name of the file")
     if rule_id and rule_id != stem:
         top.refuse("id", f"id is {shown(rule_id)}: give it the name of the file, {stem}.")
-    select = tuple(_selections(top))
-    by, columns, per_minute, only_new = _group(top, select)
+    select = tuple(_selections(top, "select"))
+    upstream_select = tuple(_selections(top, "upstream_select"))
+    by, columns, per_minute, first_seen_only = _group(top, select)
     rule = Rule(
         id=rule_id,
         name=_text(top, "name", "a name for people"),
@@ -108,12 +113,13 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         risk_score=top.number("risk_score", 0, 100) or 0,
         techniques=_texts(top, "techniques"),
         select=select,
+        upstream_select=upstream_select,
         group_by=by,
         group_fields=columns,
         thresholds=tuple(_thresholds(top, select)),
         requires=top.one_of("fires", ("any", "all")) or "any",
         per_minute=per_minute,
-        only_new=only_new,
+        first_seen_only=first_seen_only,
         description=top.lines("description") or top.missing("description", "what it looks for, and what it cannot see"),
         alert=_alert(top),
         order=top.number("order", 1, _MAX_NUMBER) or 100,
@@ -123,10 +129,10 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     return rule
 
 
-def _selections(top: TomlTable) -> Iterator[Selection]:
-    """The tables `[[select]]`."""
-    tables = list(top.tables("select"))
-    if not tables:
+def _selections(top: TomlTable, key: str) -> Iterator[Selection]:
+    """Read the tables `[[select]]`."""
+    tables = list(top.tables(key))
+    if not tables and key == "select":
         top.missing("select", "a table [[select]] that says which records count")
     for table in tables:
         name = table.one_of("source", tuple(sources.BY_NAME))
@@ -166,7 +172,7 @@ def _is_a(value: object, wanted: type | UnionType) -> bool:
 
 
 def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ...], tuple[str, ...], bool, bool]:
-    """The fields to group by, what findings call them, and whether minutes and newcomers are told apart."""
+    """Read the fields to group by, their names in findings, and whether minutes and newcomers are separate groups."""
     group = top.table("group")
     if group is None:
         top.missing("group", "a table [group] with by, the fields to group by")
@@ -188,7 +194,7 @@ def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ..
 
 
 def _thresholds(top: TomlTable, select: Sequence[Selection]) -> Iterator[Threshold]:
-    """The tables `[thresholds.<name>]`."""
+    """Read the tables `[thresholds.<name>]`."""
     tables = top.take("thresholds", dict, "tables, such as [thresholds.count]") or {}
     if not tables:
         top.missing("thresholds", "a table [thresholds.count], or of another name")
@@ -212,12 +218,13 @@ def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Thresh
         table.missing("of", f"the field of which distinct values are counted: {', '.join(sorted(fields))}")
     elif of and (measure != "distinct" or of not in fields):
         table.refuse("of", f"of is {shown(of)}: {nearest(of, sorted(fields))} It goes with distinct alone.")
+    usual = bool(table.take("usual", bool, "true or false"))
     table.refuse_others()
-    return Threshold(name, measure, at_least, unit, of)
+    return Threshold(name, measure, at_least, unit, of, usual)
 
 
 def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:
-    """The measures that the sources of a rule can tell."""
+    """List the measures that the sources of a rule support."""
     numbers = {number for source in used for number in source.numbers}
     return tuple(
         measure
@@ -227,7 +234,7 @@ def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:
 
 
 def _alert(top: TomlTable) -> Alert | None:
-    """The table `[alert]`."""
+    """Return the table `[alert]`."""
     table = top.table("alert")
     if table is None:
         return None

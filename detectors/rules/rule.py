@@ -1,7 +1,7 @@
 """What a rule is: data, read from a file; the engine does the rest. See `detectors.rules.reading` for the file."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from detectors.rules.tally import Group, Lengths, Tally
@@ -98,6 +98,7 @@ class Threshold:
         at_least: the default; a value equal to it fires.
         unit: what the value is, for people: `Key listings`.
         of: for `distinct`, the field of which distinct values are counted.
+        usual: whether what the value says depends on what is usual for the entity, see `detectors.evaluation.usual`.
     """
 
     name: str
@@ -105,16 +106,18 @@ class Threshold:
     at_least: int
     unit: str = ""
     of: str = ""
+    usual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A threshold that was reached, by how much."""
+    """A threshold that was reached, by how much, and what is usual for the entity, if that is known and matters."""
 
     threshold: str
     measure: Measure
     value: Number
     at_least: int
+    usual: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +186,17 @@ class Rule:
         risk_score: 0 to 100.
         techniques: MITRE ATLAS and OWASP ids.
         select: what it counts: records that any of these accepts.
+        upstream_select: what the upstream rule's own query counts, where that differs; empty where it does not.
         group_by: the fields that it groups by. What comes first tells resources apart.
         group_fields: what findings call them, `MINUTE` last for a rule by minute.
         thresholds: the conditions.
         requires: whether any of them fires the rule, or all must hold together.
         per_minute: whether each minute of the records' own time is a group and a finding of its own. The minutes of
             one group without it are one episode.
-        only_new: whether only a last group field fires that was never seen before with the fields ahead of it, such
-            as a caller of a resource; with a single field, whether it fires only the first time that it is selected.
-            Its measure `days_watched` says for how long others were, or the account was. It never escalates: one call
-            of a newcomer says as much as two.
+        first_seen_only: whether only a last group field fires that was never seen before with the fields ahead of it,
+            such as a caller of a resource; with a single field, whether it fires only the first time. Its measure
+            `days_watched` says for how long others were seen, or the account. It never escalates: one call of a
+            newcomer says as much as two.
         description: what it looks for, why, where that comes from, and what it cannot see.
         alert: what Microsoft Sentinel makes of it; None if it is told nothing.
         order: its place in lists.
@@ -212,8 +216,9 @@ class Rule:
     thresholds: tuple[Threshold, ...]
     requires: Literal["any", "all"]
     per_minute: bool = False
-    only_new: bool = False
+    first_seen_only: bool = False
     description: str = ""
+    upstream_select: tuple[Selection, ...] = ()
     alert: Alert | None = field(default=None, hash=False)
     order: int = 100
     examples: tuple[Example, ...] = field(default=(), hash=False)
@@ -224,18 +229,27 @@ class Rule:
         return next((threshold.of for threshold in self.thresholds if threshold.of), "")
 
     @property
-    def weighs_callers(self) -> bool:
+    def needs_bytes_by_caller(self) -> bool:
         """Whether it looks at response bytes by caller."""
         return any(threshold.measure == "max_caller_bytes" for threshold in self.thresholds)
 
-    def about(self, group: Group) -> Group:
-        """What an episode is about: the group, without its minute if it has one."""
+    @property
+    def goes_by_usual(self) -> bool:
+        """Whether its severity depends on what is usual for the entity."""
+        return any(threshold.usual for threshold in self.thresholds)
+
+    def as_upstream(self) -> "Rule":
+        """Return the rule with the upstream query's own selection."""
+        return replace(self, select=self.upstream_select or self.select)
+
+    def episode_group(self, group: Group) -> Group:
+        """Return what an episode is about: the group, without its minute if it has one."""
         return group[: len(self.group_fields) - 1] if self.per_minute else group
 
     def triggers(
         self, tally: Tally, at_least: Mapping[str, int], days_watched: int | None = None
     ) -> tuple[Trigger, ...]:
-        """What fires for a window's tally; empty if the rule does not.
+        """List the thresholds that a window's tally reaches; empty if the rule does not fire.
 
         Args:
             tally: the window's aggregate for one group.
@@ -252,7 +266,7 @@ class Rule:
 
 
 def measure(tally: Tally, what: Measure, days_watched: int | None = None) -> Number | None:
-    """The value of a measure; None if no record carried what it is made of."""
+    """Return the value of a measure; None if no record carried what it is made of."""
     if what in _OF_NUMBERS:
         how, kept = _OF_NUMBERS[what]
         return _of_lengths(how, getattr(tally, kept))

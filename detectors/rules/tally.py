@@ -146,12 +146,12 @@ class Tally(msgspec.Struct, array_like=True):
         return msgspec.structs.replace(self, caller_bytes=caller_bytes)
 
     def of_member(self, member: str | None) -> "Tally":
-        """The same with all records as one member's; where members are the callers, None."""
+        """Return the same with all records as those of one member; None where members are the callers."""
         members = dict(self.callers) if member is None else {member: self.count}
         return msgspec.structs.replace(self, members=members)
 
     def copy(self) -> "Tally":
-        """A tally of its own, to `add` to."""
+        """Copy the tally, to `add` to the copy."""
         return msgspec.structs.replace(
             self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes), members=dict(self.members)
         )
@@ -198,7 +198,7 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def ranked_members(self) -> list[str]:
-        """The members, most records first."""
+        """List the members, most records first."""
         return sorted(self.members, key=lambda name: (-self.members[name], name))
 
     def ranked_callers(self) -> list[str]:
@@ -230,7 +230,7 @@ class Tally(msgspec.Struct, array_like=True):
 
 
 def _with_room(known: dict[str, int], later: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
-    """The sums of both by name, and the count of the names for which there is no room: first come, first kept."""
+    """Sum both by name, first come first kept; also return the count of the names beyond the limit."""
     names, others = dict(known), 0
     for name, count in later.items():
         if name in names or room is None or len(names) < room:

@@ -93,7 +93,7 @@ _decode_json = msgspec.json.Decoder().decode
 
 
 def user_arn(record: BedrockRecord) -> str | None:
-    """The caller: a user, or a role and its session; None if none can be read."""
+    """Find the caller: a user, or a role and its session; None if neither is readable."""
     return _arn_in(bytes(record.identity))
 
 
@@ -108,13 +108,13 @@ def _arn_in(identity: bytes) -> str | None:
 
 @lru_cache(maxsize=1024)
 def principal(arn: str) -> str:
-    """The user, or the role without its session: `arn:aws:sts::111122223333:assumed-role/app`."""
+    """Return the user, or the role without its session: `arn:aws:sts::111122223333:assumed-role/app`."""
     head, mark, rest = arn.partition(":assumed-role/")
     return f"{head}{mark}{rest.partition('/')[0]}"
 
 
 def model_id(record: BedrockRecord) -> str | None:
-    """The model, however the caller spelt it; None if none can be read."""
+    """Return the model, however the caller spelt it; None if none can be read."""
     name = _name(record.model_id)
     return None if name is None else _model(name)
 
@@ -131,7 +131,7 @@ def _model(name: str) -> str:
 
 
 def account_id(record: BedrockRecord) -> str | None:
-    """The AWS account that was called; None if none can be read."""
+    """Return the AWS account that was called; None if none can be read."""
     return _name(record.account_id)
 
 
@@ -153,7 +153,7 @@ _SIGNS = (b"BLOCKED", b"guardrail_intervened", b"INTERVENED", REASONING.encode()
 
 
 def guardrails(record: BedrockRecord) -> Verdict:
-    """What guardrails did. An answer without a sign of them is not parsed."""
+    """Find what guardrails did. An answer without a sign of them is not parsed."""
     output = bytes(record.output)
     if not any(sign in output for sign in _SIGNS):
         return _UNTOUCHED
@@ -173,7 +173,7 @@ def _says_so(chunk: object) -> bool:
 
 
 def _guardrails(chunk: object) -> Iterator[object]:
-    """The sides of the guardrail traces in a body, or in a chunk of a stream."""
+    """Yield the sides of the guardrail traces in a body, or in a chunk of a stream."""
     for holder in (chunk, _field(chunk, "metadata")):  # the last chunk of a Converse stream
         for name in _TRACES:
             guardrail = _field(_field(holder, name), "guardrail")
@@ -182,7 +182,7 @@ def _guardrails(chunk: object) -> Iterator[object]:
 
 
 def _blocking(value: object, levels: int) -> Iterator[str]:
-    """The policies that block, in assessments at most some levels below a value."""
+    """Yield the policies that block, in assessments at most some levels below a value."""
     if isinstance(value, dict):
         yield from (policy for policy in POLICIES & value.keys() if _blocks(value[policy]))
         if _rejects(value.get(REASONING)):
@@ -210,7 +210,7 @@ def _field(value: object, name: str) -> object:
 
 
 def _parsed(text: bytes) -> object:
-    """The JSON value, None if it is none. Answers may end in half a character, which only the slow way reads."""
+    """Parse JSON; None if it is none. Answers may end in half a character, which only the slow way reads."""
     try:
         return _decode_json(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -222,12 +222,12 @@ def _parsed(text: bytes) -> object:
 
 
 def _name(value: object) -> str | None:
-    """A text that groups can be made of: without control characters, which would break keys and ids apart."""
+    """Accept a text that groups can be made of: without control characters, which would break keys and ids apart."""
     return value if isinstance(value, str) and 0 < len(value) <= MAX_CHARACTERS and value.isprintable() else None
 
 
 class _Counted(msgspec.Struct, rename="camel"):
-    """The tokens of a prompt or an answer. What people said is passed over, not decoded."""
+    """The tokens of a prompt or an answer. What people said is skipped, not decoded."""
 
     input_token_count: Whole | None = None
     output_token_count: Whole | None = None
@@ -238,7 +238,7 @@ _decode_counted = msgspec.json.Decoder(_Counted | None).decode
 
 
 def _counted(side: msgspec.Raw) -> _Counted:
-    """One side of a call; a refused one has no answer."""
+    """Read the tokens of one side of a call; a refused one has no answer."""
     try:
         return _decode_counted(side) or _NOT_COUNTED
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -66,7 +66,7 @@ _decode_identity = msgspec.json.Decoder(_Identity).decode
 
 @lru_cache(maxsize=1024)
 def _who(identity: bytes) -> str:
-    """The object id; without one the user's name, or the application's id."""
+    """Return the object id; without one the user's name, or the application's id."""
     try:
         claims = _decode_identity(identity).claims
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # in other categories identity is a text
@@ -86,7 +86,7 @@ def _name_of_caller(of: Traits) -> Callable[[str], str]:
 
 
 def _operation(operation_name: str | None) -> str | None:
-    """In capitals: services write it either way."""
+    """Put an operation in capitals: services write it either way."""
     return None if operation_name is None else operation_name.upper()
 
 

@@ -113,7 +113,7 @@ def _observe(record: AzureRecord) -> Observed:
 
 
 def properties_of(record: AzureRecord) -> tuple[Properties, frozenset[str]]:
-    """The properties, decoded if they are JSON in a string; and the names in JSON of what cannot be read."""
+    """Return the properties, decoded if they are JSON in a string; and the names in JSON of what cannot be read."""
     text = record.properties
     if isinstance(text, Properties):
         return text, _ALL_READ
@@ -134,7 +134,7 @@ def properties_of(record: AzureRecord) -> tuple[Properties, frozenset[str]]:
 
 
 def _name_of_caller(of: Traits) -> Callable[[str], str]:
-    """An object id; with key authentication, which has none, the masked address."""
+    """Name the caller by object id, or by masked address with key authentication, which has none."""
     return named if of.authentication == "entra" else address
 
 

@@ -20,7 +20,7 @@ class Caller(NamedTuple):
 
 
 def named(name: str | None, characters: int = _MAX_CHARACTERS) -> str:
-    """The text for a caller who has a name; empty without one. A long name is cut, and told apart by its hash."""
+    """Format a named caller; empty without a name. A long name is cut, and distinguished by its hash."""
     if not name or len(name) <= characters:
         return storable(name or "")
     mark = hashlib.blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
@@ -28,7 +28,7 @@ def named(name: str | None, characters: int = _MAX_CHARACTERS) -> str:
 
 
 def address(ip_address: str | None) -> str:
-    """The text for a caller of whom only an address is known; empty without one.
+    """Return the text for a caller of whom only an address is known; empty without one.
 
     Azure masks an address digit by digit, so one network ends in one, two or three stars: they are made three.
     """
@@ -38,7 +38,7 @@ def address(ip_address: str | None) -> str:
 
 
 def parse(text: str) -> Caller:
-    """The caller behind a text made here."""
+    """Parse a text made here back to its caller."""
     if text.startswith(_ADDRESS):
         return Caller(object_id="", ip_address=text.removeprefix(_ADDRESS))
     return Caller(object_id=text, ip_address="")

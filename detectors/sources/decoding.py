@@ -47,7 +47,7 @@ class RawEnvelope(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class RecordFlaw:
     """A record that is not counted, or not in full, and why.
 
     Attributes:
@@ -84,12 +84,12 @@ class Message:
     """
 
     records: Sequence[Any]
-    flaws: Sequence[Flaw] = ()
+    flaws: Sequence[RecordFlaw] = ()
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
     body: bytes = b""
 
     def names(self, index: int) -> list[str]:
-        """The names of the fields of a record, in order; empty if they cannot be told."""
+        """List the names of a record's fields, in order; empty if they cannot be read."""
         try:
             value = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
             if isinstance(value, dict) and "records" in value:
@@ -149,9 +149,9 @@ class _NoObject:
 
 
 def _decode_one_by_one(body: bytes) -> Message:
-    """The slow way: every record on its own, so that a bad one costs only itself."""
+    """Decode every record on its own, the slow way, so that a bad one costs only itself."""
     records: list[Any] = []
-    flaws: list[Flaw] = []
+    flaws: list[RecordFlaw] = []
     unreadable: dict[int, Unreadable] = {}
     private = _HOLDS_CONTENT.search(body) is not None
     for index, element in enumerate(map(_unquoted, _parsed(body))):
@@ -171,7 +171,7 @@ def _decode_one_by_one(body: bytes) -> Message:
 
 
 def _unquoted(element: object) -> object:
-    """The record in a text where a record belongs; anything else as it is."""
+    """Parse a text that stands where a record belongs; leave anything else as it is."""
     text = element
     if isinstance(element, _NoObject):
         try:
@@ -183,7 +183,7 @@ def _unquoted(element: object) -> object:
 
 
 def _parsed(body: bytes) -> Iterable[object]:
-    """What stands in a message: records, other JSON values, and stretches that are no JSON."""
+    """Split a message into records, other JSON values, and text that is no JSON."""
     try:
         raw = _decode_raw_array(body) if body[:1] == b"[" else _decode_raw_envelope(body).records
     except _REFUSED:
@@ -213,7 +213,7 @@ def _parsed_element(raw: msgspec.Raw) -> object:
 
 
 def _elements(value: object) -> Sequence[object]:
-    """The records of a parsed message, whatever it turned out to be."""
+    """Return the records of a parsed message, whatever it turned out to be."""
     if isinstance(value, dict) and "records" in value:
         value = value["records"]
     if value is None:
@@ -221,11 +221,11 @@ def _elements(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _flaw_of(index: int, element: object) -> Flaw:
+def _flaw_of(index: int, element: object) -> RecordFlaw:
     if isinstance(element, repair.Broken):
-        return Flaw(index, "not_json", "this is not JSON", _excerpt(element.text))
+        return RecordFlaw(index, "not_json", "this is not JSON", _excerpt(element.text))
     text = element.text if isinstance(element, _NoObject) else json.dumps(element)
-    return Flaw(index, "not_a_record", "a record is an object, and this is none", _excerpt(text))
+    return RecordFlaw(index, "not_a_record", "a record is an object, and this is none", _excerpt(text))
 
 
 def _excerpt(text: str) -> str:

@@ -32,12 +32,12 @@ class Broken:
 
 
 def clean(body: bytes) -> bytes:
-    """A message without byte order mark, NULs and white space around it."""
+    """Strip byte order mark, NULs and white space around a message."""
     return body.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
 
 
 def parse(text: str) -> object:
-    """The value of one JSON text, repaired where that is certain.
+    """Parse one JSON text, repaired where that is certain.
 
     Raises:
         ValueError: the text is not JSON and no certain repair makes it so.
@@ -51,7 +51,7 @@ def parse(text: str) -> object:
 
 
 def salvage(text: str) -> Iterator[dict[str, object] | Broken]:
-    """The records of a message that does not parse as a whole: a broken one costs only itself.
+    """Yield the records of a message that does not parse as a whole: a broken one costs only itself.
 
     Several envelopes or records in a row are read too, as some senders join them with newlines.
     """
@@ -78,7 +78,7 @@ class _Reader:
         self._effort = EFFORT * len(text)
 
     def read(self, start: int) -> tuple[object, int]:
-        """The value that begins at a place and where it ends; None if there is none."""
+        """Read the value that begins at a place, and find where it ends; None if there is none."""
         try:
             value, end = _LENIENT.raw_decode(self._text, start)
         except json.JSONDecodeError as error:
@@ -100,7 +100,7 @@ class _Reader:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """The text, then the text after more and more repairs, each made only when it is needed.
+    """Yield the text, then the text after more and more repairs, each made only when it is needed.
 
     Blob data becomes an empty list: no field that is read can hold one, so it is told from a field that is missing.
     """
@@ -111,7 +111,7 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _repaired(stretch: str) -> dict[str, object] | Broken:
-    """The record in a broken stretch, if a repair of just this stretch is certain."""
+    """Return the record in a broken stretch, if a repair of just this stretch is certain."""
     for ending in ("", "]", "]}"):
         candidate = stretch.rstrip(" \t\r\n,")
         if candidate.endswith(ending):
@@ -125,7 +125,7 @@ def _repaired(stretch: str) -> dict[str, object] | Broken:
 
 
 def _double_quoted(match: re.Match[str]) -> str:
-    """The quoted text with double quotes: outside of those an apostrophe can only be a quote, so this is certain."""
+    """Replace single quotes by double ones: outside double quotes, an apostrophe can only be a quote."""
     quoted = match[0]
     if quoted[0] == '"' or len(quoted) == 1 or quoted[-1] != "'":  # or cut off inside
         return quoted

@@ -25,7 +25,7 @@ class Resource(NamedTuple):
 
 
 def canonical(resource_id: str) -> str | None:
-    """The id of the top-level resource in lower case, as Log Analytics writes `_ResourceId`; None if it is none.
+    """Find the top-level resource's id in lower case, as Log Analytics writes `_ResourceId`; None if it is none.
 
     Services write the same id in upper, lower and mixed case. A child (`.../deployments/x`) counts as its parent.
     """
@@ -39,13 +39,13 @@ def _canonical(resource_id: str) -> str | None:
 
 
 def parts(canonical_id: str) -> Resource:
-    """The subscription, resource group and name in an id made by `canonical`."""
+    """Split an id made by `canonical` into subscription, resource group and name."""
     segments = canonical_id.split("/")
     return Resource(subscription_id=segments[2], resource_group=segments[4], name=segments[-1])
 
 
 def kind_of(canonical_id: str) -> str:
-    """The resource type in an id made by `canonical`: `microsoft.cognitiveservices/accounts`."""
+    """Return the resource type in an id made by `canonical`: `microsoft.cognitiveservices/accounts`."""
     segments = canonical_id.split("/")
     return f"{segments[6]}/{segments[7]}"
 
@@ -56,7 +56,7 @@ def is_account(canonical_id: str) -> bool:
 
 
 def openai_accounts(resource_ids: Iterable[str | None]) -> set[str]:
-    """The canonical ids of the Azure AI accounts among ids of any spelling and any service."""
+    """Find the canonical ids of Azure AI accounts among ids of any spelling and any service."""
     found = {canonical(resource_id) for resource_id in resource_ids if resource_id}
     accounts = {account for account in found if account and _ACCOUNT in account}
     return {account for account in accounts if len(account.encode()) <= MAX_ACCOUNT_BYTES}

@@ -63,7 +63,7 @@ class Field:
     missing: str = ""
 
     def of(self, record: msgspec.Struct) -> Value:
-        """The value of a decoded record, for a field that one attribute decides."""
+        """Return the value of a decoded record, for a field that one attribute decides."""
         value: Value = getattr(record, self.attribute)
         return value if self.derive is None else self.derive(value)
 
@@ -124,6 +124,6 @@ class LogSource:
 
 
 def first_text(record: msgspec.Struct, attributes: Iterable[str]) -> str | None:
-    """The first of some attributes that is a text; None if the first that is there at all is none."""
+    """Find the first of some attributes that is set, if it is a text; None otherwise."""
     value = next((value for name in attributes if (value := getattr(record, name))), None)
     return value if isinstance(value, str) else None

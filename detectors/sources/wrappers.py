@@ -50,7 +50,7 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def unwrap(record: Wrapper) -> list[bytes]:
-    """The messages inside of a record that no source knows; empty if it is no wrapper."""
+    """Unwrap the messages inside of a record that no source knows; empty if it is no wrapper."""
     if record.exported_operation is not None or record.exported_category is not None:
         return [msgspec.json.encode(_exported(record))]
     try:
@@ -60,7 +60,7 @@ def unwrap(record: Wrapper) -> list[bytes]:
 
 
 def unquoted(text: str) -> bytes | None:
-    """The message in a text that is JSON once more; None if the text holds none."""
+    """Return the message in a text that is JSON once more; None if it holds none."""
     inner = text.strip()
     return inner.encode(errors="replace") if inner[:1] in {"{", "["} else None
 
@@ -85,7 +85,7 @@ def _inner(record: Wrapper) -> Iterator[bytes]:
 
 
 def _exported(record: Wrapper) -> dict[str, Scalar]:
-    """A row of AzureDiagnostics as the record that it was made from."""
+    """Rebuild the record from a row of AzureDiagnostics."""
     return {
         "time": record.exported_time,
         "category": record.exported_category,

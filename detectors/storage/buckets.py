@@ -33,7 +33,7 @@ MAX_MEMBERS = 50
 """Members counted separately for one entity in one bucket of one partition; all others count as `OTHERS`."""
 
 OTHERS = "(others)"
-_ONLY_NEW = frozenset(rule.id for rule in CATALOGUE if rule.only_new and len(rule.group_by) > 1)
+_FIRST_SEEN_ONLY = frozenset(rule.id for rule in CATALOGUE if rule.first_seen_only and len(rule.group_by) > 1)
 _EMPTY = Tally()
 _CACHED_BUCKETS = 3
 _COMPRESSION = 1
@@ -214,9 +214,9 @@ def merge_bounded(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) ->
     """Add tallies to those of one bucket and partition, within the limits on callers and members."""
     members: Counter[Key] | None = None
     for key, tally in added:
-        if key.rule_id in _ONLY_NEW and key not in held:
+        if key.rule_id in _FIRST_SEEN_ONLY and key not in held:
             if members is None:
-                members = Counter(_entity_key(known) for known in held if known.rule_id in _ONLY_NEW)
+                members = Counter(_entity_key(known) for known in held if known.rule_id in _FIRST_SEEN_ONLY)
             members[_entity_key(key)] += 1
             if members[_entity_key(key)] > MAX_MEMBERS:
                 key = Key(key.rule_id, (*key.group[:-1], OTHERS))  # noqa: PLW2901 - where it is counted instead

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from detectors.events import Source
-from detectors.ingestion.delta import PlacedFlaw
+from detectors.ingestion.delta import QuarantinedRecord
 from detectors.storage.buckets import purge
 from detectors.storage.tables import Row, Table
 from detectors.windows import key_of
@@ -29,9 +29,9 @@ class Quarantine:
         self._table = table
         self._excerpt_characters = excerpt_characters
 
-    def keep(self, source: Source, bucket: datetime, flaws: Sequence[PlacedFlaw], *, already: int) -> None:
+    def keep(self, source: Source, bucket: datetime, flaws: Sequence[QuarantinedRecord], *, already: int) -> None:
         """Store flaws, up to `MAX_ROWS` together with the `already` counted ones of this bucket."""
-        rows = [self._row(source, bucket, placed) for placed in flaws[: max(MAX_ROWS - already, 0)]]
+        rows = [self._row(source, bucket, flawed) for flawed in flaws[: max(MAX_ROWS - already, 0)]]
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             self._table.upsert(rows[start : start + _ROWS_AT_ONCE])
 
@@ -39,16 +39,16 @@ class Quarantine:
         """Delete what arrived before a time, and return the number of rows."""
         return purge(self._table, key_of(before))
 
-    def _row(self, source: Source, bucket: datetime, placed: PlacedFlaw) -> Row:
-        flaw = placed.flaw
+    def _row(self, source: Source, bucket: datetime, flawed: QuarantinedRecord) -> Row:
+        flaw = flawed.flaw
         return Row(
             key_of(bucket),
-            "|".join((*source, f"{placed.sequence:020d}", f"{flaw.index:06d}")),
+            "|".join((*source, f"{flawed.sequence:020d}", f"{flaw.index:06d}")),
             {
                 "Namespace": source.namespace,
                 "Hub": source.hub,
                 "Partition": source.partition,
-                "Sequence": placed.sequence,
+                "Sequence": flawed.sequence,
                 "Index": flaw.index,
                 "Reason": flaw.reason,
                 "Detail": flaw.detail,

@@ -30,7 +30,7 @@ def path(rule_id: str) -> Path:
 
 
 def render(rule: Rule, alert: Alert) -> str:
-    """The analytics rule as YAML."""
+    """Return the analytics rule as YAML."""
     raises = alert.raises
     texts = {
         "id": alert.id,
@@ -51,13 +51,13 @@ def render(rule: Rule, alert: Alert) -> str:
 
 
 def _of_query(rule: Rule, alert: Alert) -> dict[str, str]:
-    """The places of the query that differ between rules."""
+    """Return the places of the query that differ between rules."""
     return {
         "rule_id": rule.id,
         "latest_minute": _LATEST_MINUTE if rule.per_minute else "",
         "group": "".join(f"      {_COLUMN.get(name, name)} = tostring(Group.{name}),\n" for name in _told_apart(rule)),
         "each_reason": _each_reason(rule),
-        "weight": "Bytes" if rule.weighs_callers else "Count",
+        "weight": "Bytes" if rule.needs_bytes_by_caller else "Count",
         "place": _ON_ACCOUNT if _on_azure(rule) else _BY_USER,
         "reasons": _BOTH_REASONS if len(rule.thresholds) > 1 else "Reason1",
         "when": _MINUTE if rule.per_minute else _HOUR,
@@ -87,7 +87,7 @@ def _on_azure(rule: Rule) -> bool:
 
 
 def _told_apart(rule: Rule) -> list[str]:
-    """The group fields that no other column of a finding tells."""
+    """Return the group fields that no other column of a finding tells."""
     return [name for name in rule.group_fields if name not in {"ResourceId", "Caller"}]
 
 
@@ -104,7 +104,7 @@ def _columns(rule: Rule, alert: Alert) -> list[str]:
 
 def _description(rule: Rule, alert: Alert) -> str:
     joined = ", or the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
-    again = "" if rule.only_new else f", and once more each time it escalates: a value doubled{joined}"
+    again = "" if rule.first_seen_only else f", and once more each time it escalates: a value doubled{joined}"
     quiet = "" if alert.raises == "incident" else " It opens no incident, since everyday use looks the same."
     says = " ".join(alert.says.split())
     return (
@@ -114,7 +114,7 @@ def _description(rule: Rule, alert: Alert) -> str:
 
 
 def _each_reason(rule: Rule) -> str:
-    """What was reached, a text for each trigger that a finding can have; the first that fired stands first."""
+    """Return what was reached, a text for each trigger that a finding can have; the first that fired stands first."""
     first, *others = (f'"{threshold.unit}"' for threshold in rule.thresholds)
     lines = []
     for place in range(len(rule.thresholds)):
@@ -128,14 +128,14 @@ def _each_reason(rule: Rule) -> str:
 
 def _who(rule: Rule) -> str:
     if _on_azure(rule):
-        return f'". Callers{" with their bytes" if rule.weighs_callers else ""}: ", TopCallers'
+        return f'". Callers{" with their bytes" if rule.needs_bytes_by_caller else ""}: ", TopCallers'
     told = {"ModelId": '". Model: ", ModelId', "Violations": '". Policies: ", Violations'}
     more = [text for name, text in told.items() if name in rule.group_fields]
     return ", ".join(['". User: ", UserArn, ". AWS account: ", AwsAccountId', *more])
 
 
 def _entities(rule: Rule) -> str:
-    """The Azure account and its callers. An ARN is the name of an account, which Sentinel shows and cannot resolve."""
+    """Map the Azure account and its callers. An ARN is an account's name, which Sentinel shows and cannot resolve."""
     if not _on_azure(rule):
         return _ENTITY.format("Account", "Name", "UserArn")
     callers = (_ENTITY.format("Account", "AadUserId", column) for column in _caller_columns(rule))

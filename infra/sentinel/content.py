@@ -12,7 +12,7 @@ LISTS = {
 
 
 def render() -> str:
-    """The files' contents as typed lists, in order of the files' names."""
+    """Return the files' contents as typed lists, in order of the files' names."""
     head = [
         "// The analytics rules and hunting queries. Written by `python -m infra.sentinel.analytic_rules`.",
         "",

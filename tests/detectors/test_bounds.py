@@ -40,7 +40,7 @@ def _events() -> Iterator[Event]:
 
 @pytest.fixture(scope="module")
 def table() -> MemoryTable:
-    """A bucket that got all of it, in batches of a hundred events."""
+    """Provide a bucket that got all of it, in batches of a hundred events."""
     table, events = MemoryTable(), list(_events())
     ingest = Ingest(BucketStore(table), Quarantine(table, excerpt_characters=0), BatchCounter(CATALOGUE), lambda: START)
     for first in range(0, CALLERS, 100):
@@ -100,7 +100,7 @@ LETTERS = {byte: 0x100 + byte for byte in range(256)}
 
 
 def _name(number: int, characters: int) -> str:
-    """The name of an account whose id has that many characters."""
+    """Return the name of an account whose id has that many characters."""
     return f"{number:03d}{'ü' * characters}"[: characters - len(canonical_id(""))]
 
 
@@ -154,6 +154,6 @@ def test_a_verdict_carries_no_more_than_a_finding_lists() -> None:
         deployment.ingest(SOURCE._replace(partition=str(partition)), [Event(1, START, message(*records))])
     plan = deployment.evaluator.plan(START + BUCKET, None)
     assert plan is not None
-    ((verdict,),) = (result.results for result in deployment.evaluated(plan))
-    assert (verdict.tally.count, verdict.tally.other_callers) == (180, 130)
-    assert (len(verdict.tally.callers), len(verdict.evidence)) == (MAX_LISTED, MAX_LISTED)
+    ((one,),) = (result.results for result in deployment.evaluated(plan))
+    assert (one.tally.count, one.tally.other_callers) == (180, 130)
+    assert (len(one.tally.callers), len(one.evidence)) == (MAX_LISTED, MAX_LISTED)

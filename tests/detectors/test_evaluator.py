@@ -310,7 +310,7 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     parcels = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
     handover = Handover(deployment.journal)
     results = [handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
-    assert [verdict.tally.count for result in results for verdict in result.results if verdict.triggers] == [150]
+    assert [one.tally.count for result in results for one in result.results if one.triggers] == [150]
 
 
 @settings(max_examples=40, deadline=None)
@@ -343,7 +343,7 @@ def test_what_readers_see_does_not_depend_on_when_records_were_counted(
 
 
 def _seen(deployment: Deployment) -> list[Any]:
-    """The newest rows without what may differ: when they were made, ids of episodes, and order of arrival."""
+    """Return the newest rows without what may differ: when they were made, ids of episodes, and order of arrival."""
     left_out = {"TimeGenerated", "EpisodeId", "Evidence", "FindingId"}
     rows = sorted(deployment.posted.newest().values(), key=lambda row: row["WindowEnd"])
     return [{name: value for name, value in row.items() if name not in left_out} for row in rows]

@@ -84,7 +84,7 @@ records = st.one_of(
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[Event]:
-    """The events of one partition: rising sequence numbers with gaps, arrivals that rise but for small steps back."""
+    """Draw one partition's events: rising sequence numbers with gaps, arrivals that rise but for small steps back."""
     events: list[Event] = []
     sequence, arrival = draw(st.integers(0, 2**40)), START
     for _ in range(draw(st.integers(1, 25))):
@@ -152,7 +152,7 @@ class Sums:
 
 
 def _truth(events: Sequence[Event]) -> dict[tuple[datetime, Place], Sums]:
-    """Sums of every rule by bucket and group, by plain loops over the records."""
+    """Return sums of every rule by bucket and group, by plain loops over the records."""
     sums: dict[tuple[datetime, Place], Sums] = {}
     for event in events:
         bucket = event.enqueued - timedelta(minutes=event.enqueued.minute % 10, seconds=event.enqueued.second)
@@ -177,7 +177,7 @@ def _add(sums: Sums, record: RawRecord, *, weigh: bool) -> None:
 
 
 def _stored(store: BucketStore, buckets: Iterable[datetime]) -> dict[tuple[datetime, Place], Sums]:
-    """The same as it is stored."""
+    """Return the same as it is stored."""
     sums: dict[tuple[datetime, Place], Sums] = {}
     for bucket in buckets:
         for _, key, tally in store.read(bucket, range(SLICES)):

@@ -28,7 +28,7 @@ def _prompts(count: int, minute: float, name: str = "aoai-prod", length: int = 9
 
 
 def _minutes(deployment: Deployment) -> dict[str, JsonRow]:
-    """What a reader sees: the newest row of each minute of the one resource."""
+    """Return what a reader sees: the newest row of each minute of the one resource."""
     rows = [row for row in deployment.posted.of(RULE) if "Minute" in row["Group"]]
     by_minute = {row["Group"]["Minute"][11:16]: row for row in rows}
     assert len(by_minute) == len(rows), "a minute has one finding id"
@@ -211,7 +211,7 @@ def _bursts(*lengths: int) -> st.SearchStrategy[list[tuple[int, int, int, int, i
 
 
 def _course(bursts: list[tuple[int, int, int, int, int]], rng: Random | None) -> tuple[Deployment, set[str]]:
-    """A run, disturbed if there is chance in it; and the episodes that a reader who looks at each tick saw as New."""
+    """Run, disturbed if there is chance in it; return the episodes too that a reader at each tick saw as New."""
     deployment, alerted = Deployment(policy=LOW), set[str]()
     waiting = sorted(bursts, key=lambda burst: burst[0] + (burst[3] if rng else 0))
     for tick in range(1, 36):

@@ -83,7 +83,7 @@ def test_open_episodes_of_rules_that_nobody_knows_end_silently() -> None:
 
 
 def _like(rule: Rule) -> str:
-    """The rule of the catalogue that a later one was made from."""
+    """Return the rule of the catalogue that a later one was made from."""
     return next(known.id for known in CATALOGUE if known.select == rule.select)
 
 

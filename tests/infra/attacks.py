@@ -17,17 +17,17 @@ def at(minutes: float) -> datetime:
 
 
 def clock(minutes: float) -> str:
-    """The same as records tell it."""
+    """Return the same as records tell it."""
     return f"{at(minutes):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def long_prompts(minute: int, name: str = "aoai-prod") -> Row:
-    """A chat completion with a prompt of 6,000 bytes."""
+    """Return a chat completion with a prompt of 6,000 bytes."""
     return chat(name, requestLength=6_000) | {"time": clock(minute)}
 
 
 def blocked() -> Row:
-    """A request that two policies of a guardrail blocked."""
+    """Return a request that two policies of a guardrail blocked."""
     trace = {"guardrail": {"inputAssessment": {"gr": assessment("topicPolicy", "wordPolicy")}}}
     return bedrock(answer={"trace": trace})
 
@@ -54,11 +54,11 @@ def tick_until(deployment: Deployment, first: int, last: int) -> None:
 
 
 def alerts(deployment: Deployment, rule_id: str, until: float) -> list[Row]:
-    """The alerts of a detection, in the order in which they come; without their words."""
+    """Return the alerts of a detection, in the order in which they come; without their words."""
     rule = ScheduledRule.load(analytic_rules.path(rule_id).name)
     return [row for _, row in rule.runs(deployment.posting.workspace, at(2), at(until))]
 
 
 def statuses(deployment: Deployment, rule_id: str, until: float) -> list[str]:
-    """What each alert of a detection says of its episode."""
+    """Return what each alert of a detection says of its episode."""
     return [row["Status"] for row in alerts(deployment, rule_id, until)]

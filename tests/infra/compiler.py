@@ -24,11 +24,11 @@ class Evaluated:
     resources: list[Resource]
 
     def of(self, kind: str) -> list[Resource]:
-        """The resources of a type."""
+        """Return the resources of a type."""
         return [resource for resource in self.resources if resource["type"] == kind]
 
     def one(self, kind: str) -> Resource:
-        """The only resource of a type."""
+        """Return the only resource of a type."""
         (found,) = self.of(kind)
         return found
 
@@ -52,7 +52,7 @@ class Compiler:
                 self._state.update(f"{file}\0".encode() + file.read_bytes())
 
     def built(self, file: Path, **environment: str) -> tuple[dict[str, Any], str]:
-        """A parameter file as parameters, and what the compiler says of it and of the template."""
+        """Return a parameter file as parameters, and what the compiler says of it and of the template."""
         said = self._ask(file.stem, "build-params", str(file), "--stdout", **environment)
         parameters = json.loads(json.loads(said.output)["parametersJson"])["parameters"] if said.output else {}
         return {name: given["value"] for name, given in parameters.items()}, said.diagnostics
@@ -66,7 +66,7 @@ class Compiler:
         return template
 
     def refused(self, name: str, parameters: dict[str, Any]) -> list[str]:
-        """What the compiler has against parameters, a line for each fault."""
+        """Return what the compiler has against parameters, a line for each fault."""
         return self.built(self._file(name, parameters))[1].splitlines()
 
     def deployed(self, name: str) -> tuple[Evaluated, str]:
@@ -80,13 +80,13 @@ class Compiler:
         return Evaluated(snapshot["predictedResources"]), "\n".join(filter(None, diagnostics))
 
     def checked(self, name: str, text: str) -> Said:
-        """What the compiler says of other Bicep: of its types alone."""
+        """Return what the compiler says of other Bicep: of its types alone."""
         file = self._kept / f"{name}.bicep"
         _write(file, text)
         return self._ask(name, "build", str(file), "--stdout")
 
     def _file(self, name: str, parameters: dict[str, Any]) -> Path:
-        """A parameter file over a prefix and one account."""
+        """Return a parameter file over a prefix and one account."""
         values = {"namePrefix": "llmabuse", "watchedAccountIds": [account("aoai-prod")]} | parameters
         file = self._kept / f"{name}.bicepparam"
         template = os.path.relpath(INFRA / "main.bicep", self._kept)
@@ -95,7 +95,7 @@ class Compiler:
         return file
 
     def _ask(self, name: str, *command: str, **environment: str) -> Said:
-        """What was answered before, or is now."""
+        """Return what was answered before, or is now."""
         file = Path(command[1])
         state = self._state.copy()
         state.update(repr((command, sorted(environment.items()), file.read_text())).encode())
@@ -124,7 +124,7 @@ _ESCAPED = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "${
 
 
 def literal(value: object) -> str:
-    """A value as Bicep writes it."""
+    """Return a value as Bicep writes it."""
     match value:
         case str():
             return "'" + re.sub(r"[\\'\n\r\t]|\$\{", lambda found: _ESCAPED[found[0]], value) + "'"

@@ -11,7 +11,7 @@ GROUP, REGION = "llm-detector", "westeurope"
 
 
 def account(name: str, subscription: str = OWN, group: str = "ai-prod") -> str:
-    """The resource id of an Azure OpenAI account."""
+    """Return the resource id of an Azure OpenAI account."""
     return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{name}"
 
 

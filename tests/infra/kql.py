@@ -93,13 +93,13 @@ def analyse(queries: Mapping[str, str], tables: Mapping[str, Mapping[str, str]] 
 
 @cache
 def template(name: str) -> Row:
-    """A YAML file under infra/sentinel, by its path there."""
+    """Return a YAML file under infra/sentinel, by its path there."""
     loaded: Row = yaml.safe_load((SENTINEL / name).read_text())
     return loaded
 
 
 def span(text: str) -> timedelta:
-    """The duration that a template writes as `5m`, `47h` or `1d`."""
+    """Return the duration that a template writes as `5m`, `47h` or `1d`."""
     return timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[text[-1]]: int(text[:-1])})
 
 
@@ -168,7 +168,7 @@ class Workspace:
 
 @cache
 def _translate(text: str) -> tuple[str, tuple[str, ...]]:
-    """SQL for a query, and the names under which it wants to know the time."""
+    """Return SQL for a query, and the names under which it wants to know the time."""
     executable = _IF_EXISTS.sub(r"\1", text).replace("ingestion_time()", "IngestionTime")
     sql = duckdb_kql.to_sql(executable, schema=_STORED, query_now=datetime(2000, 1, 1, tzinfo=UTC))
     return str(sql), tuple(sql.parameters)
@@ -199,7 +199,7 @@ class ScheduledRule:
 
     @classmethod
     def load(cls, name: str) -> "ScheduledRule":
-        """The rule of a template."""
+        """Return the rule of a template."""
         loaded = template(f"analytic-rules/{name}")
         return cls(loaded["query"], span(loaded["queryFrequency"]), span(loaded["queryPeriod"]))
 
@@ -212,7 +212,7 @@ class ScheduledRule:
         clock_ahead: timedelta = timedelta(),
         worded: bool = False,
     ) -> list[tuple[datetime, Row]]:
-        """The alerts of every run from `first` to `last`, each with the time up to which that run looked.
+        """Return the alerts of every run from `first` to `last`, each with the time up to which that run looked.
 
         Args:
             workspace: where.
@@ -256,7 +256,7 @@ class Posting:
             raise PostingError("the answer was lost")
 
     def rows(self, stream: str) -> list[JsonRow]:
-        """What was posted to a table, in order."""
+        """Return what was posted to a table, in order."""
         return [row for name, row in self.sent if name == stream]
 
 

@@ -12,13 +12,13 @@ FLATTENED = {"objectId": "objectId_g", "requestLength": "requestLength_d", "resp
 
 
 def hunt(name: str) -> str:
-    """The text of a hunting query."""
+    """Return the text of a hunting query."""
     text: str = template(f"hunting-queries/{name}.yaml")["query"]
     return text
 
 
 def raw(record: Row, ingested: datetime, *, flattened: bool = False) -> Row:
-    """A record as AzureDiagnostics holds it: properties as text in one column, or each in its own."""
+    """Return a record as AzureDiagnostics holds it: properties as text in one column, or each in its own."""
     properties = record.get("properties")
     fields = json.loads(properties) if isinstance(properties, str) else properties or {}
     row = {
@@ -36,7 +36,7 @@ def raw(record: Row, ingested: datetime, *, flattened: bool = False) -> Row:
 
 
 def records(bodies: Iterable[bytes]) -> Iterator[Row]:
-    """The records of sound messages."""
+    """Yield the records of sound messages."""
     for body in bodies:
         read: Any = json.loads(body)
         yield from read if isinstance(read, list) else read.get("records", [read])

@@ -16,7 +16,7 @@ MODULES = sorted((INFRA / "modules").glob("*.bicep"))
 
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Path]:
-    """A compiler at each of the places where one may be, by the variable that leads there."""
+    """Provide a compiler at each of the places where one may be, by the variable that leads there."""
     places = {
         "BICEP": tmp_path / "named" / "any-name",
         "PATH": tmp_path / "path" / "bicep",

@@ -93,7 +93,7 @@ class _Recording(Mapping[str, str]):
 
 
 def settings_of(evaluated: Evaluated) -> dict[str, str]:
-    """The app settings as the app reads them: what is known only while deploying is filled in."""
+    """Return the app settings as the app reads them: what is known only while deploying is filled in."""
     listed = evaluated.one(SITE)["properties"]["siteConfig"]["appSettings"]
     assert all(isinstance(setting["value"], str) for setting in listed), "Azure takes texts only"
     settings = {setting["name"]: _filled(setting["value"]) for setting in listed}
@@ -102,7 +102,7 @@ def settings_of(evaluated: Evaluated) -> dict[str, str]:
 
 
 def _filled(value: str) -> str:
-    """A value whose expression, if it is one, reads a property of a resource of the deployment."""
+    """Return a value whose expression, if it is one, reads a property of a resource of the deployment."""
     if not value.startswith("["):
         return value
     (name,) = re.findall(r"reference\('[^']+', '[0-9-]+'\)\.([\w.]+)", value)

@@ -23,13 +23,13 @@ with_sentinel = pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if
 
 
 def files(folder: str) -> dict[str, Resource]:
-    """The files of a folder by the id in them."""
+    """Return the files of a folder by the id in them."""
     loaded = [yaml.safe_load(path.read_text()) for path in sorted((SENTINEL / folder).glob("*.yaml"))]
     return {one["id"]: one for one in loaded}
 
 
 def deployed(evaluated: Evaluated, kind: str) -> dict[str, Resource]:
-    """The properties of what is in the workspace, by name."""
+    """Return the properties of what is in the workspace, by name."""
     workspace = evaluated.one(COMPONENT)["properties"]["WorkspaceResourceId"]
     found = evaluated.of(kind)
     assert all(resource["id"].startswith(f"{workspace}/") for resource in found)

@@ -14,12 +14,12 @@ RULES = [name for name in TEMPLATES if name.startswith("analytic-rules")]
 
 @pytest.fixture(scope="module")
 def analyses() -> dict[str, Analysis]:
-    """What the language service says of each template's query."""
+    """Provide what the language service says of each template's query."""
     return analyse({name: template(name)["query"] for name in TEMPLATES})
 
 
 def named_columns(found: Row) -> set[str]:
-    """The columns that entity mappings, custom details and alert overrides name."""
+    """Return the columns that entity mappings, custom details and alert overrides name."""
     override = found.get("alertDetailsOverride", {})
     formats = " ".join(text for name, text in override.items() if name.endswith("Format"))
     return {

@@ -51,14 +51,14 @@ def minute_of(row: Row) -> tuple[object, ...]:
 
 
 def transfer_of(row: Row) -> tuple[object, ...]:
-    """A finding with its bytes, and with who received most of them."""
+    """Return a finding with its bytes, and with who received most of them."""
     first = row["Callers"][0]
     caller = first["ObjectId"] or first["IpAddress"]
     return *window_of(row), row["MaxResponseLength"], row["TotalResponseLength"], caller, first["Bytes"]
 
 
 def newcomer_of(row: Row) -> tuple[object, ...]:
-    """The first window of a newcomer, and for how long others were watched."""
+    """Return the first window of a newcomer, and for how long others were watched."""
     end, resource, _ = window_of(row)
     return end, resource, row["Group"]["Caller"], row["Triggers"][1]["Value"]
 
@@ -95,7 +95,7 @@ each_twin = pytest.mark.parametrize("rule_id", TWINS)
 
 
 def detect(arrived: Sequence[Arrived]) -> list[Row]:
-    """The newest row of each finding that the real pipeline makes of records, with a tick every ten minutes."""
+    """Return the newest row of each finding that the real pipeline makes of records, with a tick every ten minutes."""
     deployment, waiting = Deployment(Workspace()), sorted(arrived, key=lambda one: one[0])
     while waiting:
         end = waiting[0][0].replace(minute=waiting[0][0].minute // 10 * 10, second=0, microsecond=0) + LATER
@@ -110,14 +110,14 @@ def detect(arrived: Sequence[Arrived]) -> list[Row]:
 
 
 def said_by_detector(rule_id: str, findings: Iterable[Row]) -> set[tuple[object, ...]]:
-    """What fired; of newcomers, who cannot be new twice, the first row."""
+    """Return what fired; of newcomers, who cannot be new twice, the first row."""
     fired = (row for row in findings if row["RuleId"] == rule_id and row["Triggers"])
-    newest = (row for row in fired if row["Status"] == "New" or not BY_ID[rule_id].only_new)
+    newest = (row for row in fired if row["Status"] == "New" or not BY_ID[rule_id].first_seen_only)
     return {TWINS[rule_id].of_finding(row) for row in newest}
 
 
 def said_by_twin(rule_id: str, workspace: Workspace, now: datetime) -> set[tuple[object, ...]]:
-    """The same of every row of the twin."""
+    """Return the same of every row of the twin."""
     twin = TWINS[rule_id]
     return {tuple(row[name] for name in twin.columns) for row in workspace.query(hunt(twin.query), now)}
 
@@ -125,14 +125,14 @@ def said_by_twin(rule_id: str, workspace: Workspace, now: datetime) -> set[tuple
 def twin_of(
     rule_id: str, arrived: Iterable[Arrived], now: datetime, *, flattened: bool = False
 ) -> set[tuple[object, ...]]:
-    """What a twin says of records that the workspace got when the detector did."""
+    """Return what a twin says of records that the workspace got when the detector did."""
     workspace = Workspace()
     workspace.add(RAW, [raw(record, moment, flattened=flattened) for moment, record in arrived])
     return said_by_twin(rule_id, workspace, now)
 
 
 def burst(rng: Random, time: datetime) -> list[Row]:
-    """Some records of one minute and kind, near the numbers at which rules fire."""
+    """Return some records of one minute and kind, near the numbers at which rules fire."""
     name, caller = rng.choice(["one", "two", "young"]), rng.choice([*PEOPLE, ""])
     moment = {
         "time": f"{time:%Y-%m-%dT%H:%M}:{rng.randrange(60):02}.1234567Z",
@@ -169,7 +169,7 @@ def morning() -> list[Arrived]:
 
 @pytest.fixture(scope="module")
 def findings(morning: list[Arrived]) -> list[Row]:
-    """What the detector says of it."""
+    """Provide what the detector says of it."""
     return detect(morning)
 
 
@@ -193,7 +193,7 @@ def attacked_day() -> list[Arrived]:
 
 @pytest.fixture(scope="module")
 def detected(attacked_day: list[Arrived]) -> list[Row]:
-    """What the detector says of it."""
+    """Provide what the detector says of it."""
     return detect(attacked_day)
 
 
@@ -203,7 +203,7 @@ def test_a_twin_finds_the_attacks_of_a_day(attacked_day: list[Arrived], detected
     in_workspace = [one for one in attacked_day if one[1].get("category") in {"Audit", "RequestResponse"}]
     said = twin_of(rule_id, in_workspace, DAY + timedelta(hours=8))
     assert said == said_by_detector(rule_id, detected)
-    assert bool(said) is not BY_ID[rule_id].only_new  # a day is too short to know newcomers
+    assert bool(said) is not BY_ID[rule_id].first_seen_only  # a day is too short to know newcomers
 
 
 @pytest.mark.parametrize("rule_id", ["model_theft", "insecure_output", "large_transfer"])
@@ -219,7 +219,7 @@ def test_a_twin_has_the_numbers_of_the_detector(rule_id: str) -> None:
     """They are typed twice, in two languages, and compared here."""
     numbers = dict(re.findall(r"let (\w+) = (\d+)d?;", hunt(TWINS[rule_id].query)))
     at_least = {threshold.name: str(threshold.at_least) for threshold in BY_ID[rule_id].thresholds}
-    at_least |= {"count": numbers.get("Count", "")} if BY_ID[rule_id].only_new else {}  # one is enough
+    at_least |= {"count": numbers.get("Count", "")} if BY_ID[rule_id].first_seen_only else {}  # one is enough
     assert {name: numbers[name] for name in TWINS[rule_id].numbers} == {
         name: at_least[threshold] for name, threshold in TWINS[rule_id].numbers.items()
     }
@@ -231,7 +231,7 @@ def test_every_detection_on_azure_has_a_twin() -> None:
 
 
 def many(count: int, record: Row) -> list[Row]:
-    """The same record so many times."""
+    """Return the same record so many times."""
     return [record] * count
 
 

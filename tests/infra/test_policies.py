@@ -31,7 +31,7 @@ EXPLAINED = {
 
 @pytest.fixture(scope="module")
 def policies(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What checkov says of two deployments, and of a planted resource that it must complain about."""
+    """Provide what checkov says of two deployments, and of a planted resource that it must complain about."""
     if not CHECKOV.exists():
         pytest.fail("checkov is not installed: `make test` sets it up in infra/.venv")
     folder = tmp_path_factory.mktemp("policies")
@@ -50,7 +50,7 @@ def policies(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def failed(policies: dict[str, Any], name: str) -> set[str]:
-    """The policies that do not pass on a deployment."""
+    """Return the policies that do not pass on a deployment."""
     return {
         check["check_id"] for check in policies["results"]["failed_checks"] if Path(check["file_path"]).stem == name
     }

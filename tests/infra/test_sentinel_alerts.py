@@ -24,19 +24,19 @@ def at(minutes: float) -> datetime:
 
 
 def body(count: int, name: str = "aoai-prod", **fields: object) -> bytes:
-    """A message with so many key listings of an account."""
+    """Return a message with so many key listings of an account."""
     return message(*[list_key(name, **fields)] * count)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def workspace() -> Workspace:
-    """An empty workspace."""
+    """Provide an empty workspace."""
     return Workspace()
 
 
 @pytest.fixture
 def deployment(workspace: Workspace) -> Deployment:
-    """A detector that posts into it."""
+    """Provide a detector that posts into it."""
     return Deployment(workspace)
 
 
@@ -225,7 +225,7 @@ def test_an_alert_says_what_happened_and_to_whom(deployment: Deployment, workspa
 
 
 def finding(minutes: float, **columns: object) -> Row:
-    """A row of an episode, as far as the rule needs it."""
+    """Return a row of an episode, as far as the rule needs it."""
     return dict.fromkeys(SCHEMA[FINDINGS]) | {
         "TimeGenerated": at(minutes).isoformat(),
         "EpisodeId": "episode",

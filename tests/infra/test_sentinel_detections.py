@@ -76,7 +76,7 @@ def attacked() -> Deployment:
 @each_rule
 def test_an_episode_alerts_once_and_once_more_when_it_escalates(attacked: Deployment, rule_id: str) -> None:
     """Each rule by itself; a newcomer who comes back says nothing new."""
-    expected = ["New"] if BY_ID[rule_id].only_new else ["New", "Escalated"]
+    expected = ["New"] if BY_ID[rule_id].first_seen_only else ["New", "Escalated"]
     assert statuses(attacked, rule_id, 120) == expected
 
 
@@ -105,7 +105,7 @@ SAID = {
 
 
 def first_alert(attacked: Deployment, rule_id: str) -> Row:
-    """The one of the run that owns the rows posted at 08:10, with all of its words."""
+    """Return the one of the run that owns the rows posted at 08:10, with all of its words."""
     rule = ScheduledRule.load(analytic_rules.path(rule_id).name)
     ((_, row),) = rule.runs(attacked.posting.workspace, at(22), at(22), worded=True)
     return row

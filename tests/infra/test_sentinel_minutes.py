@@ -17,7 +17,7 @@ from tests.infra.kql import FINDINGS, Deployment, Workspace
 
 @pytest.fixture
 def deployment() -> Deployment:
-    """A detector that posts into an empty workspace."""
+    """Provide a detector that posts into an empty workspace."""
     return Deployment(Workspace())
 
 

@@ -78,7 +78,7 @@ COLUMN = re.compile(r"[A-Za-z_]\w*")
 
 
 def violations(found: Row, *, rule: bool) -> Iterator[str]:
-    """What Sentinel, or its repository's checks, would refuse."""
+    """Yield what Sentinel, or its repository's checks, would refuse."""
     required, optional = (REQUIRED_OF_RULES, OPTIONAL_OF_RULES) if rule else (REQUIRED, OPTIONAL)
     yield from (f"{name} is missing" for name in required - found.keys())
     yield from (f"{name} is not a known field" for name in found.keys() - required - optional)

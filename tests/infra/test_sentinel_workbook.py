@@ -21,7 +21,7 @@ NOW = START + timedelta(hours=5, minutes=5)
 
 
 def substituted(text: str, *, accounts: str = "'*'", rules: str = "'*'", episode: str = "") -> str:
-    """A query as the workbook sends it."""
+    """Return a query as the workbook sends it."""
     values = {"{Accounts}": accounts, "{Rules}": rules, "{TimeRange:grain}": "30m", "{Episode}": episode}
     for name, value in values.items():
         text = text.replace(name, value)
@@ -30,7 +30,7 @@ def substituted(text: str, *, accounts: str = "'*'", rules: str = "'*'", episode
 
 @pytest.fixture(scope="module")
 def analyses() -> dict[str, Analysis]:
-    """What the language service says of every query, those of parameters too."""
+    """Provide what the language service says of every query, those of parameters too."""
     texts = {name: part["query"] for name, part in (PARTS | PARAMETERS).items() if "query" in part}
     return analyse({name: substituted(text) for name, text in texts.items()})
 
@@ -52,13 +52,13 @@ def deployment() -> Deployment:
 
 
 def show(deployment: Deployment, name: str, **parameters: str) -> list[Row]:
-    """What a part of the workbook shows, over the last day."""
+    """Return what a part of the workbook shows, over the last day."""
     text = substituted((PARTS | PARAMETERS)[name]["query"], **parameters)
     return deployment.posting.workspace.query(text, NOW, period=timedelta(days=1))
 
 
 def named_columns(part: Row) -> Iterator[str]:
-    """The columns that a part's settings name."""
+    """Yield the columns that a part's settings name."""
     chart, tiles = part.get("chartSettings", {}), part.get("tileSettings", {})
     yield from (chart[name] for name in ("xAxis", "group") if name in chart)
     yield from chart.get("yAxis", [])

@@ -18,7 +18,7 @@ WHOLE = re.compile(rb'\{"(?:AssetIdentity|Tenant)":[^{}]*(?:\{[^{}]*\}[^{}]*)?\}
 
 @cache
 def day(scenario: Scenario) -> tuple[Sequence[Message], Truth]:
-    """The messages of a scenario and the truth about them; made once."""
+    """Return the messages of a scenario and the truth about them; made once."""
     traffic = Traffic(scenario)
     return tuple(traffic), traffic.truth
 

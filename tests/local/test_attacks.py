@@ -22,7 +22,7 @@ type Found = list[tuple[Message, Record]]
 
 
 def about(subject: str) -> Found:
-    """The records of an account, or of a user of Bedrock."""
+    """Return the records of an account, or of a user of Bedrock."""
     return [
         (message, record)
         for message, record in records(day(SCENARIO)[0])
@@ -31,33 +31,33 @@ def about(subject: str) -> Found:
 
 
 def attacked(attack: Attack) -> Found:
-    """The records of whom an attack is about."""
+    """Return the records of whom an attack is about."""
     return about(day(SCENARIO)[1].attacked[attack])
 
 
 def busiest_hour(found: Found) -> int:
-    """The most records that arrived within any hour."""
+    """Return the most records that arrived within any hour."""
     arrivals = [message.enqueued for message, _ in found]
     return max(sum(begin <= one < begin + timedelta(hours=1) for one in arrivals) for begin in arrivals)
 
 
 def readings(found: Found) -> Found:
-    """The key readings among records."""
+    """Return the key readings among records."""
     return [(message, record) for message, record in found if is_reading(record)]
 
 
 def callers(found: Found) -> Counter[str]:
-    """Records by object id."""
+    """Return records by object id."""
     return Counter(properties(record).get("objectId", "") for _, record in found)
 
 
 def lengths(found: Found, name: str) -> list[int]:
-    """The lengths that records tell."""
+    """Return the lengths that records tell."""
     return [length for _, record in found if (length := properties(record).get(name)) is not None]
 
 
 def chats_by_minute(found: Found) -> dict[str, list[int]]:
-    """The request lengths of chat completions, by the minute of their own time."""
+    """Return the request lengths of chat completions, by the minute of their own time."""
     minutes: dict[str, list[int]] = {}
     for _, record in found:
         if is_chat(record):
@@ -66,12 +66,12 @@ def chats_by_minute(found: Found) -> dict[str, list[int]]:
 
 
 def errors(found: Found, code: str) -> Iterator[Record]:
-    """The calls that Bedrock refused for this reason."""
+    """Return the calls that Bedrock refused for this reason."""
     return (record for _, record in found if record.get("errorCode") == code)
 
 
 def blocking(found: Found) -> list[list[str]]:
-    """The policies that blocked, of each call of Bedrock in which one did."""
+    """Return the policies that blocked, of each call of Bedrock in which one did."""
     said = [POLICY.findall(json.dumps(record.get("output", {}))) for _, record in found]
     blocked = [[name for name, items in policies if "BLOCKED" in items] for policies in said]
     return [names for names in blocked if names]
@@ -160,7 +160,7 @@ def test_three_users_of_bedrock_are_up_to_something() -> None:
 
 @pytest.fixture(scope="module")
 def workshop() -> Found:
-    """The records of the account that nobody attacks and that has no ordinary load."""
+    """Provide the records of the account that nobody attacks and that has no ordinary load."""
     name = "/aoai-workshop"
     (account,) = {
         record["resourceId"].lower()

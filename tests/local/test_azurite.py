@@ -18,20 +18,20 @@ ENTITY = {"PartitionKey": "caller-1", "RowKey": "2026-01-01T00:00Z", "requests":
 
 
 def client(azurite: Azurite, name: str) -> TableClient:
-    """A client without retries, so that a failure shows at once."""
+    """Return a client without retries, so that a failure shows at once."""
     return TableClient.from_connection_string(azurite.connection_string, name, retry_total=0)
 
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder in which temporary folders are made."""
+    """Provide the folder in which temporary folders are made."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def entry(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A script that starts in Azurite's place."""
+    """Provide a script that starts in Azurite's place."""
     script = tmp_path_factory.mktemp("entry") / "main.js"
     monkeypatch.setattr("local.azurite._ENTRY", script)
     return script
@@ -138,7 +138,7 @@ def guarded() -> Iterator[tuple[Monitor, Azurite]]:
 
 @pytest.fixture
 def identity(guarded: tuple[Monitor, Azurite], monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagedIdentityCredential]:
-    """The credential of the deployed code."""
+    """Provide the credential of the deployed code."""
     for name, value in guarded[0].environment().items():
         monkeypatch.setenv(name, value)
     with ManagedIdentityCredential() as credential:

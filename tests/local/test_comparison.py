@@ -23,7 +23,7 @@ type Played = tuple[Outcome, Truth]
 
 @pytest.fixture(scope="module")
 def played() -> Played:
-    """A stretch with every fault: redeliveries, a host that dies, missed timers, malformed messages."""
+    """Provide a stretch with every fault: redeliveries, a host that dies, missed timers, malformed messages."""
     scenario = Scenario(duration=timedelta(hours=4), records=3_000)
     traffic = Traffic(scenario)
     middle = scenario.start + timedelta(hours=2)
@@ -33,14 +33,14 @@ def played() -> Played:
 
 
 def said(outcome: Outcome, truth: Truth) -> tuple[bool, str]:
-    """What the check comes to, and what it prints."""
+    """Return what the check comes to, and what it prints."""
     text = StringIO()
     exact = check(outcome, truth, Console(file=text, width=200))
     return exact, text.getvalue()
 
 
 def first(outcome: Outcome, rule_id: str, status: str) -> dict[str, Any]:
-    """A posted row, as the newest of its finding; a change of it is a change of what was posted."""
+    """Return a posted row, as the newest of its finding; a change of it is a change of what was posted."""
     return next(row for row in newest(outcome.findings) if (row["RuleId"], row["Status"]) == (rule_id, status))
 
 

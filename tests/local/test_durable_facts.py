@@ -131,7 +131,7 @@ def test_base64_carries_what_text_does_not() -> None:
 
 
 def _execution() -> Execution:
-    """An activity that fails once and is retried: every kind of event is in its history."""
+    """Return an activity that fails once and is retried: every kind of event is in its history."""
     execution = Execution("mine", 1, "several", "null")
     execution.start(TEN)
     retry = {"firstRetryIntervalInMilliseconds": 1000, "maxNumberOfAttempts": 2}
@@ -246,7 +246,7 @@ def test_a_purge_of_nothing_is_answered_as_recorded() -> None:
 
 
 def _meanwhile(status: str, method: str, path: str, body: object = None) -> list[Any]:
-    """What the endpoint answers while an instance has a status."""
+    """Return what the endpoint answers while an instance has a status."""
 
     async def use(hub: Hub) -> list[Any]:
         answers: list[list[Any]] = []

@@ -20,22 +20,22 @@ CALL = "arn:aws:iam::1:user/u", "model", "1"
 
 
 def listing(caller: str = "pipeline", length: int | None = None, whose: tuple[str, ...] = ACCOUNT) -> Fact:
-    """A key reading."""
+    """Return a key reading."""
     return Fact(LIST_KEY, whose, SECOND, caller, response=length)
 
 
 def chat(request: int | None = 9_000, response: int | None = 100, status: str = "200", second: int = 0) -> Fact:
-    """A chat completion, some seconds after the start."""
+    """Return a chat completion, some seconds after the start."""
     return Fact(CHAT, ACCOUNT, SECOND + second, "u", status, request, response)
 
 
 def large(response: int, caller: str = "u") -> Fact:
-    """An answer of that many bytes."""
+    """Return an answer of that many bytes."""
     return Fact("Embeddings_Create", ACCOUNT, SECOND, caller, "200", 10, response)
 
 
 def expected(*facts: Fact, at: datetime = START, before: Truth | None = None) -> Expectation:
-    """What is expected if these arrive in one bucket."""
+    """Return what is expected if these arrive in one bucket."""
     truth = before or Truth({})
     for fact in facts:
         truth.note(fact, at)
@@ -43,7 +43,7 @@ def expected(*facts: Fact, at: datetime = START, before: Truth | None = None) ->
 
 
 def fired(found: Expectation) -> dict[str, set[str]]:
-    """What fired, by rule."""
+    """Return what fired, by rule."""
     names: dict[str, set[str]] = {}
     for key, row in found.rows.items():
         names.setdefault(key.rule_id, set()).update(row.values)

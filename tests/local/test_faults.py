@@ -39,7 +39,7 @@ def storage(azurite: Azurite) -> Iterator[FaultyStorage]:
 
 @pytest.fixture
 def table(storage: FaultyStorage, direct: TableClient) -> Iterator[TableClient]:
-    """The table behind faults; its client does not retry, so that each fault shows."""
+    """Provide the table behind faults; its client does not retry, so that each fault shows."""
     string = storage.connection_string
     with TableClient.from_connection_string(string, direct.table_name, retry_total=0) as faulty:
         yield faulty

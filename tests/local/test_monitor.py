@@ -35,7 +35,7 @@ RAW = "Custom-Raw_CL"
 
 @pytest.fixture
 def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
-    """A rule with one stream of known columns and one of any; the environment is that of the deployed code."""
+    """Provide a rule with one stream of known columns and one of any; the environment is that of the deployed code."""
     for name in ("CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE", "TENANT_ID", "TOKEN_CREDENTIALS"):
         # A developer's own sign-in would come before the managed identity.
         monkeypatch.delenv(f"AZURE_{name}", raising=False)
@@ -47,7 +47,7 @@ def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
 
 @pytest.fixture
 def client(monitor: Monitor) -> Iterator[LogsIngestionClient]:
-    """The client of the deployed code, but for retries."""
+    """Provide the client of the deployed code, but for retries."""
     endpoint = monitor.environment()["LOGS_INGESTION_ENDPOINT"]
     with (
         DefaultAzureCredential() as credential,

@@ -37,7 +37,7 @@ def traffic() -> tuple[Sequence[Message], Truth]:
 
 @pytest.fixture(scope="module")
 def sound_traffic() -> tuple[Sequence[Message], Truth]:
-    """The same for a day on which nothing is malformed."""
+    """Provide the same for a day on which nothing is malformed."""
     return day(SOUND)
 
 

@@ -1,4 +1,4 @@
-"""A backtest as one HTML page that needs nothing else: no network, no other file, no JavaScript to be read."""
+"""The report of a backtest: one HTML page that needs no network, no other file, and no JavaScript to be read."""
 
 from detectors.backtest.report.page import render
 

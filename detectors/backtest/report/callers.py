@@ -1,4 +1,4 @@
-"""Who called in episodes, over all of them."""
+"""The callers of all episodes."""
 
 from dataclasses import dataclass, field
 
@@ -6,8 +6,8 @@ from detectors.backtest.outcome import Outcome
 
 
 @dataclass(slots=True)
-class Caller:
-    """One caller: its object id or ARN, or its address, and what it did in episodes (by number)."""
+class EpisodeCaller:
+    """One caller: its object id or ARN, or its address, and its records and resources in episodes (by number)."""
 
     object_id: str
     address: str
@@ -17,24 +17,24 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """What it is called by; empty if nothing names it."""
+        """Its object id, ARN or address; empty if the caller is not named."""
         return self.object_id or self.address
 
     @property
     def kind(self) -> str:
-        """What kind of name that is."""
+        """The kind of that name."""
         if self.object_id:
             return "AWS identity" if self.object_id.startswith("arn:") else "object id"
         return "address" if self.address else "not named"
 
 
-def callers(outcome: Outcome) -> list[Caller]:
-    """By object id and address, those with most records first."""
-    known: dict[tuple[str, str], Caller] = {}
+def callers(outcome: Outcome) -> list[EpisodeCaller]:
+    """List the callers by object id and address, those with most records first."""
+    known: dict[tuple[str, str], EpisodeCaller] = {}
     for index, summary in enumerate(outcome.episodes, start=1):
         for listed in summary.callers:
             identity = f"{listed['ObjectId']}", f"{listed['IpAddress']}"
-            caller = known.setdefault(identity, Caller(*identity))
+            caller = known.setdefault(identity, EpisodeCaller(*identity))
             caller.records += int(listed["Count"])
             caller.episodes.append(index)
             caller.resources.add(summary.resource.partition(" ")[0])

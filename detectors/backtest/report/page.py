@@ -1,4 +1,4 @@
-"""The page: a template, what it is filled with, and what keeps text from logs text."""
+"""The page: its template, its values, and the escaping of text from logs."""
 
 import base64
 import hashlib
@@ -26,17 +26,17 @@ _MAX_PLACE = 200
 
 
 def render(outcome: Outcome, made: datetime) -> str:
-    """The report as one HTML page that loads nothing and may load nothing.
+    """Render the report as one HTML page that loads nothing and may load nothing.
 
-    Only our own style and script run, known by their digests; whatever else got in could load and send nothing.
+    Only our own style and script run, identified by their digests; anything injected could load and send nothing.
 
     Args:
-        outcome: what the backtest came to.
-        made: when, aware.
+        outcome: the outcome of the backtest.
+        made: the time of the report, aware.
     """
     shown = numbered(outcome)
     return (
-        environment()
+        template_environment()
         .get_template("page.html")
         .render(
             outcome=outcome,
@@ -52,8 +52,8 @@ def render(outcome: Outcome, made: datetime) -> str:
     )
 
 
-def environment() -> Environment:
-    """Whatever a template writes is text: escaped, and with a name for each letter that could do more than be read."""
+def template_environment() -> Environment:
+    """Create the template environment, which escapes everything written, control characters included."""
     made = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -94,7 +94,7 @@ def _digest(text: str) -> Markup:
 
 
 def _caveats(outcome: Outcome) -> Iterator[tuple[str, bool]]:
-    """What makes the numbers less than they seem, and whether a link to the data's quality ends it."""
+    """Yield the caveats about the numbers, each with whether a link to the data's quality follows it."""
     read = outcome.quality
     if not read.records:
         yield "no record was read.", False
@@ -111,10 +111,10 @@ def _caveats(outcome: Outcome) -> Iterator[tuple[str, bool]]:
 
 
 def _first_group(subscription_id: str) -> str:
-    """The first group of a subscription's id, which is how people tell theirs apart."""
+    """Shorten a subscription's id to its first group, by which people distinguish subscriptions."""
     return f"{subscription_id[:8]}…" if len(subscription_id) > 8 else subscription_id  # noqa: PLR2004 - as in a GUID
 
 
 def _clipped_end(text: str) -> str:
-    """A place that cannot fill the page: its end tells files and lines apart."""
+    """Shorten a place that would fill the page to its end, which distinguishes files and lines."""
     return text if len(text) <= _MAX_PLACE else f"…{text[-_MAX_PLACE:]}"

@@ -1,4 +1,4 @@
-"""What was wrong with the data, and what that means for the findings."""
+"""The problems of the data, and what they mean for the findings."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _MAX_EXAMPLES = 5
 
 
 def problems(read: Quality) -> list[tuple[str, int, list[Place]]]:
-    """Reasons, how often there was one, and where the first ones are; the most frequent reason first."""
+    """List the reasons, their counts and the first places of each; the most frequent reason first."""
     ranked = sorted(read.problems.items(), key=lambda item: -item[1])
     return [
         (reason, count, [place for place in read.examples if place.reason == reason][:_MAX_EXAMPLES])
@@ -21,12 +21,12 @@ def problems(read: Quality) -> list[tuple[str, int, list[Place]]]:
 
 
 def where(place: Place) -> str:
-    """A file and its line."""
+    """Format a place: a file and its line."""
     return f"{place.file}:{place.line}" if place.line else place.file
 
 
 def lengths(read: Quality, rules: list[str]) -> Iterator[tuple[str, bool]]:
-    """How many records told their response length, for each rule that asks, and whether that is none of some."""
+    """Say how many records carry a response length, for each rule that needs it, and whether none of some does."""
     for rule in (BY_ID[rule_id] for rule_id in rules):
         selected, names = read.selected.get(rule.id, Selected()), _length_thresholds(rule)
         if names and not selected.records:
@@ -38,7 +38,7 @@ def lengths(read: Quality, rules: list[str]) -> Iterator[tuple[str, bool]]:
 
 
 def dead(read: Quality, rules: list[str]) -> list[tuple[Rule, list[str]]]:
-    """Rules that selected records of which none told its response length, with the thresholds that cannot fire."""
+    """List the rules whose selected records all lack a response length, with the thresholds that cannot fire."""
     return [
         (BY_ID[rule_id], names)
         for rule_id in rules
@@ -49,7 +49,7 @@ def dead(read: Quality, rules: list[str]) -> list[tuple[Rule, list[str]]]:
 
 
 def cannot_fire(rule: Rule, names: list[str]) -> str:
-    """What it means for a rule that no record tells its response length."""
+    """Explain what it means for a rule that no record carries a response length."""
     dead_names, plural = " and ".join(names), "thresholds" if len(names) > 1 else "threshold"
     others = [threshold.name for threshold in rule.thresholds if threshold.name not in names]
     rest = f"only {' or '.join(others)} can." if others and rule.requires == "any" else "so the rule cannot."

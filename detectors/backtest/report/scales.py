@@ -10,7 +10,7 @@ from detectors.windows import BUCKET
 
 STEP = int(BUCKET.total_seconds())
 MAX_COLUMNS = 720
-"""As many as a chart has pixels on a wide screen, two charts side by side."""
+"""The pixels of a chart on a wide screen, with two charts side by side."""
 
 _TICKS = 6
 _LOG_FROM = 10
@@ -22,17 +22,17 @@ _TIME_STEPS = (
 
 
 def percent(fraction: float) -> str:
-    """A place on a chart that is stretched to its page."""
+    """Format a fraction of a chart's width or height as a percentage."""
     return f"{100 * fraction:.2f}%"
 
 
 @dataclass(frozen=True, slots=True)
 class ChartSpan:
-    """The window ends that a chart shows, put together into columns.
+    """The window ends that a chart shows, combined into columns.
 
     Attributes:
         first: the first window's end, seconds since 1970.
-        windows: how many, 1 or more.
+        windows: the number of windows, 1 or more.
     """
 
     first: int
@@ -40,16 +40,16 @@ class ChartSpan:
 
     @property
     def columns(self) -> int:
-        """One a window, or as many as there are pixels."""
+        """The number of columns: one for each window, but at most one for each pixel."""
         return min(self.windows, MAX_COLUMNS)
 
     def column(self, at: int) -> int:
-        """The column of a window's end; those outside fall on the edge."""
+        """Find the column of a window's end; ends outside the chart fall on its edge."""
         window = min(max((at - self.first) // STEP, 0), self.windows - 1)
         return window * self.columns // self.windows
 
     def highest(self, points: Iterable[tuple[int, Number]]) -> dict[int, Number]:
-        """The largest value of each column that has one: thinning out never hides a peak."""
+        """Find the largest value of each column that has any: thinning out never hides a peak."""
         highest: dict[int, Number] = {}
         for at, value in points:
             column = self.column(at)
@@ -57,7 +57,7 @@ class ChartSpan:
         return highest
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Fractions of the width, and what to write there: times of day, at midnight dates; in UTC."""
+        """List the ticks: a fraction of the width and its label, a time of day, or a date at midnight; in UTC."""
         begin = datetime.fromtimestamp(self.first, UTC)
         length = timedelta(seconds=self.windows * STEP)
         step = next((step for step in _TIME_STEPS if length <= step * _TICKS), length / _TICKS)
@@ -77,24 +77,24 @@ def _time_label(at: datetime, step: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values from 0 to `top` on a height of 1, even or logarithmic with 0 at the base."""
+    """A scale for values from 0 to `top` on a height of 1: linear, or logarithmic with 0 at the base."""
 
     top: float
     is_log: bool
 
     @classmethod
     def of(cls, peak: float, threshold: float) -> "Scale":
-        """A scale that holds both; logarithmic where an even one would press the threshold onto the base."""
+        """Choose a scale that holds both; logarithmic if a linear one would press the threshold onto the base."""
         top = max(peak, threshold, 1)
         is_log = peak >= _LOG_FROM * max(threshold, 1)
         return cls(top=top * (1.5 if is_log else 1.08), is_log=is_log)
 
     def height(self, value: float) -> float:
-        """From 0 at the base to 1 at the top."""
+        """Scale a value to a height: 0 at the base, 1 at the top."""
         return math.log1p(max(value, 0)) / math.log1p(self.top) if self.is_log else max(value, 0) / self.top
 
     def ticks(self) -> list[float]:
-        """Three to five round values."""
+        """List three to five round values."""
         if self.is_log:
             powers = range(1, int(math.log10(self.top)) + 1)
             return [0, *(10**power for power in powers[:: -(-len(powers) // 4)])]
@@ -103,6 +103,6 @@ class Scale:
 
 
 def round_step(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, … that is not below `least`; whole, as what is counted is."""
+    """Find the smallest of 1, 2, 5, 10, … that is not below `least`; whole, as counts are."""
     power = 10.0 ** max(math.floor(math.log10(max(least, 1))), 0)
     return next(step * power for step in (1, 2, 5, 10) if step * power >= min(least, 10 * power))

@@ -1,4 +1,4 @@
-"""What other numbers would have come to: three small curves for each threshold swept."""
+"""The outcomes of other numbers: three small curves for each threshold swept."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ _CURVES: tuple[tuple[str, Callable[[Trial], int]], ...] = (
 
 @dataclass(slots=True)
 class Dot:
-    """A number that was tried (`x`: a fraction of the width) and what it came to (`y`: pixels from the top)."""
+    """A number that was tried (`x`: a fraction of the width) and its outcome (`y`: pixels from the top)."""
 
     x: float
     y: float
@@ -49,7 +49,7 @@ class Curve:
 
 
 class SweptThreshold(NamedTuple):
-    """A threshold, the numbers tried, and the curves of what they came to."""
+    """A threshold, the numbers tried, and the curves of their outcomes."""
 
     rule_id: str
     threshold: str
@@ -59,7 +59,7 @@ class SweptThreshold(NamedTuple):
 
 
 def sweeps(outcome: Outcome) -> list[SweptThreshold]:
-    """Each threshold that was swept."""
+    """List each threshold that was swept."""
     made = []
     for (rule_id, name), group in groupby(outcome.trials, key=lambda trial: (trial.rule_id, trial.threshold)):
         trials, unit = list(group), unit_of(threshold_of(rule_id, name).measure)
@@ -90,7 +90,7 @@ def _curve(name: str, unit: str, trials: Sequence[Trial], values: Sequence[int])
 
 
 def _name_what_has_room(dots: Sequence[Dot]) -> None:
-    """Name numbers tried below the base: the one in force first, then those that have room."""
+    """Label tried numbers below the base: the one in force first, then those that fit."""
     named: list[float] = []
     for dot in sorted(dots, key=lambda dot: not dot.in_force):
         dot.tried_named = all(abs(dot.x - other) >= _NAME_GAP for other in named)
@@ -99,7 +99,7 @@ def _name_what_has_room(dots: Sequence[Dot]) -> None:
 
 
 def _places(tried: Sequence[int]) -> list[float]:
-    """Fractions of the width, by the number that was tried; logarithmic if they are far apart."""
+    """Place tried numbers on the width, as fractions of it; logarithmic if they are far apart."""
     scaled = [math.log1p(value) for value in tried] if max(tried) >= _LOG_FROM * max(min(tried), 1) else list(tried)
     low, high = min(scaled), max(scaled)
     if low == high:

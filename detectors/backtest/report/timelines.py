@@ -1,4 +1,4 @@
-"""Small charts, one a group and threshold: the value of each window, the threshold as a line, episodes as bands."""
+"""Small charts, one for each group and threshold: values by window, the threshold as a line, episodes as bands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,12 +41,12 @@ class Chart:
     """One timeline; lengths are pixels.
 
     Attributes:
-        level: of the threshold's line.
-        side: where the threshold is named.
-        values: by column, for the script.
-        path: through the values, in columns and percent of the height.
+        level: the height of the threshold's line.
+        side: the side where the threshold is labelled.
+        values: the values by column, for the script.
+        path: the path through the values, in columns and percent of the height.
         bands: every episode of the group.
-        named: those whose numbers have room above the chart.
+        named: the bands whose numbers fit above the chart.
     """
 
     rule: Rule
@@ -71,13 +71,13 @@ class Chart:
 
 
 def timelines(outcome: Outcome, episodes: Numbered) -> list[Chart]:
-    """Every timeline; all have one span of time, so that they can be compared."""
+    """Draw every timeline; all have the same span of time, so that they can be compared."""
     span = _span(outcome)
     return [_chart(timeline, span, _of(timeline, episodes)) for timeline in outcome.timelines]
 
 
 def _span(outcome: Outcome) -> ChartSpan:
-    """From the first to the last window that anything is known of."""
+    """Find the span from the first to the last known window."""
     ends = [at for timeline in outcome.timelines for at, _ in _by_window(timeline)]
     for episode in outcome.episodes:
         ends += [int(episode.first_window.timestamp()), int(episode.last_window.timestamp())]
@@ -89,7 +89,7 @@ def _span(outcome: Outcome) -> ChartSpan:
 
 
 def _by_window(timeline: Timeline) -> list[tuple[int, Number]]:
-    """Values by window end: a minute stands where the ten minutes end that it is in."""
+    """List values by window end; a minute counts at the end of its ten minutes."""
     if not BY_ID[timeline.rule_id].per_minute:
         return timeline.points
     return [(at - at % STEP + STEP, value) for at, value in timeline.points]
@@ -133,18 +133,18 @@ def _chart(timeline: Timeline, span: ChartSpan, episodes: Numbered) -> Chart:
 
 
 def _condition(rule: Rule, threshold: str) -> str:
-    """What must be reached as well."""
+    """Name the other thresholds that must be reached too."""
     others = [each.name for each in rule.thresholds if each.name != threshold]
     return f", which fires only with {' and '.join(others)}" if others and rule.requires == "all" else ""
 
 
 def _y(fraction: float) -> float:
-    """Pixels from the chart's top."""
+    """Convert a fraction of the height to pixels from the chart's top."""
     return round(_TOP + _HEIGHT * (1 - fraction), 1)
 
 
 def _emptier_side(highest: dict[int, Number], span: ChartSpan) -> str:
-    """Where the curve leaves more room for a name."""
+    """Choose the side where the curve leaves more room for a label."""
     width = span.columns // 4
     left = max((value for column, value in highest.items() if column <= width), default=0)
     right = max((value for column, value in highest.items() if column >= span.columns - width), default=0)
@@ -152,7 +152,7 @@ def _emptier_side(highest: dict[int, Number], span: ChartSpan) -> str:
 
 
 def _path(highest: dict[int, Number], scale: Scale) -> str:
-    """Steps down to the base wherever a column has no value."""
+    """Build the path, which drops to the base wherever a column has no value."""
     steps = []
     columns = sorted(highest)
     ends = {left for left, right in pairwise([*columns, -1]) if right != left + 1}
@@ -175,7 +175,7 @@ def _band(span: ChartSpan, index: int, episode: EpisodeSummary) -> Band:
 
 
 def _named(bands: Sequence[Band]) -> list[Band]:
-    """Those whose numbers do not stand on the one before, nor on the edge."""
+    """Select the bands whose numbers do not overlap the previous one, and keep them off the edge."""
     named: list[Band] = []
     for band in sorted(bands, key=lambda band: band.begin):
         if not named or band.middle >= named[-1].middle + _LABEL_GAP:

@@ -44,7 +44,7 @@ class Visit:
     requests: list[str] = field(default_factory=list)
 
     def ask(self, script: str) -> Any:  # noqa: ANN401 - what a script gives is JSON
-        """The value of a JavaScript expression in the page."""
+        """Return the value of a JavaScript expression in the page."""
         return self.page.evaluate(script)
 
 

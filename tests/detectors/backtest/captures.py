@@ -46,7 +46,7 @@ def write_records(path: Path, records: Iterable[Mapping[str, object]], codec: Co
 
 
 def record(event: Event, *, is_fine: bool = True) -> dict[str, object]:
-    """An event as Capture has it; only with `is_fine` its time has milliseconds."""
+    """Return an event as Capture has it; only with `is_fine` its time has milliseconds."""
     milliseconds = (event.enqueued - _EPOCH) // _MILLISECOND
     properties = {"x-opt-sequence-number": event.sequence, "x-opt-enqueued-time": milliseconds}
     return {

@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def arrivals(log: Iterable[Entry]) -> list[Arrival]:
-    """The records that can be counted: those of lines arrive at their own time."""
+    """Return the records that can be counted: those of lines arrive at their own time."""
     return [Arrival(START + one.after, one.record) for one in log if one.record is not None and one.after is not None]
 
 

@@ -37,12 +37,12 @@ class Entry:
 
 
 def entry(record: dict[str, Any], after: timedelta | None = None) -> Entry:
-    """A line that holds a record."""
+    """Return a line that holds a record."""
     return Entry(json.dumps(record).encode(), record, after)
 
 
 def azure_record(random: Random) -> dict[str, Any]:
-    """A key listing, or a request, long or short, that may be answered with nothing; without a time of its own."""
+    """Draw a key listing, or a request, long or short, that may be answered with nothing; without a time of its own."""
     name, fields = random.choice(NAMES), {"objectId": random.choice(CALLERS)}
     record = list_key(name) if random.random() < 0.4 else chat(name)
     length = random.choice([None, None, None, 0, 0, 700, RESPONSE_LENGTH - 1, RESPONSE_LENGTH, 2**40])
@@ -58,7 +58,7 @@ def azure_record(random: Random) -> dict[str, Any]:
 
 
 def bedrock_record(random: Random) -> dict[str, Any]:
-    """A call that was answered, refused, or blocked by policies of a guardrail; without a time of its own."""
+    """Return a call that was answered, refused, or blocked by policies of a guardrail; without a time of its own."""
     user, model = f"arn:aws:iam::1:user/{random.choice(['dana', 'eli'])}", random.choice("mn")
     kind = random.choice(["AccessDeniedException", "ValidationException", "ThrottlingException", ""])
     if kind:
@@ -92,7 +92,7 @@ def _stamped(record: dict[str, Any], after: timedelta, random: Random) -> Entry:
 
 
 def _other(random: Random) -> list[Entry]:
-    """A line that no rule counts, for one reason or another."""
+    """Return a line that no rule counts, for one reason or another."""
     after = HOUR * random.random()
     made = (
         entry({**of_another_service(), "time": stamped(after)}, after),
@@ -112,7 +112,7 @@ def log(random: Random, bursts: int) -> list[Entry]:
 
 
 def moved(one: Entry, later: timedelta) -> bytes:
-    """The line with another time, if it has one."""
+    """Return the line with another time, if it has one."""
     if one.record is None or one.after is None:
         return one.line
     field = "timestamp" if "timestamp" in one.record else "time"

@@ -56,14 +56,14 @@ def month(**changes: object) -> Outcome:
 
 
 def nothing() -> Outcome:
-    """What a folder of logs without any record comes to."""
+    """Return what a folder of logs without any record comes to."""
     return Outcome(
         quality=Quality(files=1, files_read=1), rules=["model_theft"], thresholds=THRESHOLDS, severities=SEVERITIES
     )
 
 
 def quality(**changes: object) -> Quality:
-    """A month of hourly blobs, some of them broken."""
+    """Return a month of hourly blobs, some of them broken."""
     values: dict[str, Any] = {
         "files": 8_928,
         "files_read": 8_927,
@@ -88,7 +88,7 @@ def quality(**changes: object) -> Quality:
 
 
 def timeline(account: str, *, at_least: int = 100, windows: int = 4_464, full: bool = False) -> Timeline:
-    """Listed keys, more by day than by night, and the attacks on the account.
+    """Return listed keys, more by day than by night, and the attacks on the account.
 
     Args:
         account: its name.

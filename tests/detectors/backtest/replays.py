@@ -33,7 +33,7 @@ class Replayed:
     findings: list[Finding] = field(default_factory=list)
 
     def rows(self, *without: str) -> list[dict[str, Any]]:
-        """Findings as rows, without some columns."""
+        """Return findings as rows, without some columns."""
         return [
             {name: value for name, value in as_json(finding).items() if name not in without}
             for finding in self.findings
@@ -41,7 +41,7 @@ class Replayed:
 
 
 def run(chunks: Sequence[InputChunk], request: BacktestRequest = QUESTION, *, processes: int = 1) -> Replayed:
-    """Replay pieces, and keep the findings."""
+    """Replay chunks, and keep the findings."""
     findings: list[Finding] = []
     outcome = replay(chunks, request, processes=processes, hooks=Hooks(on_finding=findings.append))
     return Replayed(outcome, findings)
@@ -53,7 +53,7 @@ def run_lines(folder: Path, lines: Iterable[bytes], request: BacktestRequest = Q
 
 
 def write(folder: Path, name: str, lines: Iterable[bytes], *, newline: bytes = b"\n", packed: bool = False) -> str:
-    """A file of lines; its path."""
+    """Return a file of lines; its path."""
     path = folder / name
     data = b"".join(line + newline for line in lines)
     path.write_bytes(gzip.compress(data, 1) if packed else data)
@@ -67,7 +67,7 @@ def listed(after: timedelta, name: str = "aoai-prod", *, times: int = 1, length:
 
 
 def stamped(after: timedelta, stamp: Stamp = "fraction") -> str:
-    """A time after `START` in one of the forms that logs have."""
+    """Return a time after `START` in one of the forms that logs have."""
     at = START + after
     match stamp:
         case "seconds" if not at.microsecond:

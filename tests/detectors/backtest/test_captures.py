@@ -12,7 +12,7 @@ import fastavro
 import pytest
 
 from detectors.backtest import captures
-from detectors.backtest.captures import parse_time
+from detectors.backtest.captures import parse_utc
 from detectors.backtest.exports import Block, Captured, ReadError, read_stream
 from detectors.backtest.path_layouts import source_in, time_in
 from detectors.errors import DetectorError
@@ -37,7 +37,7 @@ def _troubles(blocks: list[Block]) -> list[str]:
 
 
 def _one(tmp_path: Path, changes: Mapping[str, object]) -> list[Block]:
-    """What is read of a file with one event of other values."""
+    """Return what is read of a file with one event of other values."""
     path = tmp_path / "one.avro"
     write_records(path, [{**record(EVENTS[1]), **changes}])
     return _read(path)
@@ -71,7 +71,7 @@ def test_the_time_is_taken_where_it_is_finest(changes: dict[str, object], enqueu
 )
 def test_times_as_text_are_utc(text: str, expected: datetime) -> None:
     """American as Capture writes them, or ISO 8601."""
-    assert (parse_time(text), parse_time(text).tzinfo) == (expected, UTC)
+    assert (parse_utc(text), parse_utc(text).tzinfo) == (expected, UTC)
 
 
 def test_a_time_without_a_zone_is_utc_wherever_the_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_time_without_a_zone_is_utc_wherever_the_command_runs(monkeypatch: pyt
     monkeypatch.setenv("TZ", "JST-9")
     time.tzset()
     try:
-        assert parse_time.__wrapped__("2018-06-11 09:00:08") == datetime(2018, 6, 11, 9, 0, 8, tzinfo=UTC)
+        assert parse_utc.__wrapped__("2018-06-11 09:00:08") == datetime(2018, 6, 11, 9, 0, 8, tzinfo=UTC)
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -100,7 +100,7 @@ def test_a_time_in_a_map_of_its_own_is_read(tmp_path: Path) -> None:
 def test_every_hour_is_written_by_the_helper_as_it_is_read() -> None:
     """Midnight and noon are where a clock of twelve hours goes wrong."""
     hours = [START + timedelta(hours=hour) for hour in range(24)]
-    assert [parse_time(american(hour)) for hour in hours] == hours
+    assert [parse_utc(american(hour)) for hour in hours] == hours
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "13/2/2017 6:04:28 PM", "2/13/2017 13:04:28 PM"])

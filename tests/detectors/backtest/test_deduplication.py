@@ -1,4 +1,4 @@
-"""Which events were seen: against a plain set, however pieces of captures overlap and whatever lives a hub had."""
+"""Which events were seen: against a plain set, however chunks of captures overlap and whatever lives a hub had."""
 
 from dataclasses import dataclass
 from random import Random
@@ -15,7 +15,7 @@ SECOND = 1_000_000
 
 @dataclass(frozen=True)
 class Pieces:
-    """Events of one partition as (sequence, arrival), and what of them each piece holds, in order of time."""
+    """Events of one partition as (sequence, arrival), and what of them each chunk holds, in order of time."""
 
     events: list[tuple[int, int]]
     held: list[list[tuple[int, int]]]
@@ -23,7 +23,7 @@ class Pieces:
 
 @st.composite
 def chunks(draw: st.DrawFn, *, lives: int = 1) -> Pieces:
-    """Rising numbers with gaps; times that rise but for small steps back; pieces that overlap at random."""
+    """Rising numbers with gaps; times that rise but for small steps back; chunks that overlap at random."""
     events: list[tuple[int, int]] = []
     clock = 0
     for _ in range(draw(st.integers(1, lives))):
@@ -40,7 +40,7 @@ def chunks(draw: st.DrawFn, *, lives: int = 1) -> Pieces:
 
 
 def _take(seen: SeenEvents, chunk: list[tuple[int, int]]) -> int:
-    """Take in a piece as a replay does; how many of its events are new."""
+    """Take in a chunk as a replay does; how many of its events are new."""
     alone = SeenEvents()
     fresh = sum(alone.add(SOURCE, *each) for each in chunk)
     if seen.overlaps(alone):
@@ -75,7 +75,7 @@ def test_pieces_of_one_life_may_come_in_any_order(captured: Pieces, random: Rand
 @settings(max_examples=50, deadline=None)
 @given(captured=chunks(lives=2))
 def test_pieces_meet_if_and_only_if_they_share_an_event(captured: Pieces) -> None:
-    """Within one life exactly; a piece that meets nothing is never read again."""
+    """Within one life exactly; a chunk that meets nothing is never read again."""
     for one in captured.held:
         for other in captured.held:
             shared = bool(set(one) & set(other))

@@ -87,7 +87,7 @@ def _stream(data: bytes) -> list[Block]:
 
 
 def _lines(blocks: Iterable[Block]) -> list[bytes]:
-    """The lines of blocks, which must each hold whole ones."""
+    """Return the lines of blocks, which must each hold whole ones."""
     data = [block.data for block in blocks if isinstance(block, Lines)]
     assert all(data)
     assert all(each.endswith(b"\n") for each in data[:-1])
@@ -165,7 +165,7 @@ TEXTS = st.lists(st.text(st.sampled_from("aé日\r😀"), max_size=12), max_size
 def test_every_line_is_read_once_however_a_file_is_cut(
     texts: list[str], newline: bytes, cuts: list[int], block: int
 ) -> None:
-    """A line belongs to the piece in which its first byte lies, also when it is longer than pieces and reads."""
+    """A line belongs to the chunk in which its first byte lies, also when it is longer than chunks and reads."""
     data = "\n".join(["{}", *texts]).encode() + newline
     inner = sorted({cut for cut in cuts if cut < len(data)})
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -192,7 +192,7 @@ def _line_starts(data: bytes) -> Iterator[int]:
 def test_a_large_plain_file_is_cut_into_pieces_that_workers_can_be_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sizes add up to the file, and the lines of all pieces are its lines; a packed one stays whole."""
+    """The sizes add up to the file, and the lines of all chunks are its lines; a packed one stays whole."""
     monkeypatch.setattr("detectors.backtest.inputs.CHUNK_BYTES", 500)
     path = tmp_path / "large.ndjson"
     lines = LINES["records"] * 10
@@ -354,7 +354,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_file_that_is_no_export_is_told_with_what_to_do(kind: str, tmp_path: Path) -> None:
-    """It has a piece, so that the report can name it, and does not stop the other files."""
+    """It has a chunk, so that the report can name it, and does not stop the other files."""
     data, reason, advice = OTHERS[kind]
     path = tmp_path / "export.json"
     path.write_bytes(data)

@@ -36,7 +36,7 @@ def _seconds(window: int) -> int:
 
 
 def _history(counts: Sequence[int]) -> History:
-    """A history of one account; 0 is a window without it."""
+    """Return a history of one account; 0 is a window without it."""
     history = History(Policy(THRESHOLDS))
     for number, count in enumerate(counts):
         history.add(_end(number), {_key(): _total(count)} if count else {})
@@ -89,7 +89,7 @@ def test_a_rule_that_is_not_in_force_has_no_history() -> None:
 def _minute(
     window: int, minute: int, requests: Lengths, name: str = "aoai-prod"
 ) -> tuple[datetime, dict[Key, GroupTotal]]:
-    """What a window holds of one minute."""
+    """Return what a window holds of one minute."""
     group = canonical_id(name), f"{START + timedelta(minutes=minute):%Y-%m-%dT%H:%MZ}"
     return _end(window), {Key("denial_of_service", group): GroupTotal(Tally(count=requests.records, requests=requests))}
 

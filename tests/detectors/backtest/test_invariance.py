@@ -149,7 +149,7 @@ def _cut(path: str, cuts: Sequence[float]) -> list[InputChunk]:
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_the_number_of_processes_does_not_matter(tmp_path: Path, processes: int) -> None:
-    """Lines in pieces, packed lines, and captures of which a part is there twice: all of it equal, in every place."""
+    """Lines in chunks, packed lines, and captures of which a part is there twice: all of it equal, in every place."""
     lines = [line for number in range(20) for line in (*listed(minutes(9 * number), times=2), b"{'cut", b"")]
     chunks = _cut(write(tmp_path, "plain", lines), [0.1, 0.35, 0.8])
     events = [event(number, list_key("aoai-dev"), 42, after=minutes(number)) for number in range(90)]

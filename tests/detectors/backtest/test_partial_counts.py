@@ -67,7 +67,7 @@ def _places(counts: PartialCounts, source: Source = FILE) -> list[tuple[int, int
 
 
 def _bad(counts: PartialCounts) -> list[tuple[int, str]]:
-    return [(placed.sequence, placed.flaw.reason) for placed in counts.examples]
+    return [(flawed.sequence, flawed.flaw.reason) for flawed in counts.examples]
 
 
 def test_lines_count_by_their_own_time_and_are_placed_by_their_number() -> None:
@@ -247,7 +247,7 @@ def test_delays_are_from_the_newest_record_to_the_arrival_in_whole_seconds() -> 
 
 
 def test_a_part_can_be_moved_behind_the_lines_before_it() -> None:
-    """So that pieces of one file number its lines as one."""
+    """So that chunks of one file number its lines as one."""
     counts = _count(_lines(*listed(minutes(0)), b"{'cut'}", *listed(minutes(10), times=2)))
     counts.move(100)
     assert _places(counts) == [(0, 1, 101, 101), (1, 2, 103, 104)]

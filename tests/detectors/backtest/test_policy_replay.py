@@ -1,4 +1,4 @@
-"""Judging: what a set of thresholds makes of windows, and how it sums up their episodes."""
+"""Replays of a policy: what a set of thresholds makes of windows, and how it sums up their episodes."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -21,7 +21,7 @@ PROD, DEV = (Key("model_theft", (canonical_id(name),)) for name in ("aoai-prod",
 
 
 def _total(*callers: str, length: int | None = None) -> GroupTotal:
-    """Records of these callers, each with a length of the response if one is given."""
+    """Return records of these callers, each with a length of the response if one is given."""
     return GroupTotal(
         Tally.of([(1, None, None, length, caller) for caller in callers], named), [0, 0, 0, 0, 0, len(callers)]
     )
@@ -34,10 +34,10 @@ def _end(window: int) -> datetime:
 def _replayed(
     windows: Sequence[Mapping[Key, GroupTotal]], replay: PolicyReplay | None = None
 ) -> tuple[PolicyReplay, list[list[str]]]:
-    """A judge after consecutive windows, and the statuses that each gave."""
+    """Return a replay after consecutive windows, and the statuses that each gave."""
     replay = replay or PolicyReplay(Policy(THRESHOLDS))
     return replay, [
-        [change.status.value for change in replay.evaluate(_end(number), totals, {})]
+        [change.status.value for change in replay.evaluate(_end(number), totals, {}, {})]
         for number, totals in enumerate(windows)
     ]
 
@@ -71,7 +71,7 @@ def test_a_second_attack_on_one_account_is_another_episode() -> None:
     for number, totals in enumerate([{DEV: busy}, {DEV: busy, PROD: more}, {PROD: more}, {DEV: more, PROD: more}]):
         ids += [
             finding(change, _end(number), _end(number)).episode_id
-            for change in replay.evaluate(_end(number), totals, {})
+            for change in replay.evaluate(_end(number), totals, {}, {})
         ]
     assert [episode.resource for episode in replay.episodes] == [DEV.group[0], PROD.group[0], DEV.group[0]]
     assert [episode.episode_id for episode in replay.episodes] == list(dict.fromkeys(ids))
@@ -111,7 +111,7 @@ def test_more_callers_than_a_finding_lists_are_told() -> None:
 
 @pytest.mark.parametrize(("count", "fires"), [(9, False), (10, True)])
 def test_its_own_thresholds_count(count: int, *, fires: bool) -> None:
-    """Equal fires; a rule without thresholds is not judged."""
+    """Equal fires; a rule without thresholds is not evaluated."""
     totals = {PROD: _total(*"a" * count)}
     assert _replayed([totals])[1] == [["New"] if fires else []]
     assert _replayed([totals], PolicyReplay(Policy({})))[1] == [[]]
@@ -148,7 +148,7 @@ def test_a_minute_that_late_records_make_larger_is_one_finding() -> None:
 
 
 def _asked(count: int) -> GroupTotal:
-    """Requests of ten bytes each."""
+    """Return requests of ten bytes each."""
     return GroupTotal(Tally.of([(1, None, 10, None, PIPELINE)] * count, named), [0, 0, 0, 0, 0, count])
 
 

@@ -1,4 +1,4 @@
-"""Measuring: what was read, what was wrong with it, and how late it arrived, over all pieces."""
+"""Measuring: what was read, what was wrong with it, and how late it arrived, over all chunks."""
 
 from collections import Counter
 from datetime import timedelta
@@ -11,9 +11,9 @@ from detectors.backtest.exports import InputChunk, InputFormat, ReadError
 from detectors.backtest.outcome import Delays, Place, Quality
 from detectors.backtest.partial_counts import MAX_EXAMPLES, PartialCounts
 from detectors.backtest.quality import QualityMeter
-from detectors.ingestion.delta import PlacedFlaw
+from detectors.ingestion.delta import QuarantinedRecord
 from detectors.rules.counters import Counters, Selected
-from detectors.sources.decoding import Flaw
+from detectors.sources.decoding import RecordFlaw
 from detectors.windows import microseconds
 from tests.builders import START
 
@@ -22,8 +22,8 @@ OTHER = InputChunk("other.avro", InputFormat.AVRO, 7)
 AT = microseconds(START)
 
 
-def _flaw(line: int, reason: str = "not_json") -> PlacedFlaw:
-    return PlacedFlaw(line, Flaw(0, reason, f"because of {reason}", "x"))
+def _flaw(line: int, reason: str = "not_json") -> QuarantinedRecord:
+    return QuarantinedRecord(line, RecordFlaw(0, reason, f"because of {reason}", "x"))
 
 
 def test_everything_is_added_up() -> None:

@@ -1,4 +1,4 @@
-"""Replays: which windows are judged, by which numbers, and what is said of input that is late, odd or cut short."""
+"""Replays: which windows are evaluated, by which numbers, and what is said of input that is late, odd or cut short."""
 
 import json
 from datetime import datetime, timedelta

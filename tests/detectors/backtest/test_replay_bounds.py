@@ -1,4 +1,4 @@
-"""Replays that let go of old buckets, or are interrupted: what was judged stays right, what is lost is told."""
+"""Replays that let go of old buckets, or are interrupted: what was evaluated stays right, what is lost is told."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_what_comes_after_its_windows_were_judged_is_told_and_changes_nothing(
 
 
 def test_memory_is_bounded_by_the_last_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows are judged, and findings given, while files are still read; from the newest one on a day is kept."""
+    """Windows are evaluated, and findings given, while files are still read; from the newest one on a day is kept."""
     monkeypatch.setattr(replay_module, "MAX_HELD", 0)
     chunks = [find([write(tmp_path, f"day{day}", listed(timedelta(days=day), times=COUNT))])[0] for day in range(4)]
     given_by: list[int] = []

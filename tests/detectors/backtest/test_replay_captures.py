@@ -25,7 +25,7 @@ def _at(number: float) -> datetime:
 
 
 def _events(first: int, last: int, *, after: timedelta) -> list[Event]:
-    """A key reading a second; the first so long after `START`."""
+    """Return a key reading a second; the first so long after `START`."""
     return [event(number, list_key(), after=after + timedelta(seconds=number - first)) for number in range(first, last)]
 
 

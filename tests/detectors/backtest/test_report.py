@@ -76,24 +76,24 @@ def closed(browser: Browser) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a month."""
+    """Provide the report of a month."""
     return write(tmp_path_factory.mktemp("report") / "month.html", month())
 
 
 def write(path: Path, outcome: Outcome) -> Path:
-    """The report in a file."""
+    """Return the report in a file."""
     path.write_text(render(outcome, MADE), encoding="utf-8")
     return path
 
 
 def column(opened: Visit, number: int) -> list[str]:
-    """The texts of a column of the episodes' table, first lines only."""
+    """Return the texts of a column of the episodes' table, first lines only."""
     cells = opened.page.locator(f"#episodes tbody td:nth-child({number})")
     return [text.strip().split("\n")[0] for text in cells.all_inner_texts()]
 
 
 def boxes(opened: Visit, selector: str) -> list[dict[str, float]]:
-    """The places and sizes of what is there, in CSS pixels."""
+    """Return the places and sizes of what is there, in CSS pixels."""
     found = [each.bounding_box() for each in opened.page.locator(selector).all()]
     return [{"width": box["width"], "height": box["height"]} if box else {} for box in found]
 
@@ -253,7 +253,7 @@ def test_a_picture_of_it_is_not_empty(
 
 
 def hostile() -> Outcome:
-    """A month in which whoever names things attacks the reader of the report."""
+    """Return a month in which whoever names things attacks the reader of the report."""
     outcome = month()
     for index, text in enumerate(HOSTILE):
         attacked = outcome.episodes[index % 5]

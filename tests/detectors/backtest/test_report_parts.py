@@ -13,13 +13,13 @@ from detectors.backtest.outcome import Quality, Timeline
 from detectors.backtest.presentation import printable
 from detectors.backtest.report import render
 from detectors.backtest.report.episodes import MAX_ROWS
-from detectors.backtest.report.page import environment
+from detectors.backtest.report.page import template_environment
 from detectors.backtest.report.scales import MAX_COLUMNS, STEP, ChartSpan, Scale, round_step
 from detectors.rules.counters import Selected
 from tests.builders import canonical_id
 from tests.detectors.backtest.outcomes import BEGIN, MADE, THRESHOLDS, month, nothing, quality, timeline
 
-PARAGRAPH = environment().from_string('<p title="{{ text }}">{{ text }}!</p>')
+PARAGRAPH = template_environment().from_string('<p title="{{ text }}">{{ text }}!</p>')
 
 spans = st.builds(
     ChartSpan, first=st.integers(0, 3_000_000).map(lambda index: index * STEP), windows=st.integers(1, 200_000)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Timeline
 from detectors.backtest.presentation import counted_entities
 from detectors.backtest.report import render
-from detectors.backtest.report.page import environment
+from detectors.backtest.report.page import template_environment
 from detectors.backtest.report.quality import lengths
 from detectors.backtest.report.scales import STEP
 from detectors.evaluation.suppressions import Suppression
@@ -33,7 +33,7 @@ NUMBERS = {"denial_of_service": {"count": 10, "request_length": 5_000}}
 
 
 def _of_minutes(*episodes: EpisodeSummary, **changes: object) -> Outcome:
-    """An outcome of the rule that looks at minutes."""
+    """Return an outcome of the rule that looks at minutes."""
     values: dict[str, Any] = {
         "quality": quality(selected={"denial_of_service": Selected(900, 0)}),
         "rules": ["denial_of_service"],
@@ -107,7 +107,7 @@ def test_what_a_group_is_made_of_stands_below_its_name() -> None:
     """With the names of the fields, as a number alone says nothing; the name is what people know it by."""
     arn = "arn:aws:sts::111122223333:assumed-role/app-prod/dana"
     group = f"{arn} anthropic.claude-3 111122223333 3"
-    label = environment().get_template("parts.html").make_module().resource  # type: ignore[attr-defined]
+    label = template_environment().get_template("parts.html").make_module().resource  # type: ignore[attr-defined]
     shown = label(BY_ID["bedrock_guardrail_violations"], group)
     for text in (
         "<strong>assumed-role/app-prod/dana</strong>",

@@ -1,4 +1,4 @@
-"""The work: results in the order of pieces, lines counted through a file, streams, and processes that die."""
+"""The work: results in the order of chunks, lines counted through a file, streams, and processes that die."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def _sequences(counted: CountedChunk) -> list[tuple[Source, int | None, int | No
 
 
 def _file(folder: Path, name: str, *, lines: int) -> list[InputChunk]:
-    """A file in two pieces, of which the first holds three lines."""
+    """Return a file in two chunks, of which the first holds three lines."""
     path = Path(write(folder, name, listed(minutes(0), times=lines)))
     size = path.stat().st_size
     cut = 3 * size // lines
@@ -64,7 +64,7 @@ def test_results_come_in_order_and_lines_go_on_over_the_pieces_of_a_file(tmp_pat
 
 
 def test_a_piece_can_be_counted_again_without_what_is_known(tmp_path: Path) -> None:
-    """What other pieces brought meanwhile is left out and told."""
+    """What other chunks brought meanwhile is left out and told."""
     path = write_capture(tmp_path, SOURCE, [event(number, list_key()) for number in range(4)])
     (counted,) = count_chunks(find([str(path)]), [MODEL_THEFT], ALWAYS, 1)
     known = SeenEvents()
@@ -75,7 +75,7 @@ def test_a_piece_can_be_counted_again_without_what_is_known(tmp_path: Path) -> N
 
 
 def test_counting_again_keeps_the_numbers_of_lines(tmp_path: Path) -> None:
-    """Behind those of the pieces before it."""
+    """Behind those of the chunks before it."""
     *_, counted = count_chunks(_file(tmp_path, "log", lines=5), [MODEL_THEFT], ALWAYS, 1)
     assert counted.again(SeenEvents()).tallies == counted.counts.tallies
     assert _sequences(counted)[0][1:] == (4, 5)

@@ -34,7 +34,7 @@ TEN = timedelta(minutes=10)
 
 @pytest.fixture(scope="module")
 def storage(azurite: Azurite) -> Iterator[str]:
-    """The connection string of a storage that holds three buckets of two partitions."""
+    """Provide the connection string of a storage that holds three buckets of two partitions."""
     with TableServiceClient.from_connection_string(azurite.connection_string) as tables:
         tables.delete_table(BUCKETS_TABLE)  # of other tests, if it is there
         store = BucketStore(open_table(StorageConnection(connection_string=azurite.connection_string), BUCKETS_TABLE))
@@ -54,7 +54,7 @@ def storage(azurite: Azurite) -> Iterator[str]:
 
 @pytest.fixture
 def connected(storage: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """That storage in the environment, with no other setting of the app."""
+    """Provide that storage in the environment, with no other setting of the app."""
     monkeypatch.setenv("AzureWebJobsStorage", storage)
     return storage
 

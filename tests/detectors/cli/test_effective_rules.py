@@ -58,14 +58,14 @@ expires = 2999-01-31
 
 @pytest.fixture
 def tuned(tmp_path: Path) -> str:
-    """A tuning file."""
+    """Provide a tuning file."""
     path = tmp_path / "ours.toml"
     path.write_text(TUNING)
     return str(path)
 
 
 def _settings(folder: Path, **values: str) -> str:
-    """A local.settings.json without any setting that is not about rules."""
+    """Return a local.settings.json without any setting that is not about rules."""
     path = folder / "local.settings.json"
     path.write_text(json.dumps({"Values": values}))
     return str(path)
@@ -77,7 +77,7 @@ def _printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def _values(printed: str) -> Mapping[tuple[str, str], list[str]]:
-    """The rest of each row by rule and what it is about."""
+    """Return the rest of each row by rule and what it is about."""
     rows = [re.split(r"\s{2,}", line) for line in printed.split("\n\n")[1].splitlines()]
     assert rows[0] == ["Rule", "What", "In force", "Because of", "Reason"]
     return {(row[0], row[1]): row[2:] for row in rows[1:]}

@@ -17,7 +17,7 @@ USUAL = ("rules", "settings", "buckets")
 
 
 def _helps() -> Iterator[tuple[str, str]]:
-    """The program's own help and that of every command."""
+    """Yield the program's own help and that of every command."""
     program = build_parser()
     yield "", program.format_help()
     for action in program._actions:  # noqa: SLF001 - argparse has no other way to them

@@ -28,7 +28,7 @@ def _write(path: Path, *records: object) -> str:
 
 
 def _listed(count: int, name: str = "aoai-prod", minutes: int = 0) -> list[dict[str, object]]:
-    """Records of so many key listings in one minute."""
+    """Return records of so many key listings in one minute."""
     return [{**list_key(name), "time": (START + timedelta(minutes=minutes)).isoformat()} for _ in range(count)]
 
 
@@ -52,7 +52,7 @@ expires = 2026-12-31
 
 @pytest.fixture
 def tuned(tmp_path: Path) -> str:
-    """A tuning file with a number for one resource, and an exception for another."""
+    """Provide a tuning file with a number for one resource, and an exception for another."""
     path = tmp_path / "ours.toml"
     path.write_text(TUNING)
     return str(path)
@@ -60,7 +60,7 @@ def tuned(tmp_path: Path) -> str:
 
 @pytest.fixture
 def burst(tmp_path: Path) -> str:
-    """An hour in which the keys of one resource were listed 120 times, and those of another 30 times."""
+    """Provide an hour in which the keys of one resource were listed 120 times, and those of another 30 times."""
     return _write(tmp_path / "PT1H.json", *_listed(120), chat(), *_listed(30, "aoai-dev"))
 
 
@@ -318,7 +318,7 @@ def test_progress_is_for_terminals(burst: str) -> None:
 
 
 def test_an_interrupt_prints_what_is_known(burst: str) -> None:
-    """What came until then is judged, and the exit code says that it was not all."""
+    """What came until then is evaluated, and the exit code says that it was not all."""
     lines = Path(burst).read_bytes()
     block = lines * (2 + 4 * 2**20 // len(lines))  # more than a block, so that one is judged before the signal
     pipe = subprocess.PIPE

@@ -18,7 +18,7 @@ CONNECTIONS = ("EventHubConnection", "AzureWebJobsStorage", "BucketStorage")
 
 
 def _file(folder: Path, changes: Mapping[str, str] | None = None) -> Path:
-    """A local.settings.json: the sample with changes."""
+    """Return a local.settings.json: the sample with changes."""
     path = folder / "local.settings.json"
     namespace = {"EventHubConnection__fullyQualifiedNamespace": "logs.servicebus.windows.net"}
     path.write_text(json.dumps({"Values": {**sample_settings(), **namespace, **(changes or {})}}))

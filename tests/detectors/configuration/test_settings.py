@@ -63,7 +63,7 @@ class Recording(Mapping[str, str]):
 
 
 def _read(changes: Mapping[str, str] | None = None, *, without: str = "") -> Settings:
-    """The settings of a complete environment with changes; `without` takes away what starts with it."""
+    """Return the settings of a complete environment with changes; `without` takes away what starts with it."""
     env = {name: value for name, value in REQUIRED.items() if not without or not name.startswith(without)}
     return Settings.from_env({**env, **(changes or {})})
 
@@ -84,13 +84,13 @@ def _overruled(setting: str, rule_id: str, **values: Any) -> PolicyChange:  # no
 
 
 def _base(name: str) -> str:
-    """The connection that a setting belongs to, or the setting itself."""
+    """Return the connection that a setting belongs to, or the setting itself."""
     connection = name.partition("__")[0]
     return connection if connection in CONNECTIONS else name
 
 
 def _tuning(folder: Path, text: str) -> Path:
-    """A tuning file of one's own."""
+    """Return a tuning file of one's own."""
     path = folder / "tuning.toml"
     path.write_text(text)
     return path

@@ -34,7 +34,7 @@ expires = 2027-03-31
 
 
 def _problems(text: str) -> tuple[str, ...]:
-    """What is wrong, without the lines: they have a test of their own."""
+    """Return what is wrong, without the lines: they have a test of their own."""
     return tuple(re.sub(r", line \d+(?=: )", "", problem) for problem in tuning.parse(text, "tuning.toml").problems)
 
 
@@ -44,7 +44,7 @@ def _problem(text: str) -> str:
 
 
 def _with(entry: str, name: str, value: str | None) -> str:
-    """An entry with one value changed, added or (None) left out."""
+    """Return an entry with one value changed, added or (None) left out."""
     lines = [line for line in entry.splitlines() if not line.startswith(f"{name} ")]
     return "\n".join(lines if value is None else [*lines, f"{name} = {value}"])
 
@@ -414,7 +414,7 @@ def _file(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _toml(file: Mapping[str, Any]) -> str:
-    """The file as TOML, whose plain values are written as in JSON."""
+    """Return the file as TOML, whose plain values are written as in JSON."""
     tables = [(f"[rules.{rule_id}]", values) for rule_id, values in file["rules"].items()]
     tables += [("[[resources]]", values) for values in file["resources"]]
     return "\n".join(
@@ -424,7 +424,7 @@ def _toml(file: Mapping[str, Any]) -> str:
 
 
 def _naive(file: Mapping[str, Any], rule_id: str, entity: str) -> EffectiveThresholds | None:
-    """What the file says, put together by hand."""
+    """Return what the file says, put together by hand."""
     rule = BY_ID[rule_id]
     numbers: dict[str, Any] = {threshold.name: threshold.at_least for threshold in rule.thresholds}
     found = {"enabled": True, "severity": rule.severity, **numbers, **file["rules"].get(rule_id, {})}

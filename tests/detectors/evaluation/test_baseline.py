@@ -35,7 +35,7 @@ def _guid(number: int) -> str:
 
 
 def _new(baseline: Baseline, window_end: datetime, *sightings: Sighting) -> dict[str, int]:
-    """The newcomers' names and days."""
+    """Return the newcomers' names and days."""
     return {key.group[-1]: days for key, days in baseline.find_newcomers(sightings, window_end).items()}
 
 

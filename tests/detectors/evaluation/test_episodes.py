@@ -28,7 +28,7 @@ def _result(count: int, length: int = 0) -> GroupResult:
 
 
 def _course(counts: Sequence[int], known: Mapping[Key, Episode] | None = None) -> list[EpisodeChange]:
-    """What happens over consecutive windows with these counts."""
+    """Return what happens over consecutive windows with these counts."""
     episodes: list[Episode] = []
     course: list[EpisodeChange] = []
     for place, count in enumerate(counts):
@@ -116,7 +116,7 @@ def test_an_open_episode_goes_before_an_id_known_from_later() -> None:
 
 
 def test_groups_have_episodes_of_their_own() -> None:
-    """One group's verdict says nothing of another's."""
+    """One group's result says nothing of another's."""
     other = GroupResult("model_theft", ("other",), Tally(count=500), [500, 0, 0, 0, 0, 0], [], _result(500).triggers)
     episodes, _ = advance([], [_result(100), other], START, {})
     episodes, changes = advance(episodes, [_result(99), other], START + BUCKET, {})
@@ -173,7 +173,7 @@ def _explained(result: GroupResult) -> GroupResult:
 
 
 def _through(*results: GroupResult) -> list[EpisodeChange]:
-    """What happens over consecutive windows with a verdict each."""
+    """Return what happens over consecutive windows with a result each."""
     episodes: list[Episode] = []
     course: list[EpisodeChange] = []
     for place, result in enumerate(results):
@@ -222,7 +222,7 @@ def _minute(minute: int, count: int, resource: str = GROUP[0], suppression: Supp
 
 
 def test_minutes_of_one_resource_are_one_episode_in_their_order() -> None:
-    """Whatever order verdicts come in, the first minute is the news."""
+    """Whatever order results come in, the first minute is the news."""
     episodes, changes = advance([], [_minute(9, 60), _minute(5, 30), _minute(7, 12)], START, {})
     assert [(change.result.group[-1][-3:-1], change.status.value) for change in changes] == [
         ("05", "New"),

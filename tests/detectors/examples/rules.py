@@ -7,5 +7,5 @@ from detectors.rules.rule import Rule, Selection
 
 
 def rule_of(*select: Selection) -> Rule:
-    """A rule that selects this."""
+    """Return a rule that selects this."""
     return replace(BY_ID["model_theft"], select=select)

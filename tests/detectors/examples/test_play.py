@@ -14,13 +14,13 @@ THRESHOLDS = [pytest.param(rule, one, id=f"{rule.id} {one.name}") for rule in CA
 
 
 def _moved(rule: Rule, threshold: Threshold, by: int) -> Rule:
-    """The rule with one number moved."""
+    """Return the rule with one number moved."""
     moved = [replace(one, at_least=one.at_least + by * (one == threshold)) for one in rule.thresholds]
     return replace(rule, thresholds=tuple(moved))
 
 
 def _changed(rule: Rule, moved: Rule, *, fires: bool) -> list[str]:
-    """The examples of which a moved rule says otherwise."""
+    """Return the examples of which a moved rule says otherwise."""
     return [one.says for one in rule.examples if one.fires is fires and not play(moved, one).holds]
 
 

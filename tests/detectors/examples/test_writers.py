@@ -27,7 +27,7 @@ _resources = st.none() | st.text("abcdefghijklmnop-0123456789", min_size=1, max_
 
 
 def _azure(caller: str, authentication: str, streamed: str, others: dict[str, Value]) -> dict[str, Value]:
-    """A call; a streamed answer has a length or is empty, and no twin names its caller."""
+    """Make a call; a streamed answer has a length or is empty, and no twin names its caller."""
     length = others["response_length"]
     told = {"no": length, "yes": length or None, "empty": None}[streamed]
     twin = authentication == "key" and streamed == "no" and not told
@@ -113,7 +113,7 @@ each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(
 
 
 def _read(source: LogSource, record: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
-    """The fields of a record as its source reads it from a message, and its time."""
+    """Return the fields of a record as its source reads it from a message, and its time."""
     (read,) = decode(msgspec.json.encode({"records": [record]})).records
     assert next(one for one in SOURCES if one.recognises(read)) is source
     values, time, request, response, caller, unreadable = source.observe(read)

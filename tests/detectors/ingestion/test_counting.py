@@ -51,7 +51,7 @@ def test_a_flawed_record_has_one_flaw_however_much_is_wrong_with_it() -> None:
     delta = BatchCounter(CATALOGUE).count(
         [event(9, list_key(), {**list_key(responseLength=-1), "resourceId": 7, "time": []})], START
     )
-    assert [(placed.sequence, placed.flaw.index, placed.flaw.reason) for placed in delta.flaws] == [
+    assert [(flawed.sequence, flawed.flaw.index, flawed.flaw.reason) for flawed in delta.flaws] == [
         (9, 1, "no_resource")
     ]
     assert delta.counters.quarantined == {"no_resource": 1}
@@ -107,7 +107,7 @@ def test_a_record_that_no_rule_selects_for_want_of_a_length_is_quarantined(
     record = {**chat(), "operationName": "Embeddings_Create", "properties": properties}
     silent = {**record, "properties": {"requestLength": 5}}
     delta = BatchCounter(CATALOGUE).count([event(1, record, silent)], START)
-    assert [(placed.flaw.index, placed.flaw.reason) for placed in delta.flaws] == [(0, "unreadable_field")]
+    assert [(flawed.flaw.index, flawed.flaw.reason) for flawed in delta.flaws] == [(0, "unreadable_field")]
     assert delta.tallies == {}
 
 

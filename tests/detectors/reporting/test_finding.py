@@ -266,7 +266,7 @@ def test_callers_are_bounded_and_marked(callers: int, other: int, listed: int, t
 @pytest.mark.parametrize("callers", [0, 49, 50, 51, 200])
 @pytest.mark.parametrize("weighed", [0, 30, 200])
 def test_a_shortened_tally_gives_the_same_finding(callers: int, weighed: int) -> None:
-    """A verdict carries no more callers than its finding lists, and nobody can tell from the row."""
+    """A result carries no more callers than its finding lists, and nobody can tell from the row."""
     tally = Tally(
         count=400,
         callers={f"id-{n:03d}": n % 7 + 1 for n in range(callers)},

@@ -36,7 +36,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
-    """A rule with two streams, in the environment of the deployed code."""
+    """Provide a rule with two streams, in the environment of the deployed code."""
     for name in ("CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE", "TENANT_ID", "TOKEN_CREDENTIALS"):
         monkeypatch.delenv(f"AZURE_{name}", raising=False)
     with Monitor({STREAM: None, OTHER: None}) as running:
@@ -47,7 +47,7 @@ def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
 
 @pytest.fixture
 def sink(monitor: Monitor) -> LogAnalyticsSink:
-    """The sink of the deployed code, its clients and identity real."""
+    """Provide the sink of the deployed code, its clients and identity real."""
     return LogAnalyticsSink(monitor.environment()["LOGS_INGESTION_ENDPOINT"], monitor.rule_id)
 
 

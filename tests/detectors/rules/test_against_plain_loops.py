@@ -32,7 +32,7 @@ callers = st.sampled_from(["", "1e2f3a4b", "2e2f3a4b"])
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> Arrival:
-    """A record that arrives in the first hour, up to three quarters of an hour after its own time."""
+    """Draw a record that arrives in the first hour, up to three quarters of an hour after its own time."""
     at = START + timedelta(seconds=draw(st.integers(0, LAST_ARRIVAL // timedelta(seconds=1) - 1)))
     late = timedelta(seconds=draw(st.sampled_from([0, 3, 59, 60, 600]) | st.integers(0, 45 * 60)))
     time = f"{at - late:%Y-%m-%dT%H:%M:%S}{draw(st.sampled_from(['Z', '.9999999Z', '.5Z', '+00:00']))}"
@@ -72,7 +72,7 @@ damages = st.sampled_from([b"%s", b"%s", b"%s", b"\xef\xbb\xbf%s", b"%s\x00", b"
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Arrival], list[Event]]:
-    """What arrives, and the events that bring it, each with neighbours."""
+    """Draw what arrives, and the events that bring it, each with neighbours."""
     repeated = draw(st.lists(st.tuples(arrivals(), st.integers(1, 4)), min_size=1, max_size=25))
     every = sorted((arrival for arrival, times in repeated for _ in range(times)), key=lambda arrival: arrival.at)
     events = []
@@ -93,7 +93,7 @@ def _deliver(deployment: Deployment, events: Sequence[Event], again: Sequence[in
 
 
 def _expected(every: Sequence[Arrival]) -> dict[tuple[Place, datetime | None], int]:
-    """The count of every row: one for each window that fires, but for minutes, which have one for all windows."""
+    """Count every row: one for each window that fires, but for minutes, which have one for all windows."""
     rows: dict[tuple[Place, datetime | None], int] = {}
     posted: dict[str, dict[Place, int]] = {}  # by resource, while anything of it fires
     for end in window_ends(START + BUCKET, END):

@@ -47,13 +47,13 @@ HOUR_END = START + timedelta(hours=1)
 
 
 def _blocked(*policies: str, user: str = USER_ARN, **fields: object) -> dict[str, Any]:
-    """A record of a request that these policies blocked."""
+    """Return a record of a request that these policies blocked."""
     trace = {"guardrail": {"inputAssessment": {"g1": assessment(*policies)}}}
     return bedrock(user, answer={"trace": trace}, **fields)
 
 
 def _verdicts(events: Iterable[Event]) -> list[GroupResult]:
-    """What fires in the hour after `START`, by way of the stored buckets."""
+    """Return what fires in the hour after `START`, by way of the stored buckets."""
     store = BucketStore(MemoryTable())
     ingest = Ingest(store, Quarantine(MemoryTable(), excerpt_characters=100), BatchCounter(CATALOGUE), lambda: HOUR_END)
     for one in events:
@@ -281,7 +281,7 @@ def test_what_is_said_to_a_model_is_not_kept(body: bytes) -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A message with records of both clouds, cut somewhere behind its begin, or with bytes lost or changed."""
+    """Draw a message with records of both clouds, cut somewhere behind its begin, or with bytes lost or changed."""
     body = bytearray(message(list_key(), TOLD, {**TOLD, "time": []}, chat(), TOLD))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(body)))
@@ -306,7 +306,7 @@ def test_what_is_broken_in_other_messages_is_still_shown() -> None:
 
 
 def _minute(record: dict[str, Any]) -> str | None:
-    """The oracle's minute: fifteen characters of the text, if it is a time."""
+    """Return the oracle's minute: fifteen characters of the text, if it is a time."""
     text = record.get("timestamp")
     try:
         datetime.fromisoformat(str(text))
@@ -316,7 +316,7 @@ def _minute(record: dict[str, Any]) -> str | None:
 
 
 def _expected(records: Iterable[object]) -> dict[Key, int]:
-    """The three rules in plain loops over the generator's records, of which only wholly right ones count."""
+    """Return the three rules in plain loops over the generator's records, of which only wholly right ones count."""
     seen: Counter[Key] = Counter()
     for record in records:
         if not isinstance(record, dict) or record.get("schemaType") != "ModelInvocationLog":

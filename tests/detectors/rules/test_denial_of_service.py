@@ -18,7 +18,7 @@ DENIAL_OF_SERVICE = BY_ID["denial_of_service"]
 def _chats(
     lengths: Sequence[int | None], time: str = "2026-11-23T07:59:58.1234567Z", **changes: object
 ) -> list[RawRecord]:
-    """A chat for each request length; None for a record that carries none."""
+    """Return a chat for each request length; None for a record that carries none."""
     fields: list[RawRecord] = [{} if length is None else {"requestLength": length} for length in lengths]
     return [{**chat(**given), "time": time, **changes} for given in fields]
 
@@ -143,4 +143,4 @@ def test_it_is_the_upstream_rule() -> None:
     rule = DENIAL_OF_SERVICE
     assert (rule.source_id, rule.severity, rule.risk_score) == ("b0450411-46e5-46d2-9b35-8b5dd9ba763e", "Medium", 47)
     assert {one.name: one.at_least for one in rule.thresholds} == {"count": 10, "request_length": 5_000}
-    assert (rule.requires, rule.per_minute, rule.only_new) == ("all", True, False)
+    assert (rule.requires, rule.per_minute, rule.first_seen_only) == ("all", True, False)

@@ -51,7 +51,7 @@ def test_it_counts_chats_that_succeed_with_nothing(changes: RawRecord, *, counts
 
 
 def _rows(*arrivals: tuple[float, int]) -> list[dict[str, Any]]:
-    """What is posted for the window from 08:00 to 09:00: each arrival is a minute and a number of empty answers."""
+    """Return the rows of the window from 08:00 to 09:00: each arrival is a minute and a number of empty answers."""
     deployment = Deployment()
     for minute, count in arrivals:
         deployment.arrive(START + timedelta(minutes=minute), *[_empty()] * count)
@@ -99,4 +99,4 @@ def test_it_is_the_upstream_rule() -> None:
     rule = INSECURE_OUTPUT
     assert (rule.source_id, rule.severity, rule.risk_score) == ("fb16f9ef-cb03-4234-adc2-44641f3b71ee", "Low", 21)
     assert {one.name: one.at_least for one in rule.thresholds} == {"count": 10}
-    assert (rule.techniques, rule.per_minute, rule.only_new) == (("LLM02",), False, False)
+    assert (rule.techniques, rule.per_minute, rule.first_seen_only) == (("LLM02",), False, False)

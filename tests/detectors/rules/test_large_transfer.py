@@ -21,7 +21,7 @@ def _answer(length: int, caller: str = EVE, **changes: object) -> RawRecord:
 
 
 def _rows(*batches: list[RawRecord]) -> list[dict[str, Any]]:
-    """What is posted for an hour in which each batch arrives in a bucket of its own."""
+    """Return what is posted for an hour in which each batch arrives in a bucket of its own."""
     deployment = Deployment()
     for place, records in enumerate(batches):
         deployment.arrive(START + timedelta(minutes=10 * place + 1), *records)
@@ -100,12 +100,12 @@ def test_other_categories_and_answers_without_a_length_do_not_count(record: RawR
     assert [key for key in tallies if key.rule_id == LARGE_TRANSFER.id] == []
 
 
-def test_only_this_rule_weighs_callers() -> None:
+def test_only_this_rule_needs_bytes_by_caller() -> None:
     """Bytes by caller cost room, so the others do without."""
     tallies = BatchCounter(CATALOGUE).count([event(1, chat(responseLength=7, objectId=EVE), list_key())], START).tallies
     weighed = {key.rule_id: tally.caller_bytes for key, tally in tallies.items() if tally.caller_bytes}
     assert weighed == {LARGE_TRANSFER.id: {EVE: 7}}
-    assert [rule.id for rule in CATALOGUE if rule.weighs_callers] == [LARGE_TRANSFER.id]
+    assert [rule.id for rule in CATALOGUE if rule.needs_bytes_by_caller] == [LARGE_TRANSFER.id]
 
 
 def test_its_numbers_are_the_contract() -> None:

@@ -32,7 +32,7 @@ def _rows(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def _watched(since: timedelta, name: str = "aoai-prod") -> Deployment:
-    """A deployment in which the pipeline listed keys that long before 08:00."""
+    """Return a deployment in which the pipeline listed keys that long before 08:00."""
     deployment = Deployment()
     deployment.receive(START - since, 1, name)
     deployment.tick(START - since + BUCKET)
@@ -153,7 +153,7 @@ def test_its_numbers_are_the_contract() -> None:
     """One listing, two weeks."""
     rule = NEW_KEY_LISTER
     assert {one.name: one.at_least for one in rule.thresholds} == {"count": 1, "learning_days": 14}
-    assert (rule.requires, rule.only_new, rule.per_minute) == ("all", True, False)
+    assert (rule.requires, rule.first_seen_only, rule.per_minute) == ("all", True, False)
 
 
 callers = st.sampled_from(["", PIPELINE, EVE, MALLORY])
@@ -203,7 +203,7 @@ def test_newcomers_are_whom_plain_loops_find(every: list[Arrival], again: int, d
 
 
 def _windows(every: Sequence[Arrival]) -> list[datetime]:
-    """The windows that hold an arrival, oldest first."""
+    """Return the windows that hold an arrival, oldest first."""
     firsts = {bucket_start(arrival.at) + BUCKET for arrival in every}
     return sorted({end for first in firsts for end in window_ends(first, first + 5 * BUCKET)})
 

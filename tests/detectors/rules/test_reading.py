@@ -76,7 +76,7 @@ def test_a_file_is_a_rule(tmp_path: Path) -> None:
         group_fields=("ResourceId", "Caller"),
         thresholds=(Threshold("count", "count", 3, "Key listings"),),
         requires="all",
-        only_new=True,
+        first_seen_only=True,
         description="What nobody else looks for.",
     )
 

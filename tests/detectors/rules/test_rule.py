@@ -159,8 +159,8 @@ def test_a_rule_of_the_catalogue_is_complete(rule: Rule) -> None:
     assert rule.thresholds
     assert len(rule.description) > 200
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in rule.group_fields)
-    assert len(set(rule.group_fields)) == len(rule.group_fields) >= 1 + (rule.per_minute or rule.only_new)
-    assert not (rule.per_minute and rule.only_new)
+    assert len(set(rule.group_fields)) == len(rule.group_fields) >= 1 + (rule.per_minute or rule.first_seen_only)
+    assert not (rule.per_minute and rule.first_seen_only)
     assert BatchCounter([rule]).count([event(1, {}, {"schemaType": "ModelInvocationLog"})], START).tallies == {}
 
 
@@ -175,5 +175,5 @@ def test_a_rule_cannot_be_changed(rule: Rule) -> None:
 def test_an_episode_is_about_all_that_a_rule_groups_by_but_the_minute(rule: Rule) -> None:
     """However many fields there are."""
     group = tuple(f"value of {name}" for name in rule.group_fields)
-    assert rule.about(group) == (group[:-1] if rule.per_minute else group)
-    assert rule.about(rule.about(group)) == rule.about(group)
+    assert rule.episode_group(group) == (group[:-1] if rule.per_minute else group)
+    assert rule.episode_group(rule.episode_group(group)) == rule.episode_group(group)

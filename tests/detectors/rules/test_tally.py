@@ -43,7 +43,7 @@ def _tally(of: Sequence[Seen]) -> Tally:
 
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[list[Seen], list[list[Seen]]]:
-    """Records in their order, and the same cut into batches, empty ones too."""
+    """Draw records in their order, and the same cut into batches, empty ones too."""
     of = draw(records)
     places = sorted(draw(st.lists(st.integers(0, len(of)), max_size=6)))
     return of, [of[start:end] for start, end in pairwise([0, *places, len(of)])]

@@ -30,7 +30,7 @@ QUIET = assessment()
 
 
 def blocked_policies(record: BedrockRecord) -> frozenset[str]:
-    """The policies alone."""
+    """Read the policies alone."""
     return guardrails(record).policies
 
 

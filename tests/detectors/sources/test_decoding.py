@@ -175,7 +175,7 @@ def test_many_broken_records_cost_only_themselves() -> None:
 
 
 def _cut_inside(text: str) -> bytes:
-    """A message that ends in the middle of a long text of its second record's properties."""
+    """Return a message that ends in the middle of a long text of its second record's properties."""
     return message(GOOD, {**chat(), "properties": json.dumps({"x": text})})[:-500]
 
 
@@ -304,7 +304,7 @@ def test_no_bytes_make_it_raise(body: bytes) -> None:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A real message with bytes cut, changed, repeated or put in."""
+    """Draw a real message with bytes cut, changed, repeated or put in."""
     body = bytearray(message(GOOD, chat(), {**GOOD, "resourceId": None}))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(body)))

@@ -19,7 +19,7 @@ characters = st.characters(codec=None, categories=None)
 
 
 def _counted(character: str, *, broken: bool, escaped: bool) -> Delta:
-    """A batch in which that character stands in every name; a broken message is read record by record."""
+    """Return a batch in which that character stands in every name; a broken message is read record by record."""
     caller = f"0d1e2f3a{character}"
     records = [
         list_key(f"aoai{character}", caller=caller),

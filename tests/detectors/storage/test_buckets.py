@@ -79,7 +79,7 @@ def _totals(table: MemoryTable, bucket: datetime = START) -> dict[str, int]:
 
 
 def _crowd(first: int, last: int) -> list[dict[str, object]]:
-    """Records of many resources and callers, whose names do not compress."""
+    """Return records of many resources and callers, whose names do not compress."""
     return [list_key(f"aoai-{_guid(number)}", caller=_guid(-number)) for number in range(first, last)]
 
 

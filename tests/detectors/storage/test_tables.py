@@ -44,7 +44,7 @@ VALUES: dict[str, Value] = {
 
 @pytest.fixture(params=["memory", "azure"])
 def table(request: pytest.FixtureRequest, table_name: str) -> Table:
-    """An empty table of each kind."""
+    """Provide an empty table of each kind."""
     if request.param == "memory":
         return MemoryTable()
     azurite: Azurite = request.getfixturevalue("azurite")
@@ -250,7 +250,7 @@ operations = st.lists(
 
 
 def _outcomes(table: Table, steps: list[tuple[str, str, dict[str, Value]]]) -> list[object]:
-    """What happens to a sequence of writes, and what is there after each."""
+    """Return what happens to a sequence of writes, and what is there after each."""
     outcomes: list[object] = []
     of_another_row = table.insert(Row("another", "row"))
     etags: dict[str, list[str]] = defaultdict(lambda: [of_another_row])
@@ -313,7 +313,7 @@ def test_a_table_that_was_deleted_is_an_error_and_no_conflict(azurite: Azurite, 
 
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The connection string of an account where nobody listens; the client does not sleep between tries."""
+    """Provide the connection string of an account where nobody listens; the client does not sleep between tries."""
     monkeypatch.setattr(RequestsTransport, "sleep", lambda _, __: None)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port
