@@ -227,7 +227,7 @@ def test_a_model_or_an_account_that_is_no_name_is_none(name: object) -> None:
 
 def test_the_longest_name_is_read() -> None:
     """AWS allows a model 2,048 characters."""
-    name = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/" + "m" * (MAX_CHARACTERS - 57)
+    name = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/".ljust(MAX_CHARACTERS, "m")
     assert model_id(decode(message(bedrock(modelId=name))).records[0]) == name
 
 
