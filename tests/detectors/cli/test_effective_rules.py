@@ -151,7 +151,7 @@ def test_only_rules_that_can_fire_for_it_are_shown(capsys: pytest.CaptureFixture
     assert one == {}
 
 
-FIRST = {"ResourceId": canonical_id(), "UserArn": USER_ARN}
+FIRST = {"ResourceId": canonical_id(), "UserArn": USER_ARN, "Caller": PIPELINE}
 
 
 def test_an_id_counts_in_any_case_and_a_child_as_its_parent(capsys: pytest.CaptureFixture[str], tuned: str) -> None:
