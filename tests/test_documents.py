@@ -17,7 +17,7 @@ from generate.pages import BLOCKS, DETECTIONS, pages
 from local.__main__ import build_parser
 from local.host import ROOT
 from local.simulation import Play
-from tests.builders import START, canonical_id, chat, event
+from tests.builders import START, canonical_id, chat, event, of_rules
 from tests.infra.compiler import Compiler
 
 README = (ROOT / "README.md").read_text()
@@ -173,7 +173,7 @@ def test_the_rule_that_the_documents_write_works(document: str, chapter: str, tm
     guessed = {**chat(objectId="eve"), "resultSignature": "404"}
     for count, fires in ((19, False), (20, True)):
         records = [*[guessed] * count, chat(objectId="eve"), *[{**guessed, "category": "Audit"}] * 5]
-        tallies = BatchCounter([rule]).count([event(1, *records)], START).tallies
+        tallies = of_rules(BatchCounter([rule]).count([event(1, *records)], START).tallies)
         assert list(tallies) == [Key(rule.id, (canonical_id(), "eve"))]
         (tally,) = tallies.values()
         assert bool(rule.triggers(tally, {one.name: one.at_least for one in rule.thresholds})) is fires

@@ -142,11 +142,11 @@ def learn(
         before = memory[key]
         account = Key(ACCOUNT_SEEN, key.group[:1])
         watched_since = min(before.since, (memory.get(account) or known.get(account) or before).since)
+        after = before.with_sightings(its_sightings)
         for sighting in its_sightings if key.rule_id != ACCOUNT_SEEN else ():
             first = before.first_bucket(sighting, window_end)
-            if first is not None and (not sighting.member or before.others_before(first)):
+            if first is not None and (not sighting.member or after.others_before(first)):
                 found[sighting.key] = (from_microseconds(first) - from_microseconds(min(watched_since, first))).days
-        after = before.with_sightings(its_sightings)
         if after is not known.get(key):
             changed[key] = after
     return changed, found

@@ -77,12 +77,12 @@ class BatchCounter:
         """
         delta.counters.records += len(message.records)
         flaws = {flaw.index: flaw for flaw in message.flaws}
-        decisions = self._decisions
+        decisions, unknown = self._decisions, list[int]()
         for index, record, reader in self._candidates(message.records):
             if reader is None:
-                place = sequence + step * index
-                for body in self._unwrapped(delta, message, index, depth):
-                    self.count_message(delta, place, decode(body), columns_of, depth=depth + 1)
+                bodies = unwrap(record) if depth < MAX_DEPTH else []
+                self._count_wrapped(delta, sequence + step * index, bodies, columns_of, depth + 1)
+                unknown += [] if bodies else [index]
                 continue
             traits, time, request, response, caller, unreadable = reader.source.observe(record)
             if traits not in decisions:
@@ -100,19 +100,18 @@ class BatchCounter:
             elif columns and (problem := _count_closely(columns, decision, one)):
                 flaws[index] = RecordFlaw(index, *problem, _excerpt(record))
         self._note_unreadable(flaws, message)
+        _note_unknown(delta, message, [index for index in unknown if index not in flaws])
         for flaw in flaws.values():
             delta.flaws.append(QuarantinedRecord(sequence + step * flaw.index, flaw))
             delta.counters.quarantined[flaw.reason] = delta.counters.quarantined.get(flaw.reason, 0) + 1
 
-    def _unwrapped(self, delta: Delta, message: Message, index: int, depth: int) -> Sequence[bytes]:
-        """Unwrap a record of no known source; count it by its shape if it wraps nothing."""
-        bodies = unwrap(message.records[index]) if depth < MAX_DEPTH else []
-        if bodies:
-            delta.counters.records -= 1  # a wrapper is no record; what it wraps is
-        else:
-            shape = ", ".join(message.names(index))[:MAX_SHAPE_CHARACTERS] or "(unreadable)"
-            delta.counters.unknown[shape] = delta.counters.unknown.get(shape, 0) + 1
-        return bodies
+    def _count_wrapped(
+        self, delta: Delta, sequence: int, bodies: Sequence[bytes], columns_of: ColumnsOf, depth: int
+    ) -> None:
+        """Count what a record wraps; then the record itself is none."""
+        for body in bodies:
+            self.count_message(delta, sequence, decode(body), columns_of, depth=depth)
+        delta.counters.records -= bool(bodies)
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
         """Yield the records that a rule may select, with their places and readers, and those of no known source."""
@@ -152,6 +151,13 @@ class BatchCounter:
 
     def _reader_of(self, record: msgspec.Struct) -> _Reader | None:
         return next((reader for reader in self._readers if reader.source.recognises(record)), None)
+
+
+def _note_unknown(delta: Delta, message: Message, indexes: Sequence[int]) -> None:
+    """Count records of no known source by the names of their fields."""
+    for names in message.names(indexes):
+        shape = ", ".join(names)[:MAX_SHAPE_CHARACTERS] or "(unreadable)"
+        delta.counters.unknown[shape] = delta.counters.unknown.get(shape, 0) + 1
 
 
 class _Watched:

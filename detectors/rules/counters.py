@@ -66,7 +66,7 @@ class Counters(msgspec.Struct, array_like=True):
 
 
 def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def _bounded(shapes: dict[str, int]) -> dict[str, int]:

@@ -88,17 +88,10 @@ class Message:
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
     body: bytes = b""
 
-    def names(self, index: int) -> list[str]:
-        """List the names of a record's fields, in order; empty if they cannot be read."""
-        try:
-            value = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
-            if isinstance(value, dict) and "records" in value:
-                value = msgspec.json.decode(value["records"], type=list[msgspec.Raw])
-            if isinstance(value, list):
-                value = msgspec.json.decode(value[index], type=dict[str, msgspec.Raw])
-        except (*_REFUSED, IndexError):
-            return []
-        return sorted(value)
+    def names(self, indexes: Sequence[int]) -> list[list[str]]:
+        """List the names of the fields of some records, in order; empty if they cannot be read."""
+        records = _objects(self.body) if indexes else []
+        return [sorted(records[index]) if index < len(records) else [] for index in indexes]
 
 
 EXCERPT_CHARACTERS = 4096
@@ -110,6 +103,9 @@ _TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times
 _PRIVATE = frozenset().union(*(source.private for source in SOURCES))
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
 _HOLDS_CONTENT = re.compile(b"|".join(source.private_mark for source in SOURCES if source.private_mark))
+_decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_objects = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -117,6 +113,29 @@ _decode_raw_envelope = msgspec.json.Decoder(RawEnvelope).decode
 _decode_array = msgspec.json.Decoder(list[Record]).decode
 _decode_raw_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_record = msgspec.json.Decoder(Record).decode
+
+
+def _objects(body: bytes) -> list[dict[str, msgspec.Raw]]:
+    """Read the records of a message as they are written: empty ones for what is no object, none if it is broken."""
+    try:
+        value = _decode_any(body)
+        if isinstance(value, dict) and "records" in value:
+            value = _decode_any(value["records"])
+    except _REFUSED:
+        value = None
+    if value is not None:
+        return [value] if isinstance(value, dict) else [_object(one) for one in value]
+    try:
+        return _decode_objects(body)
+    except _REFUSED:
+        return []
+
+
+def _object(text: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return _decode_object(text)
+    except _REFUSED:
+        return {}
 
 
 def decode(body: bytes) -> Message:

@@ -193,7 +193,7 @@ def test_only_newcomers_fire_for_a_rule_that_looks_at_them() -> None:
     policy = Policy({"new_key_lister": {"count": 1, "learning_days": 3}})
     known, new, early = (Key("new_key_lister", (canonical_id(), caller)) for caller in ("known", "new", "early"))
     replay = PolicyReplay(policy)
-    changes = replay.evaluate(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2})
+    changes = replay.evaluate(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2}, {})
     assert [change.result.group[-1] for change in changes] == ["new"]
     assert replay.resources == {canonical_id()}
     assert replay.episodes[0].peaks == {"count": 1, "learning_days": 3}

@@ -3,6 +3,7 @@
 import io
 import json
 import multiprocessing
+import pickle
 import sys
 from pathlib import Path
 
@@ -144,11 +145,12 @@ def test_processes_end_with_the_work(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-def test_a_task_names_its_rules_as_rules_do_not_travel() -> None:
-    """Functions of a rule cannot be sent to another process; their id can."""
+def test_a_task_counts_for_its_rules_alone() -> None:
+    """A rule is data, and travels with the task: also one that selects as upstream does."""
     block = Lines(b"\n".join(listed(minutes(0), times=2)))
     with_rule, without = (
-        Task(InputChunk("-", InputFormat.LINES, 0), ids, ALWAYS, block).run() for ids in (("model_theft",), ())
+        pickle.loads(pickle.dumps(Task(InputChunk("-", InputFormat.LINES, 0), rules, ALWAYS, block))).run()  # noqa: S301
+        for rules in ((MODEL_THEFT,), ())
     )
     assert [tally.count for tallies in with_rule.tallies.values() for tally in tallies.values()] == [2]
     assert without.tallies == {}

@@ -10,7 +10,7 @@ import pytest
 
 from detectors.__main__ import main
 from detectors.rules.catalogue import CATALOGUE
-from tests.builders import PIPELINE, SUBSCRIPTION, USER_ARN, canonical_id, resource_id
+from tests.builders import PIPELINE, ROLE_ARN, SUBSCRIPTION, USER_ARN, canonical_id, resource_id
 
 TUNING = f"""
 [rules.model_theft]
@@ -49,7 +49,7 @@ expires = 2026-01-31
 
 [[exceptions]]
 rule = "*"
-resource = "{USER_ARN}"
+resource = "{ROLE_ARN}"
 reason = "A demo."
 owner = "sales"
 expires = 2999-01-31
