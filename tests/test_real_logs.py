@@ -255,9 +255,7 @@ def _exported(record: RawRecord) -> RawRecord:
         "ResultSignature": record.get("resultSignature", ""),
         "CallerIPAddress": record.get("callerIpAddress", ""),
         "_ResourceId": record["resourceId"].lower(),
-        "properties_s": record["properties"]
-        if isinstance(record["properties"], str)
-        else json.dumps(record["properties"]),
+        "properties_s": properties if isinstance(properties, str) else json.dumps(properties),
     }
 
 

@@ -26,7 +26,7 @@ from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Severity
-from detectors.rules.tally import Key, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.storage.buckets import merge_bounded
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
@@ -186,7 +186,7 @@ class _Replay:
 
     def _merge(self, bucket: datetime, added: Mapping[tuple[Source, Key], Tally], counters: Counters) -> None:
         if self._evaluated is not None and bucket < self._evaluated:  # its first window was evaluated already
-            lost = sum(tally.count for tally in added.values())
+            lost = sum(tally.count for (_, key), tally in added.items() if key.rule_id != ACCOUNT_SEEN)
             counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
             return
         held = self._buckets.setdefault(bucket, {})

@@ -16,6 +16,7 @@ from detectors.backtest.workers import CountedChunk, Task, count_chunks
 from detectors.errors import InputError
 from detectors.events import Source
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.tally import ACCOUNT_SEEN
 from tests.builders import SOURCE, event, list_key, message
 from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.replays import listed, minutes, write
@@ -29,7 +30,8 @@ def _sequences(counted: CountedChunk) -> list[tuple[Source, int | None, int | No
     return [
         (source, tally.first_sequence, tally.last_sequence)
         for tallies in counted.counts.tallies.values()
-        for (source, _), tally in tallies.items()
+        for (source, key), tally in tallies.items()
+        if key.rule_id != ACCOUNT_SEEN
     ]
 
 
@@ -152,6 +154,7 @@ def test_a_task_counts_for_its_rules_alone() -> None:
         pickle.loads(pickle.dumps(Task(InputChunk("-", InputFormat.LINES, 0), rules, ALWAYS, block))).run()  # noqa: S301
         for rules in ((MODEL_THEFT,), ())
     )
-    assert [tally.count for tallies in with_rule.tallies.values() for tally in tallies.values()] == [2]
+    counts = {key.rule_id: tally.count for tallies in with_rule.tallies.values() for (_, key), tally in tallies.items()}
+    assert counts == {"model_theft": 2, ACCOUNT_SEEN: 2}
     assert without.tallies == {}
     assert without.counters.records == 2
