@@ -14,6 +14,7 @@ from detectors.errors import ConflictError
 from detectors.evaluation.baseline import Baseline
 from detectors.evaluation.episodes import Episode, advance
 from detectors.evaluation.policy import Policy
+from detectors.evaluation.usual import peaks
 from detectors.evaluation.window import GroupResult, evaluate_thresholds, in_order, sightings, sum_window
 from detectors.reporting.finding import as_json, finding
 from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure_health
@@ -98,7 +99,10 @@ class Evaluator:
         }
         totals = sum_window(window_end, lambda bucket: self._store.read(bucket, slices))
         newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
-        results = evaluate_thresholds(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
+        usual = self._baseline.find_usual(peaks((key, total.tally) for key, total in totals.items()), window_end)
+        results = evaluate_thresholds(
+            window_end, totals, self._policy, newcomers=newcomers, usual=usual, watched=watched
+        )
         return self._handover.send(plan.window_end, ShardResult(results, len({key.group[0] for key in totals})))
 
     def measure_health(self, plan: Plan) -> WindowHealth:

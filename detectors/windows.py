@@ -59,19 +59,48 @@ def from_microseconds(value: int) -> datetime:
 
 
 def record_time(text: str | None) -> int | None:
-    """Parse a record's `time`, up to seven fraction digits and a Z, to microseconds since 1970; None if unreadable."""
-    try:
-        at = datetime.fromisoformat(text or "")
-        if at.tzinfo is not UTC:  # which it is for a Z, in nearly all records
-            if at.tzinfo is None:
-                return None
-            at = at.astimezone(UTC)
-    except (ValueError, OverflowError):  # no time, or one that is before year 1 or after year 9999 in UTC
+    """Read a record's own time as microseconds since 1970; None if it is none.
+
+    Mostly ISO 8601 with up to nine fraction digits. Without a zone it is UTC, as services write no other. Exports by
+    way of spreadsheets and some shippers write US dates: `11/23/2026 8:00:05 AM`, the month first.
+    """
+    if not text:
         return None
+    try:
+        at = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        us_date = _US_DATE.fullmatch(text)
+        return _us_time(us_date) if us_date else None
+    try:
+        if at.tzinfo is not UTC:  # which it is for a Z, in nearly all records
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:  # before year 1 or after year 9999 in UTC
+        return None
+    return _since_epoch(at)
+
+
+def _since_epoch(at: datetime) -> int:
     since = at - _EPOCH
     return (since.days * _DAY_SECONDS + since.seconds) * 1_000_000 + since.microseconds
 
 
+def _us_time(text: re.Match[str]) -> int | None:
+    month, day, year, hour, minute, second = map(int, text.groups()[:6])
+    half = text["half"]
+    if half:
+        if not 1 <= hour <= _NOON:
+            return None
+        hour = hour % _NOON + (_NOON if half.upper() == "PM" else 0)
+    try:
+        return _since_epoch(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
+    except ValueError:
+        return None
+
+
+_NOON = 12
+_US_DATE = re.compile(
+    r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}):(\d\d):(\d\d)(?:\.\d+)?(?: (?P<half>[AaPp][Mm]))?Z?", re.ASCII
+)
 MINUTE_MICROSECONDS = 60 * 1_000_000
 
 

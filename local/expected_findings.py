@@ -105,13 +105,15 @@ def _reached(rule_id: str, total: Sum, days: int) -> Values:
     """Return what fires for one group, empty if nothing does."""
     measured: dict[str, float | None] = {
         "count": total.count,
-        "max_response_length": total.longest,
-        "avg_request_length": total.request_bytes / total.requests if total.requests else None,
-        "max_caller_bytes": max(total.received.values(), default=None),
+        "distinct": len(total.members),
+        "max_caller_bytes": max(total.received.values()),
         "days_watched": days,
     }
+    for name, numbers in total.numbers.items():
+        whole = sum(number * times for number, times in numbers.items())
+        measured |= {f"max_{name}": max(numbers), f"sum_{name}": whole, f"avg_{name}": whole / numbers.total()}
     rule, limits = FILES[rule_id], LIMITS[rule_id]
-    values = {name: measured[one["measure"]] for name, one in rule["thresholds"].items()}
+    values = {name: measured.get(one["measure"]) for name, one in rule["thresholds"].items()}
     reached = {name: value for name, value in values.items() if value is not None and value >= limits[name]}
     return reached if rule.get("fires") != "all" or reached.keys() == limits.keys() else {}
 
@@ -126,12 +128,18 @@ def _is_excused(place: Place, total: Sum, values: Values) -> bool:
 
 
 def _newcomers(truth: Truth) -> dict[Place, tuple[datetime, int]]:
-    """Who ever appeared, where that matters: the first bucket, and for how many days others had been seen before."""
+    """Who ever appeared, where that matters: the first bucket, and for how many days their account was known before."""
     first: dict[Place, datetime] = {}
-    since: dict[Place, datetime] = {}
+    others: dict[Place, datetime] = {}
     for bucket in sorted(truth.sums):
         for rule_id, group in truth.sums[bucket]:
             if rule_id in FIRST_SEEN:
                 first.setdefault((rule_id, group), bucket)
-                since.setdefault((rule_id, group[:-1]), bucket)
-    return {place: (at, (at - since[place[0], place[1][:-1]]).days) for place, at in first.items()}
+                others.setdefault((rule_id, group[:-1]), bucket)
+    newcomers = {}
+    for (rule_id, group), at in first.items():
+        since = min(truth.known.get(group[0], at), at)
+        if len(group) > 1 and others[rule_id, group[:-1]] == at:  # the first of all is nobody's newcomer
+            since = at
+        newcomers[rule_id, group] = at, (at - since).days
+    return newcomers

@@ -24,6 +24,14 @@ FILES: dict[str, dict[str, Any]] = {
 }
 """The files of the rules, by id."""
 
+DISTINCT = {rule_id: one["of"] for rule_id, rule in FILES.items() for one in rule["thresholds"].values() if "of" in one}
+"""The field that a rule counts the distinct values of."""
+
+ACCOUNTS_OF = "azure_openai"
+"""The source whose records tell since when an account is known."""
+
+NUMBERS = ("request_length", "response_length", "input_tokens", "output_tokens")
+
 MINUTE_RULES = {rule_id for rule_id, rule in FILES.items() if rule["group"].get("per") == "minute"}
 
 
@@ -44,38 +52,38 @@ class Fact(NamedTuple):
 
 @dataclass(slots=True)
 class Sum:
-    """Records of one group: how many, how long, and whose. Lengths are bytes."""
+    """Records of one group: how many, how long, and whose.
+
+    Attributes:
+        numbers: what each number was, and how often, by its name: lengths in bytes, and tokens.
+        members: values of the field that a rule counts the distinct values of.
+    """
 
     count: int = 0
-    requests: int = 0
-    request_bytes: int = 0
-    longest: int | None = None
+    numbers: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     callers: Counter[str] = field(default_factory=Counter)
     received: Counter[str] = field(default_factory=Counter)
+    members: set[str] = field(default_factory=set)
 
-    def add(self, fact: Fact) -> None:
-        """Count one record."""
+    def add(self, fact: Fact, of: str | None) -> None:
+        """Count one record, and its value of a field."""
         self.count += 1
-        request, response = fact.fields.get("request_length"), fact.fields.get("response_length")
         caller = fact.fields.get("caller") or ""
         self.callers[caller] += 1
-        if request is not None:
-            self.requests += 1
-            self.request_bytes += request
-        if response is not None:
-            self.received[caller] += response
-            if self.longest is None or response > self.longest:
-                self.longest = response
+        self.received[caller] += fact.fields.get("response_length") or 0
+        self.members.update([str(fact.fields[of])] if of else [])
+        for name in NUMBERS:
+            if (number := fact.fields.get(name)) is not None:
+                self.numbers[name][number] += 1
 
     def take(self, other: "Sum") -> None:
         """Count what another has counted."""
         self.count += other.count
-        self.requests += other.requests
-        self.request_bytes += other.request_bytes
         self.callers.update(other.callers)
         self.received.update(other.received)
-        if other.longest is not None:
-            self.longest = max(other.longest, self.longest or 0)
+        self.members |= other.members
+        for name, numbers in other.numbers.items():
+            self.numbers[name].update(numbers)
 
 
 @dataclass(slots=True)
@@ -88,6 +96,7 @@ class Truth:
         messages: all of them.
         records: in sound messages.
         malformed: messages of each kind of damage.
+        known: by account of Azure, the start of the bucket of the first record that any rule counts.
         sums: by start of the 10-minute bucket of arrival and by place; certain records of damaged messages included.
     """
 
@@ -96,6 +105,7 @@ class Truth:
     messages: int = 0
     records: int = 0
     malformed: Counter[Kind] = field(default_factory=Counter)
+    known: dict[str, datetime] = field(default_factory=dict)
     sums: defaultdict[datetime, defaultdict[Place, Sum]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(Sum))
     )
@@ -104,7 +114,9 @@ class Truth:
         """Count a record that arrived in a bucket, for every rule that does."""
         sums = self.sums[bucket]
         for place in places(fact):
-            sums[place].add(fact)
+            sums[place].add(fact, DISTINCT.get(place[0]))
+            if fact.source == ACCOUNTS_OF:
+                self.known.setdefault(str(fact.fields["resource"]), bucket)
 
     def counts(self) -> Counter[tuple[str, Group, datetime]]:
         """Return records by rule, group and bucket."""

@@ -1,18 +1,20 @@
 """Records and messages for tests, in the shapes that public samples of Azure OpenAI logs have."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from detectors.events import Event, Source
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 NAMESPACE = "local.servicebus.windows.net"
 SOURCE = Source(NAMESPACE, "llm-logs", "0")
 SUBSCRIPTION = "5b0c1f2e-3a4d-4e5f-8a6b-7c8d9e0f1a2b"
 PIPELINE = "0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6"
-USER_ARN = "arn:aws:sts::111122223333:assumed-role/app-prod/dana"
+ROLE_ARN = "arn:aws:sts::111122223333:assumed-role/app-prod"
+USER_ARN = f"{ROLE_ARN}/dana"
 AWS_ACCOUNT = "111122223333"
 MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 
@@ -51,7 +53,9 @@ def chat(name: str = "aoai-prod", **properties: object) -> dict[str, Any]:
         "event": "ShoeboxCallResult",
         "location": "eastus",
         "operationName": "ChatCompletions_Create",
-        "properties": json.dumps({"apiName": "Azure OpenAI API", "responseLength": 1523, "objectId": "", **properties}),
+        "properties": json.dumps(
+            {"apiName": "Azure OpenAI API", "responseLength": 1523, "objectId": "", "modelName": "gpt-4o", **properties}
+        ),
         "resourceId": resource_id(name),
         "resultSignature": "200",
         "time": "2026-11-23T07:59:58.1234567Z",
@@ -101,6 +105,11 @@ def assessment(*blocking: str, **actions: str) -> dict[str, Any]:
     said = dict.fromkeys(blocking, "BLOCKED") | actions
     policies = {name: {lists.get(name, "filters"): [{"name": "x", "action": what}]} for name, what in said.items()}
     return {**policies, "invocationMetrics": {"guardrailProcessingLatency": 250}}
+
+
+def of_rules(tallies: Mapping[Key, Tally]) -> dict[Key, Tally]:
+    """Return the tallies of rules, without what is noted of accounts whatever rules count."""
+    return {key: tally for key, tally in tallies.items() if key.rule_id != ACCOUNT_SEEN}
 
 
 def message(*records: object) -> bytes:

@@ -17,6 +17,13 @@ type Place = tuple[str, tuple[str, ...]]
 """A rule's id and a group."""
 
 AZURE_RULES = {"model_theft", "denial_of_service", "insecure_output", "large_transfer", "new_key_lister"}
+GENERATING = {
+    "ChatCompletions_Create",
+    "Responses_Create",
+    "Completions_Create",
+    "Creates a completion for the chat message",
+    "getChatCompletions",
+}
 type Numbers = Mapping[str, Mapping[str, int]]
 """Thresholds by rule and name."""
 
@@ -49,13 +56,14 @@ class Group:
 
     @property
     def responses(self) -> list[int]:
-        return [length for record in self.records if (length := properties(record).get("responseLength")) is not None]
+        return [length for record in self.records if (length := answered(record)) is not None]
 
     def bytes_by_caller(self) -> dict[str, int]:
         received: dict[str, int] = defaultdict(int)
         for record in self.records:
             fields = properties(record)
-            received[fields.get("objectId") or record.get("callerIpAddress") or ""] += fields.get("responseLength", 0)
+            who = fields.get("objectId") or fields.get("callerObjectId") or record.get("callerIpAddress") or ""
+            received[who] += answered(record) or 0
         return received
 
 
@@ -65,6 +73,13 @@ def properties(record: RawRecord) -> RawRecord:
     with suppress(ValueError):
         found = json.loads(found) if isinstance(found, str) else found
     return found if isinstance(found, dict) else {}
+
+
+def answered(record: RawRecord) -> int | None:
+    """Return the bytes of an answer; streams are logged with 0, which is no length."""
+    fields = properties(record)
+    length: int | None = fields.get("responseLength")
+    return None if fields.get("streamType") == "Streaming" and length == 0 else length
 
 
 def minute(record: RawRecord) -> str | None:
@@ -90,12 +105,17 @@ def _on_azure(record: RawRecord) -> Iterator[Place]:
         yield "model_theft", (resource,)
         if fields.get("objectId"):
             yield "new_key_lister", (resource, fields["objectId"])
-    if operation == "ChatCompletions_Create":
+    named = fields.get("objectId") or fields.get("callerObjectId")
+    if (
+        category == "RequestResponse"
+        and operation in GENERATING
+        and (named or answered(record) or fields.get("modelName"))
+    ):
         if own_minute:
             yield "denial_of_service", (resource, own_minute)
-        if record.get("resultSignature") == "200" and fields.get("responseLength") == 0:
+        if str(record.get("resultSignature")) == "200" and answered(record) == 0:
             yield "insecure_output", (resource,)
-    if category == "RequestResponse" and fields.get("responseLength") is not None:
+    if category == "RequestResponse" and answered(record) is not None:
         yield "large_transfer", (resource,)
 
 
@@ -151,14 +171,23 @@ def fires(rule_id: str, group: Group, numbers: Numbers) -> bool:
 
 
 def newcomers(arrivals: Iterable[Arrival], end: datetime, learning: timedelta) -> set[Place]:
-    """Who lists keys of a resource in a window and never did before, though others did that long ago; by buckets."""
+    """Find who lists keys of a resource in a window and never did, though others did; by buckets.
+
+    The resource has to be known for the time of learning, by whatever was counted of it.
+    """
     first: dict[Place, datetime] = {}
     since: dict[str, datetime] = {}
     for arrival in sorted(arrivals, key=lambda arrival: arrival.at):
         bucket = arrival.at - timedelta(minutes=arrival.at.minute % 10, seconds=arrival.at.second)
         bucket = bucket.replace(microsecond=0)
-        for rule_id, group in places(arrival.record):
-            if rule_id == "new_key_lister" and arrival.at < end:
+        for rule_id, group in places(arrival.record) if arrival.at < end else ():
+            since.setdefault(group[0], bucket)
+            if rule_id == "new_key_lister":
                 first.setdefault((rule_id, group), bucket)
-                since.setdefault(group[0], bucket)
-    return {place for place, begun in first.items() if end - HOUR <= begun and begun - since[place[1][0]] >= learning}
+    return {
+        (rule_id, group)
+        for (rule_id, group), begun in first.items()
+        if end - HOUR <= begun
+        and begun - since[group[0]] >= learning
+        and any(other[0] == group[0] and earlier < begun for (_, other), earlier in first.items())
+    }

@@ -17,7 +17,7 @@ from generate.pages import BLOCKS, DETECTIONS, pages
 from local.__main__ import program as local_runs
 from local.host import ROOT
 from local.simulation import Play
-from tests.builders import START, canonical_id, chat, event
+from tests.builders import START, canonical_id, chat, event, of_rules
 from tests.commands import parsed
 from tests.infra.compiler import Compiler
 
@@ -168,13 +168,13 @@ def _default(value: object) -> str:
 def test_the_rule_that_the_documents_write_works(document: str, chapter: str, tmp_path: Path) -> None:
     """Its file is read as it stands there, and the rule fires at its number and not below."""
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / document).read_text().split(chapter, 1)[1], re.DOTALL)
-    (tmp_path / "refused_requests.toml").write_text(text)
+    (tmp_path / "guessed_deployments.toml").write_text(text)
     ((rule,), problems) = load([tmp_path])
     assert problems == []
-    refused = {**chat(objectId="eve"), "resultSignature": "400"}
+    guessed = {**chat(objectId="eve"), "resultSignature": "404"}
     for count, fires in ((19, False), (20, True)):
-        records = [*[refused] * count, chat(objectId="eve"), *[{**refused, "category": "Audit"}] * 5]
-        tallies = BatchCounter([rule]).count([event(1, *records)], START).tallies
+        records = [*[guessed] * count, chat(objectId="eve"), *[{**guessed, "category": "Audit"}] * 5]
+        tallies = of_rules(BatchCounter([rule]).count([event(1, *records)], START).tallies)
         assert list(tallies) == [Key(rule.id, (canonical_id(), "eve"))]
         (tally,) = tallies.values()
         assert bool(rule.triggers(tally, {one.name: one.at_least for one in rule.thresholds})) is fires

@@ -39,7 +39,7 @@ _OTHERS = {
 _TAR = slice(257, 262)
 _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\v\f\r"))
 _MOST_CONTROLS = 0.01
-_A_RECORD_BEGINS = re.compile(rb"^[ \t]*[\[{]", re.MULTILINE)
+_A_RECORD_BEGINS = re.compile(rb'^[ \t]*"?[\[{]', re.MULTILINE)
 _SHOWN = 16
 
 
@@ -56,7 +56,7 @@ def format_of(head: bytes) -> InputFormat | None:
     text = head.removeprefix(UTF_8_MARK).lstrip()
     if not text:
         return None
-    if text[:1] in b"[{":
+    if text[:1] in b"[{" or text[:2] in {b'"{', b'"['}:  # the last two are JSON in texts, a text a line
         return InputFormat.DOCUMENT if _is_document(text) else InputFormat.LINES
     _refuse_other(head, text)
     return InputFormat.LINES

@@ -10,7 +10,7 @@ from detectors.evaluation.policy import Policy
 from detectors.evaluation.window import GroupTotal
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Number, Threshold, measure
-from detectors.rules.tally import Key
+from detectors.rules.tally import ACCOUNT_SEEN, Key
 
 MAX_POINTS = 4_000_000
 """Values kept in all, 16 bytes each; beyond it, the groups farthest from their thresholds are dropped."""
@@ -74,6 +74,8 @@ class History:
     def add(self, window_end: datetime, totals: Mapping[Key, GroupTotal]) -> None:
         """Note a window; windows must come in order."""
         for key, total in totals.items():
+            if key.rule_id == ACCOUNT_SEEN:
+                continue
             rule, effective = BY_ID[key.rule_id], self._policy.effective(key)
             if rule.first_seen_only or effective is None:
                 continue

@@ -22,7 +22,7 @@ from detectors.rules.counters import Counters
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Key, Tally
 from detectors.sources.decoding import Message, Record, decode, own_time
-from detectors.windows import BUCKET_MICROSECONDS, microseconds, record_time
+from detectors.windows import BUCKET_MICROSECONDS, MINUTE_MICROSECONDS, microseconds, record_time
 
 _PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
 """Times outside this range do not count: windows around them could not even be named."""
@@ -186,6 +186,9 @@ class _Counting:
     def _by_own_time(self, text: str | None) -> Columns | Problem | None:
         """Find the columns for a record by its own time; a record without one is a problem."""
         time = record_time(text)
+        if time is not None and time in _PLAUSIBLE:
+            minute = time - time % MINUTE_MICROSECONDS
+            self._extend(minute, minute)  # the line may be a wrapper, which tells no time
         return _TIMELESS if time is None or time not in _PLAUSIBLE else self._at(time, self._file)
 
     def _at(self, arrival: int, source: Source) -> Columns | None:

@@ -7,9 +7,10 @@ from typing import get_args
 from detectors.backtest.outcome import EpisodeSummary, group_name
 from detectors.evaluation.episodes import Episode, EpisodeChange, Status, advance
 from detectors.evaluation.policy import Policy
+from detectors.evaluation.usual import Peak
 from detectors.evaluation.window import GroupTotal, evaluate_thresholds
 from detectors.reporting.finding import finding
-from detectors.rules.rule import Severity
+from detectors.rules.rule import Number, Severity
 from detectors.rules.tally import Key
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -43,11 +44,17 @@ class PolicyReplay:
         return bool(self._open)
 
     def evaluate(
-        self, window_end: datetime, totals: Mapping[Key, GroupTotal], newcomers: Mapping[Key, int]
+        self,
+        window_end: datetime,
+        totals: Mapping[Key, GroupTotal],
+        newcomers: Mapping[Key, int],
+        usual: Mapping[Peak, Number],
     ) -> list[EpisodeChange]:
         """Evaluate a window; it must come after the one evaluated before."""
         watched = {episode.key for episode in self._open}
-        results = evaluate_thresholds(window_end, totals, self._policy, newcomers=newcomers, watched=watched)
+        results = evaluate_thresholds(
+            window_end, totals, self._policy, newcomers=newcomers, usual=usual, watched=watched
+        )
         self._open, changes = advance(self._open, results, window_end, {})
         for change in changes:
             self._summarise(change, window_end)

@@ -10,17 +10,10 @@ from detectors.sources import resources
 DASH = "\u2013"
 """The mark for a missing value."""
 
-UNITS: dict[Measure, str] = {
-    "count": "records",
-    "max_response_length": "bytes",
-    "avg_request_length": "bytes",
-    "max_caller_bytes": "bytes",
-    "days_watched": "days",
-}
+_HOW = {"max": "largest", "avg": "average", "sum": "all"}
 _MEASURES: dict[Measure, str] = {
     "count": "records in the {}",
-    "max_response_length": "largest response in the {}, bytes",
-    "avg_request_length": "average request in the {}, bytes",
+    "distinct": "different ones in the {}",
     "max_caller_bytes": "bytes to one caller in the {}",
     "days_watched": "days for which others were seen",
 }
@@ -48,8 +41,8 @@ def number(value: Number | None) -> str:
 
 
 def amount(value: Number, what: Measure) -> str:
-    """Format a number with its unit: `1 record`, `1,000 bytes`."""
-    unit = UNITS[what]
+    """With its unit: `1 record`, `1,000 bytes`."""
+    unit = unit_of(what)
     return f"{number(value)} {unit.removesuffix('s') if value == 1 else unit}"
 
 
@@ -100,9 +93,23 @@ def threshold_of(rule_id: str, name: str) -> Threshold:
     return next(threshold for threshold in BY_ID[rule_id].thresholds if threshold.name == name)
 
 
+def unit_of(what: Measure) -> str:
+    """Name the unit of a measure's values."""
+    if what in {"count", "distinct"}:
+        return "records" if what == "count" else "members"
+    if what == "days_watched":
+        return "days"
+    return "tokens" if what.endswith("tokens") else "bytes"
+
+
 def measured(rule: Rule, what: Measure) -> str:
-    """Describe a measure and its span of time."""
-    return _MEASURES[what].format("minute" if rule.per_minute else "hour")
+    """Describe a measure: `largest response in the hour, bytes`."""
+    span = "minute" if rule.per_minute else "hour"
+    if what in _MEASURES:
+        return _MEASURES[what].format(span)
+    how, _, number = what.partition("_")
+    about = number.removesuffix("_length").removesuffix("_tokens")
+    return f"{_HOW[how]} {about} in the {span}, {unit_of(what)}"
 
 
 def fires_at(rule: Rule, at_least: Mapping[str, int]) -> str:

@@ -20,12 +20,13 @@ from detectors.backtest.quality import QualityMeter
 from detectors.backtest.workers import CountedChunk, count_chunks
 from detectors.evaluation.baseline import MemoryBaseline
 from detectors.evaluation.policy import Policy
+from detectors.evaluation.usual import peaks
 from detectors.evaluation.window import sightings, sum_window
 from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Severity
-from detectors.rules.tally import Key, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.storage.buckets import merge_bounded
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
@@ -185,7 +186,7 @@ class _Replay:
 
     def _merge(self, bucket: datetime, added: Mapping[tuple[Source, Key], Tally], counters: Counters) -> None:
         if self._evaluated is not None and bucket < self._evaluated:  # its first window was evaluated already
-            lost = sum(tally.count for tally in added.values())
+            lost = sum(tally.count for (_, key), tally in added.items() if key.rule_id != ACCOUNT_SEEN)
             counters.quarantined["too_late"] = counters.quarantined.get("too_late", 0) + lost
             return
         held = self._buckets.setdefault(bucket, {})
@@ -222,10 +223,11 @@ class _Replay:
         self._history.add(window_end, totals)
         self._windows += bool(totals) or self._policy_replay.is_watching
         newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
-        for change in self._policy_replay.evaluate(window_end, totals, newcomers):
+        usual = self._baseline.find_usual(peaks((key, total.tally) for key, total in totals.items()), window_end)
+        for change in self._policy_replay.evaluate(window_end, totals, newcomers, usual):
             self._on_finding(finding(change, window_end, window_end))
         for *_, trial in self._trials:
-            trial.evaluate(window_end, totals, newcomers)
+            trial.evaluate(window_end, totals, newcomers, usual)
 
     def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
         for source, tallies in self._buckets.get(bucket, {}).items():

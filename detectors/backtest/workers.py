@@ -14,7 +14,6 @@ from detectors.backtest.deduplication import SeenEvents
 from detectors.backtest.exports import Block, Captured, Document, InputChunk, Lines, read, read_stream
 from detectors.backtest.partial_counts import BucketRange, PartialCounts, count
 from detectors.errors import InputError
-from detectors.rules.catalogue import BY_ID
 from detectors.rules.rule import Rule
 
 AHEAD = 2
@@ -26,7 +25,7 @@ class Task:
     """The task of a process: a chunk to read, or a block that only the parent process could read."""
 
     chunk: InputChunk
-    rule_ids: tuple[str, ...]
+    rules: tuple[Rule, ...]
     span: BucketRange
     block: Block | None = None
 
@@ -44,7 +43,7 @@ class Task:
     def run(self, known: SeenEvents | None = None) -> PartialCounts:
         """Count it, without the events known already."""
         blocks = read(self.chunk) if self.block is None else (self.block,)
-        return count(blocks, self.chunk.path, [BY_ID[rule_id] for rule_id in self.rule_ids], self.span, known)
+        return count(blocks, self.chunk.path, self.rules, self.span, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def count_chunks(
     Raises:
         InputError: a process died.
     """
-    tasks = _tasks(chunks, tuple(rule.id for rule in rules), span)
+    tasks = _tasks(chunks, tuple(rules), span)
     done = ((task, task.run()) for task in tasks) if processes == 1 else _in_processes(tasks, processes)
     lines: Counter[str] = Counter()
     for task, counts in done:
@@ -85,13 +84,13 @@ def count_chunks(
         yield CountedChunk(task, counts, before)
 
 
-def _tasks(chunks: Sequence[InputChunk], rule_ids: tuple[str, ...], span: BucketRange) -> Iterator[Task]:
+def _tasks(chunks: Sequence[InputChunk], rules: tuple[Rule, ...], span: BucketRange) -> Iterator[Task]:
     for chunk in chunks:
         if not chunk.is_stream:
-            yield Task(chunk, rule_ids, span)
+            yield Task(chunk, rules, span)
             continue
         for block in read_stream(sys.stdin.buffer, chunk.path):
-            yield Task(chunk, rule_ids, span, block)
+            yield Task(chunk, rules, span, block)
 
 
 def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task, PartialCounts]]:

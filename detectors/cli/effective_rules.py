@@ -12,9 +12,15 @@ from detectors.evaluation.policy import Policy, Resolved, ResolvedRule
 from detectors.evaluation.suppressions import SuppressionRule
 from detectors.rules.rule import Rule
 from detectors.sources import resources
+from detectors.sources.aws_bedrock import principal
 
-FIRST_FIELDS = {"ResourceId": "/subscriptions/", "UserArn": "arn:"}
-"""What rules group by first, and how such ids begin."""
+_GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FIRST_FIELDS = {
+    "ResourceId": re.compile(r"/subscriptions/.*"),
+    "UserArn": re.compile(r"arn:\S+"),
+    "Caller": re.compile(_GUID, re.IGNORECASE),
+}
+"""What rules group by first, and what such ids look like."""
 
 
 class OfRule(NamedTuple):
@@ -26,15 +32,20 @@ class OfRule(NamedTuple):
 
 
 def entity_of(text: str) -> str:
-    """Return the id by which tallies go, for that of an Azure resource, or of a child of one, or of an AWS identity.
+    """Return the id by which tallies go: of an Azure resource, or a child of one; of an AWS identity; an object id.
 
     Raises:
-        click.BadParameter: it is neither. A mere name will not do, as patterns are held against whole ids.
+        click.BadParameter: it is none of them. A mere name will not do, as patterns are held against whole ids.
     """
     word = text.strip()
-    entity = word if re.fullmatch(r"arn:\S+", word) else resources.canonical(word)
+    if _FIRST_FIELDS["UserArn"].fullmatch(word):
+        return principal(word)
+    if _FIRST_FIELDS["Caller"].fullmatch(word):
+        return word
+    entity = resources.canonical(word)
     if entity is None:
-        raise click.BadParameter(f"{text!r} is no whole id: give /subscriptions/…/accounts/<name>, or arn:…")
+        wanted = "/subscriptions/…/accounts/<name>, arn:…, or an object id"
+        raise click.BadParameter(f"{text!r} is no whole id: give {wanted}")
     return entity
 
 
@@ -51,7 +62,7 @@ def of_rules(policy: Policy, rules: Iterable[Rule], entity: str) -> list[OfRule]
             ],
         )
         for rule in rules
-        if entity.startswith(FIRST_FIELDS[rule.group_fields[0]])
+        if _FIRST_FIELDS[rule.group_fields[0]].fullmatch(entity)
     ]
 
 

@@ -10,7 +10,7 @@ from detectors.detector import BUCKETS_TABLE
 from detectors.errors import StorageError
 from detectors.events import Source
 from detectors.rules.rule import Number, measure
-from detectors.rules.tally import Key, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.storage.azure_tables import open_existing_table
 from detectors.storage.buckets import BucketStore
 from detectors.storage.slices import SLICES
@@ -60,7 +60,7 @@ class Where(NamedTuple):
 
     def holds(self, key: Key) -> bool:
         """Whether a tally is wanted."""
-        if self.rule_id not in {None, key.rule_id}:
+        if key.rule_id == ACCOUNT_SEEN or self.rule_id not in {None, key.rule_id}:
             return False
         name = " ".join(key.group).casefold()
         return self.resource is None or fnmatchcase(name, f"*{self.resource.casefold()}*")

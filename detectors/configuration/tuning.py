@@ -80,8 +80,9 @@ def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
 
 def _of_rule(rule_id: str, entry: TomlTable) -> PolicyChange:
     values = _values(entry, rule_id)
+    as_upstream = entry.take("as_upstream", bool, "true or false")
     entry.refuse_others()
-    return PolicyChange(entry.place, Scope(rule_id), **values)
+    return PolicyChange(entry.place, Scope(rule_id), **values, as_upstream=as_upstream)
 
 
 def _of_resources(entry: TomlTable) -> PolicyChange:

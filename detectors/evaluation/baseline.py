@@ -14,7 +14,9 @@ from typing import Protocol
 
 import msgspec
 
-from detectors.rules.tally import Key
+from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
+from detectors.rules.rule import Number
+from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.windows import WINDOW, from_microseconds, microseconds
 
 MAX_MEMBERS = 1_000
@@ -39,8 +41,13 @@ class Sighting(msgspec.Struct, frozen=True):
 
     @property
     def entity_key(self) -> Key:
-        """The entity that the member belongs to: the group without its last field."""
-        return Key(self.rule_id, self.group[:-1])
+        """The entity that the member belongs to: the group without its last field, or all of a group of one field."""
+        return Key(self.rule_id, self.group[:-1] or self.group)
+
+    @property
+    def member(self) -> str:
+        """The last field; empty for a group of one field, which has one member: that it was selected at all."""
+        return self.group[-1] if len(self.group) > 1 else ""
 
 
 class SeenMembers(msgspec.Struct, array_like=True):
@@ -56,19 +63,21 @@ class SeenMembers(msgspec.Struct, array_like=True):
     members: dict[bytes, tuple[int, int]] = {}
     forgotten: int = 0
 
-    def days_watched(self, sighting: Sighting, window_end: datetime) -> int | None:
-        """Count the days on which other members were seen before this newcomer; None if it is no newcomer."""
+    def first_bucket(self, sighting: Sighting, window_end: datetime) -> int | None:
+        """Return a member's first bucket, in microseconds, if the window holds it; None if it was seen before."""
         bucket = microseconds(sighting.bucket)
-        first, _ = self.members.get(digest(sighting.group[-1]), (bucket, bucket))
-        if from_microseconds(first) < window_end - WINDOW:
-            return None
-        return (from_microseconds(min(first, bucket)) - from_microseconds(min(self.since, bucket))).days
+        first, _ = self.members.get(digest(sighting.member), (bucket, bucket))
+        return None if from_microseconds(first) < window_end - WINDOW else min(first, bucket)
+
+    def others_before(self, bucket: int) -> bool:
+        """Tell whether any member was seen before a bucket."""
+        return self.forgotten > 0 or any(first < bucket for first, _ in self.members.values())
 
     def with_sightings(self, sightings: Iterable[Sighting]) -> "SeenMembers":
         """Add sightings; return `self` if they change nothing."""
         members, since = dict(self.members), self.since
         for sighting in sightings:
-            bucket, member = microseconds(sighting.bucket), digest(sighting.group[-1])
+            bucket, member = microseconds(sighting.bucket), digest(sighting.member)
             first, last = members.get(member, (bucket, bucket))
             if member not in members or bucket < first or bucket - last >= _REFRESH // timedelta(microseconds=1):
                 members[member] = min(first, bucket), max(last, bucket)
@@ -90,34 +99,54 @@ class Baseline(Protocol):
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """Find the newcomers of a window, with the days on which others were seen before; remember all sightings."""
 
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+        """Find what is usual for the entities of a window, where that is known; remember the window's peaks."""
+
 
 class MemoryBaseline:
     """A baseline that lives as long as the process."""
 
     def __init__(self) -> None:
         self._known: dict[Key, SeenMembers] = {}
+        self._peaks: dict[Peak, DailyPeaks] = {}
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
-        """See `Baseline.meet`."""
+        """See `Baseline.find_newcomers`."""
         changed, found = learn(self._known, sightings, window_end)
         self._known |= changed
         return found
+
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+        """See `Baseline.find_usual`."""
+        changed, usual = learn_peaks(self._peaks, seen, window_end)
+        self._peaks |= changed
+        return usual
 
 
 def learn(
     known: Mapping[Key, SeenMembers], sightings: Iterable[Sighting], window_end: datetime
 ) -> tuple[dict[Key, SeenMembers], dict[Key, int]]:
-    """Apply the sightings of a window: return the changed memory by entity, and the newcomers with the days watched."""
+    """Apply the sightings of a window: return the changed memory by entity, and the newcomers with the days watched.
+
+    An account is watched from its first record on, whatever rule counted it; anything else from its first member on.
+    """
     by_entity: dict[Key, list[Sighting]] = {}
     for sighting in sightings:
         by_entity.setdefault(sighting.entity_key, []).append(sighting)
+    memory = {
+        key: known.get(key) or SeenMembers(min(microseconds(one.bucket) for one in its_sightings))
+        for key, its_sightings in by_entity.items()
+    }
     changed, found = {}, {}
     for key, its_sightings in by_entity.items():
-        before = known.get(key) or SeenMembers(min(microseconds(sighting.bucket) for sighting in its_sightings))
-        for sighting in its_sightings:
-            if (days := before.days_watched(sighting, window_end)) is not None:
-                found[sighting.key] = days
+        before = memory[key]
+        account = Key(ACCOUNT_SEEN, key.group[:1])
+        watched_since = min(before.since, (memory.get(account) or known.get(account) or before).since)
         after = before.with_sightings(its_sightings)
+        for sighting in its_sightings if key.rule_id != ACCOUNT_SEEN else ():
+            first = before.first_bucket(sighting, window_end)
+            if first is not None and (not sighting.member or after.others_before(first)):
+                found[sighting.key] = (from_microseconds(first) - from_microseconds(min(watched_since, first))).days
         if after is not known.get(key):
             changed[key] = after
     return changed, found

@@ -40,6 +40,7 @@ class PolicyChange:
         enabled: on or off.
         severity: of findings.
         thresholds: numbers by threshold name; a rule without a threshold of that name is not changed.
+        as_upstream: count as the upstream rule does, whatever is usual; for a whole rule alone.
         reason: why, if a reason is required.
     """
 
@@ -48,6 +49,7 @@ class PolicyChange:
     enabled: bool | None = None
     severity: Severity | None = None
     thresholds: Mapping[str, int] = field(default_factory=dict)
+    as_upstream: bool | None = None
     reason: str = ""
 
 
@@ -111,7 +113,16 @@ class Policy:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules that may be on for some resource."""
-        return tuple(rule for rule in CATALOGUE if rule.id in self.thresholds and self._may_be_on(rule))
+        return tuple(
+            rule.as_upstream() if self.is_as_upstream(rule.id) else rule
+            for rule in CATALOGUE
+            if rule.id in self.thresholds and self._may_be_on(rule)
+        )
+
+    def is_as_upstream(self, rule_id: str) -> bool:
+        """Check whether a rule counts as the upstream rule does, whatever is usual."""
+        said = [change.as_upstream for change in self.changes if change.scope.rule == rule_id]
+        return next((one for one in reversed(said) if one is not None), False)
 
     def effective(self, key: Key) -> EffectiveThresholds | None:
         """Resolve the thresholds for a group; None if the rule is off for it. Cached, as every group needs them."""

@@ -1,17 +1,18 @@
 """Sums the six buckets of a window, and evaluates every group against the thresholds. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
 
 from detectors.evaluation.baseline import Sighting
 from detectors.evaluation.policy import Policy, Suppression
+from detectors.evaluation.usual import FACTOR, Peak
 from detectors.events import Source
 from detectors.rules.catalogue import BY_ID
-from detectors.rules.rule import Severity, Trigger
-from detectors.rules.tally import Key, Tally
+from detectors.rules.rule import Number, Rule, Severity, Trigger
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
 
 MAX_LISTED = 50
@@ -87,7 +88,7 @@ def sum_window(
     totals: dict[Key, GroupTotal] = {}
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
-            if key.rule_id not in BY_ID:  # of a release that had more rules
+            if key.rule_id not in BY_ID and key.rule_id != ACCOUNT_SEEN:  # of a release that had more rules
                 continue
             total = totals.get(key)
             if total is None:
@@ -97,10 +98,13 @@ def sum_window(
 
 
 def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterator[Sighting]:
-    """Yield the members that appear in a window, with their first bucket, for rules that look at newcomers."""
+    """Yield the members that appear in a window, with their first bucket, for rules that look at newcomers.
+
+    And the accounts that appear: since when an account is known matters to these rules.
+    """
     starts = window_buckets(window_end)
     for key, total in totals.items():
-        if BY_ID[key.rule_id].first_seen_only:
+        if key.rule_id == ACCOUNT_SEEN or BY_ID[key.rule_id].first_seen_only:
             first = next(place for place, count in enumerate(total.bucket_counts) if count)
             yield Sighting(key.rule_id, key.group, starts[first])
 
@@ -111,6 +115,7 @@ def evaluate_thresholds(
     policy: Policy,
     *,
     newcomers: Mapping[Key, int],
+    usual: Mapping[Peak, Number] | None = None,
     watched: Collection[Key] = (),
 ) -> list[GroupResult]:
     """Evaluate every group of a window; return the results that fire and those of watched groups, highest count first.
@@ -120,20 +125,34 @@ def evaluate_thresholds(
         totals: the sums of its buckets.
         policy: the thresholds in force.
         newcomers: for rules that look at newcomers, the newcomers, and the days on which others were seen before.
+        usual: for thresholds that go by it, the usual peak of each entity; while it is not known, nothing is.
         watched: groups that get a result even if nothing fires, because their episodes are open.
     """
     silent = [(key, GroupTotal()) for key in watched if key not in totals]
     results = []
     for key, total in (*totals.items(), *silent):
+        if key.rule_id == ACCOUNT_SEEN:
+            continue
         rule, effective = BY_ID[key.rule_id], policy.effective(key)
         triggers: tuple[Trigger, ...] = ()
         if effective is not None and (not rule.first_seen_only or key in newcomers):
             triggers = rule.triggers(total.tally, effective.thresholds, newcomers.get(key))
+            triggers = tuple(_with_usual(rule, key, trigger, usual or {}) for trigger in triggers)
         if triggers or key in watched:
             suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
             severity = effective.severity if effective else rule.severity
+            if rule.goes_by_usual and not policy.is_as_upstream(rule.id) and not any(map(_is_unusual, triggers)):
+                severity = "Informational"
             results.append(_result(key, total, triggers, severity, suppression))
     return in_order(results)
+
+
+def _with_usual(rule: Rule, key: Key, trigger: Trigger, usual: Mapping[Peak, Number]) -> Trigger:
+    return replace(trigger, usual=usual.get(Peak(rule.id, trigger.threshold, rule.episode_group(key.group))))
+
+
+def _is_unusual(trigger: Trigger) -> bool:
+    return trigger.usual is not None and trigger.value >= FACTOR * trigger.usual
 
 
 def in_order(results: Iterable[GroupResult]) -> list[GroupResult]:

@@ -3,33 +3,34 @@
 from datetime import datetime
 from typing import Any
 
+from detectors.examples.aws_callers import ACCOUNTS, with_callers
 from detectors.examples.writer import Fields, RecordWriter, guid_of, told, with_defaults
 from detectors.sources.aws_bedrock import POLICIES, SCHEMA
 
-_ACCOUNTS = ("111122223333", "444455556666", "777788889999")
-"""Of AWS's own examples."""
-
 _DEFAULTS: Fields = {
     "model": "anthropic.claude-3-5-sonnet-20240620-v1:0",
-    "caller": "an application",
     "blocking_policies": 0,
+    "input_tokens": 9,
 }
 _LISTS = {"topicPolicy": "topics", "wordPolicy": "customWords", "sensitiveInformationPolicy": "piiEntities"}
 _PROMPT = {"messages": [{"role": "user", "content": [{"text": "What do I need for a picnic?"}]}]}
 
 
 def _complete(fields: Fields, customer: int) -> Fields:
-    """Return a caller who is no ARN yet is somebody who took a role."""
-    fields = with_defaults(fields, {**_DEFAULTS, "account": _ACCOUNTS[customer % len(_ACCOUNTS)]})
-    caller = fields["caller"]
-    if isinstance(caller, str) and not caller.startswith("arn:"):
-        session = "-".join(caller.split())
-        caller = f"arn:aws:sts::{fields['account']}:assumed-role/app-prod/{session}"
-    return {**fields, "caller": caller}
+    """Fill in the defaults; a caller is the session of a role, and a principal a role, unless they are ARNs."""
+    fields = with_callers(with_defaults(fields, {**_DEFAULTS, "account": ACCOUNTS[customer % len(ACCOUNTS)]}))
+    blocks = bool(fields["blocking_policies"]) or fields.get("intervened") is not None
+    answered = blocks or not fields.get("error")
+    return {
+        **fields,
+        "intervened": "yes" if blocks else None,
+        "output_tokens": fields.get("output_tokens", 8) if answered else None,
+    }
 
 
 def _write(fields: Fields, at: datetime) -> dict[str, Any]:
-    blocking = fields.get("blocking_policies")
+    blocking, intervened = fields.get("blocking_policies"), fields.get("intervened")
+    asked = {"inputContentType": "application/json", "inputBodyJson": _PROMPT}
     record = told(
         {
             "schemaType": SCHEMA,
@@ -42,18 +43,18 @@ def _write(fields: Fields, at: datetime) -> dict[str, Any]:
             "operation": "InvokeModel",
             "modelId": fields.get("model"),
             "errorCode": fields.get("error"),
-            "input": {"inputContentType": "application/json", "inputBodyJson": _PROMPT, "inputTokenCount": 9},
+            "input": told({**asked, "inputTokenCount": fields.get("input_tokens")}),
         }
     )
-    if fields.get("error") and not blocking:
+    if fields.get("error") and not intervened and fields.get("output_tokens") is None:
         return record
     body: dict[str, Any] = {"completion": "Bread, cheese and a blanket."}
+    if intervened:
+        body = {"completion": "Sorry, the model cannot answer this question.", "stopReason": "guardrail_intervened"}
     if isinstance(blocking, int) and blocking:
-        body = {"completion": "Sorry, the model cannot answer this question.", "amazon-bedrock-trace": _trace(blocking)}
-    return {
-        **record,
-        "output": {"outputContentType": "application/json", "outputBodyJson": body, "outputTokenCount": 8},
-    }
+        body["amazon-bedrock-trace"] = _trace(blocking)
+    answer = {"outputContentType": "application/json", "outputBodyJson": body}
+    return {**record, "output": told({**answer, "outputTokenCount": fields.get("output_tokens")})}
 
 
 def _trace(blocking: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from detectors.ingest import Ingest
 from detectors.ingestion.counting import BatchCounter
 from detectors.reporting.heartbeat import RunProgress
 from detectors.reporting.sinks import JsonRow
+from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.rule import Example, Rule
 from detectors.storage.buckets import BucketStore
 from detectors.storage.handover import Handover
@@ -80,7 +81,8 @@ class _Pipeline:
         self.firing: list[JsonRow] = []
         self.quarantined: set[str] = set()
         self._sequence = 0
-        self._ingest = Ingest(store, quarantine, BatchCounter([rule]), lambda: START)
+        others = [one for one in CATALOGUE if one.id != rule.id]  # what they count tells since when an account is known
+        self._ingest = Ingest(store, quarantine, BatchCounter([rule, *others]), lambda: START)
         self._evaluator = Evaluator(
             store=store,
             journal=Journal(journal),

@@ -43,3 +43,11 @@ def guid_of(name: str) -> str:
 def told(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def account_of(resource: Value, customer: int, kind: str = "microsoft.cognitiveservices/accounts") -> Value:
+    """Return the id of a resource in the customer's subscription for a short name; an id stays."""
+    if not isinstance(resource, str) or "/" in resource:
+        return resource
+    group = f"/subscriptions/{guid_of(f'subscription {customer}')}/resourcegroups/rg-genai-prod"
+    return f"{group}/providers/{kind}/{resource}"

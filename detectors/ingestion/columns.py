@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from detectors.ingestion.decisions import Decision, Target
 from detectors.ingestion.delta import Tallies
 from detectors.rules.counters import Counters, Selected
-from detectors.rules.tally import Group, Key, Observation, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Group, Key, Observation, Tally
 from detectors.windows import MINUTE_MICROSECONDS, minute_of
 
 NameOf = Callable[[str], str]
@@ -30,21 +30,31 @@ class Columns:
         counted: list[int | None] = []
         for decision, observations in self.observations.items():
             name_of = decision.name_of_caller
-            whole = Tally.of(observations, name_of)
+            whole = Tally.of(observations, name_of, tokens=decision.tokens)
             for target in decision.targets:
                 rule = target.choice.rule
                 for group, part in _groups(target, observations, name_of):
-                    tally = whole if part is observations else Tally.of(part, name_of)
+                    tally = whole if part is observations else Tally.of(part, name_of, tokens=decision.tokens)
                     if rule.needs_bytes_by_caller:
                         tally = tally.weighed(part, name_of)
+                    if rule.distinct:
+                        tally = tally.of_member(target.member)
                     key = Key(rule.id, group)
                     if key in tallies:
                         tallies[key].add(tally)
                     else:
                         tallies[key] = tally.copy()
+            if decision.account is not None:
+                _note(tallies, Key(ACCOUNT_SEEN, (decision.account,)), whole)
             counted += _responses_counted(decision, observations)
         any_rule = Selected(len(counted), len(counted) - counted.count(None))
         return tallies, Counters(selected=_by_rule(tallies), by_any_rule=any_rule)
+
+
+def _note(tallies: Tallies, key: Key, whole: Tally) -> None:
+    """Count records without callers and numbers."""
+    seen = tallies.setdefault(key, Tally())
+    seen.add(Tally(whole.count, first_sequence=whole.first_sequence, last_sequence=whole.last_sequence))
 
 
 def _groups(
@@ -90,7 +100,7 @@ def _responses_counted(decision: Decision, observations: Sequence[Observation]) 
     """Return the response lengths of the records of a combination that count for at least one rule."""
     takes_all = any(target.choice.check is None for target in decision.targets)
     return [
-        one[3]
+        None if decision.tokens else one[3]
         for one in observations
         if takes_all or not decision.is_plain or any(target.choice.takes(one) for target in decision.targets)
     ]
@@ -99,6 +109,8 @@ def _responses_counted(decision: Decision, observations: Sequence[Observation]) 
 def _by_rule(tallies: Tallies) -> dict[str, Selected]:
     by_rule: dict[str, Selected] = {}
     for key, tally in tallies.items():
+        if key.rule_id == ACCOUNT_SEEN:
+            continue
         more = Selected(tally.count, tally.responses.records)
         by_rule[key.rule_id] = by_rule[key.rule_id].merged(more) if key.rule_id in by_rule else more
     return by_rule

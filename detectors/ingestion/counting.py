@@ -16,9 +16,10 @@ from detectors.ingestion.flaws import Flaws
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Observation
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, decode, without_content
+from detectors.sources.decoding import EXCERPT_CHARACTERS, NO_RECORD, Message, decode, without_content
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
+from detectors.sources.wrappers import MAX_DEPTH, unwrap
 from detectors.windows import microseconds, record_time
 
 Problem = tuple[str, str]
@@ -26,6 +27,8 @@ Problem = tuple[str, str]
 
 _SHAPE = attrgetter(*dict.fromkeys(name for source in SOURCES for name in source.shape))
 _INCOMPLETE = ("unreadable_field", "counted without what its properties do not tell")
+MAX_SHAPE_CHARACTERS = 100
+_LET_GO = object()
 _MAX_REMEMBERED = 20_000
 """Shapes and combinations remembered: names in logs may be made up, and must not fill the memory."""
 
@@ -46,7 +49,7 @@ class BatchCounter:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._readers = [_Reader(source, Decider(source, rules)) for source in SOURCES]
-        self._by_shape: dict[object, _Reader | None] = {}
+        self._by_shape: dict[object, _Reader | object | None] = {}
         self._decisions: dict[tuple[Any, ...], Decision | None] = {}
 
     def count(self, events: Sequence[Event], now: datetime) -> Delta:
@@ -67,16 +70,22 @@ class BatchCounter:
         return delta
 
     def count_message(
-        self, delta: Delta, sequence: int, message: Message, columns_of: ColumnsOf, *, step: int = 0
+        self, delta: Delta, sequence: int, message: Message, columns_of: ColumnsOf, *, step: int = 0, depth: int = 0
     ) -> None:
         """Count one message: what went through and what was wrong into the delta, records where `columns_of` says.
 
-        The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines.
+        The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines. `depth`
+        is the number of wrappers around the message.
         """
         delta.counters.records += len(message.records)
         flaws = Flaws(delta, message, lambda index: sequence + step * index)
-        decisions = self._decisions
+        decisions, unknown = self._decisions, list[int]()
         for index, record, reader in self._candidates(message.records):
+            if reader is None:
+                bodies = unwrap(record) if depth < MAX_DEPTH else []
+                self._count_wrapped(delta, sequence + step * index, bodies, columns_of, depth + 1)
+                unknown += [] if bodies or record is NO_RECORD else [index]
+                continue
             traits, time, request, response, caller, unreadable = reader.source.observe(record)
             if traits not in decisions:
                 self._decide(reader, traits)
@@ -93,22 +102,32 @@ class BatchCounter:
             if problem:
                 flaws.add(index, *problem, partial(_excerpt, record))
         self._note_unreadable(flaws, message)
+        _note_unknown(delta, message, [index for index in unknown if index not in flaws.flawed])
 
-    def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader]]:
-        """Yield the records that a rule may select, with their places and readers."""
+    def _count_wrapped(
+        self, delta: Delta, sequence: int, bodies: Sequence[bytes], columns_of: ColumnsOf, depth: int
+    ) -> None:
+        """Count what a record wraps; then the record itself is none."""
+        for body in bodies:
+            self.count_message(delta, sequence, decode(body), columns_of, depth=depth)
+        delta.counters.records -= bool(bodies)
+
+    def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
+        """Yield the records that a rule may select, with their places and readers, and those of no known source."""
         by_shape = self._by_shape
         for index, shape in enumerate(map(_SHAPE, records)):
             if shape not in by_shape:
                 self._recognise(shape, records[index])
-            if (reader := by_shape[shape]) is not None:
-                yield index, records[index], reader
+            reader = by_shape[shape]
+            if reader is not _LET_GO:
+                yield index, records[index], reader  # type: ignore[misc]  # so it is a reader, or none
 
     def _recognise(self, shape: object, record: msgspec.Struct) -> None:
         """Remember whoever reads records of a shape, if a rule may select them."""
         if len(self._by_shape) >= _MAX_REMEMBERED:
             self._by_shape.clear()
         reader = self._reader_of(record)
-        self._by_shape[shape] = reader if reader.decider.may_select(record) else None
+        self._by_shape[shape] = reader if reader is None or reader.decider.may_select(record) else _LET_GO
 
     def _decide(self, reader: _Reader, traits: tuple[Any, ...]) -> None:
         if len(self._decisions) >= _MAX_REMEMBERED:
@@ -119,15 +138,25 @@ class BatchCounter:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""
         for index, found in message.unreadable.items():
             record = message.records[index]
-            if index in flaws.flawed or not self._reader_of(record).decider.could_select(
-                record, frozenset(found.fields)
-            ):
-                continue
-            detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
-            flaws.add(index, "unreadable_field", detail, partial(getattr, found, "excerpt"))
+            if index not in flaws.flawed and self._could_select(record, frozenset(found.fields)):
+                detail = f"{', '.join(found.fields)}: a value of another kind than this field has"
+                flaws.add(index, "unreadable_field", detail, partial(getattr, found, "excerpt"))
 
-    def _reader_of(self, record: msgspec.Struct) -> _Reader:
-        return next(reader for reader in self._readers if reader.source.recognises(record))
+    def _could_select(self, record: msgspec.Struct, unreadable: frozenset[str]) -> bool:
+        reader = self._reader_of(record)
+        if reader is None:  # it would be of some source if its marks could be read
+            return any(one.source.shape_wire & unreadable for one in self._readers)
+        return reader.decider.could_select(record, unreadable)
+
+    def _reader_of(self, record: msgspec.Struct) -> _Reader | None:
+        return next((reader for reader in self._readers if reader.source.recognises(record)), None)
+
+
+def _note_unknown(delta: Delta, message: Message, indexes: Sequence[int]) -> None:
+    """Count records of no known source by the names of their fields."""
+    for names in message.names(indexes):
+        shape = ", ".join(names)[:MAX_SHAPE_CHARACTERS] or "(unreadable)"
+        delta.counters.unknown[shape] = delta.counters.unknown.get(shape, 0) + 1
 
 
 class _Watched:

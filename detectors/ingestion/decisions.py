@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from detectors.rules.rule import Condition, Rule, Selection
-from detectors.rules.tally import Group, Observation
-from detectors.sources.source import CALLER, NUMBERS, LogSource, Value
+from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Group, Observation
+from detectors.sources.callers import named
+from detectors.sources.source import CALLER, TOKENS, LogSource, Value
 
 NO_TIME, NO_CALLER = "no_time", "no_caller"
 """The reasons under which records are quarantined that a rule counts by minute or by caller, and that tell none."""
@@ -56,22 +57,29 @@ class Target(NamedTuple):
         group: the values of the fields that it groups by, None for `CALLER`, which each record has for itself; None if
             it cannot be told. A minute, if the rule has one, comes behind them.
         missing: the reason why not.
+        member: what the rule counts distinct ones of, None for the caller of each record, which is not known here.
     """
 
     choice: Choice
     group: tuple[str | None, ...] | None
     missing: str
+    member: str | None = None
 
     @property
     def by_caller(self) -> bool:
         """Whether each caller is a group."""
         return self.group is not None and None in self.group
 
+    @property
+    def needs_caller(self) -> bool:
+        """Whether a record without a caller cannot count."""
+        return self.by_caller or self.choice.rule.distinct == CALLER
+
     def missed(self, one: Observation) -> str:
         """Say why a record that the rule takes does not count; empty if it does."""
         if self.missing:
             return self.missing
-        if self.by_caller and not one[4]:
+        if self.needs_caller and not one[4]:
             return NO_CALLER
         return NO_TIME if self.choice.rule.per_minute and one[1] is None else ""
 
@@ -88,17 +96,23 @@ class Decision:
         targets: at least one.
         is_plain: whether its records need no look at each: every target has its group.
         by_minute: whether a target counts by the records' own time, which has to be readable then.
-        by_caller: whether a target counts by caller, which has to be there then.
+        by_caller: whether a target counts by caller, or callers, which has to be there then.
+        tokens: whether the numbers of its records are tokens.
+        account: the account that its records are about, if it is one to know.
     """
 
-    __slots__ = ("by_caller", "by_minute", "is_plain", "name_of_caller", "targets")
+    __slots__ = ("account", "by_caller", "by_minute", "is_plain", "name_of_caller", "targets", "tokens")
 
-    def __init__(self, name_of_caller: Callable[[str], str], targets: Sequence[Target]) -> None:
+    def __init__(
+        self, name_of_caller: Callable[[str], str], targets: Sequence[Target], *, tokens: bool, account: str | None
+    ) -> None:
         self.name_of_caller = name_of_caller
+        self.tokens = tokens
+        self.account = account
         self.targets = targets
         self.is_plain = all(target.group is not None for target in targets)
         self.by_minute = any(target.choice.rule.per_minute for target in targets)
-        self.by_caller = any(target.by_caller for target in targets)
+        self.by_caller = any(target.needs_caller for target in targets)
 
     def takes_plainly(self, moment: str | int | None, caller: str) -> bool:
         """Tell whether a record with this time and caller can be counted without a look at each target."""
@@ -126,7 +140,7 @@ class Decider:
     def may_select(self, record: msgspec.Struct) -> bool:
         """Tell whether a rule may select records of a record's shape."""
         fields = self._source.fields
-        values = {name: getattr(record, field.attribute) for name, field in fields.items() if field.attribute}
+        values = {name: field.of(record) for name, field in fields.items() if field.attribute}
         unknown = fields.keys() - values.keys()
         return any(selection.accepts(values, unknown) for selection in self._selections)
 
@@ -147,7 +161,7 @@ class Decider:
         fields, of = self._source.fields, self._source.traits(*traits)
         values = {name: field.read(of) for name, field in fields.items()}
         unknown = {name for name, field in fields.items() if field.wire & unread}
-        values |= dict(zip(NUMBERS, numbers, strict=True))
+        values |= dict(zip(self._source.numbers, numbers, strict=True))
         unknown |= {name for name, wire in self._source.number_wire.items() if wire & unread}
         return any(
             selection.accepts(values, unknown) and selection.measures(values, unknown) for selection in self._selections
@@ -164,7 +178,12 @@ class Decider:
             return None
         values: dict[str, Value] = {}
         targets = [self._target(choice, of, values) for choice in choices]
-        return Decision(self._source.name_of_caller(of), targets)
+        return Decision(
+            self._source.name_of_caller(of),
+            targets,
+            tokens=self._source.numbers == TOKENS,
+            account=self._source.account(of),
+        )
 
     def _choose(self, holding: Mapping[Condition, bool]) -> Sequence[Choice]:
         """Return the rules that select records for which these conditions hold."""
@@ -172,7 +191,7 @@ class Decider:
         for rule, selections in self._rules:
             accepting = [one for one in selections if all(holding[condition] for condition in one.conditions)]
             if accepting:
-                choices.append(_choice(rule, accepting))
+                choices.append(_choice(rule, accepting, self._source.numbers))
         return choices
 
     def _target(self, choice: Choice, of: tuple[Any, ...], values: dict[str, Value]) -> Target:
@@ -184,14 +203,20 @@ class Decider:
             if value is None and name != CALLER:
                 return Target(choice, None, self._source.fields[name].missing)
             group.append(None if value is None else str(value))
+        distinct = choice.rule.distinct
+        if distinct and distinct != CALLER:
+            member = self._source.fields[distinct].read(of)
+            if member is None:
+                return Target(choice, None, self._source.fields[distinct].missing)
+            return Target(choice, tuple(group), "", named(str(member), MAX_MEMBER_CHARACTERS))
         return Target(choice, tuple(group), "")
 
 
-def _choice(rule: Rule, selections: Sequence[Selection]) -> Choice:
-    """Return a rule that selects what one of some selections takes, by numbers."""
+def _choice(rule: Rule, selections: Sequence[Selection], numbers: Sequence[str]) -> Choice:
+    """Combine a rule with what its selections ask of numbers."""
     if not all(selection.numbers for selection in selections):
         return Choice(rule)
-    checks = [[_check(condition) for condition in selection.numbers] for selection in selections]
+    checks = [[_check(condition, numbers) for condition in selection.numbers] for selection in selections]
     if len(checks) == len(checks[0]) == 1:
         return Choice(rule, *checks[0][0])
     check = _any_of([[one for one, _ in alternative] for alternative in checks])
@@ -203,10 +228,10 @@ def _any_of(alternatives: Sequence[Sequence[Callable[[Observation], bool]]]) -> 
 
 
 def _check(
-    condition: Condition,
+    condition: Condition, numbers: Sequence[str]
 ) -> tuple[Callable[[Observation], bool], Callable[[Sequence[Observation]], list[Observation]]]:
-    """Return a condition on one number of a record, and on each of many; the two that occur most call nothing."""
-    place, values, holds = _FIRST_NUMBER + NUMBERS.index(condition.field), condition.values, condition.holds
+    """Compile a condition on a number, for one record and for many; the two that occur most call nothing."""
+    place, values, holds = _FIRST_NUMBER + numbers.index(condition.field), condition.values, condition.holds
     if condition.test == "is":
         return lambda one: one[place] in values, lambda them: [one for one in them if one[place] in values]
     if condition.test == "known" and values[0]:

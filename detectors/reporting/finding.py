@@ -13,6 +13,7 @@ from detectors import __version__
 from detectors.evaluation.episodes import EpisodeChange, finding_id
 from detectors.evaluation.window import MAX_LISTED
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.rule import Trigger
 from detectors.rules.tally import Tally
 from detectors.sources import callers, resources
 from detectors.windows import WINDOW, from_microseconds
@@ -53,6 +54,8 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
         callers: ObjectId (for AWS the ARN), IpAddress (masked) and Count, most records first, at most 50;
             where the rule looks at bytes by caller also Bytes, and most bytes first.
         callers_truncated: there were more callers.
+        members: of rules that count distinct ones, such as accounts: Name and Count, most records first, at most 50;
+            else empty.
         bucket_counts: the six 10-minute counts, oldest first.
         evidence: Namespace, Hub, Partition, FirstSequence and LastSequence of the raw events.
         techniques: MITRE ATLAS and OWASP ids.
@@ -85,6 +88,7 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
     last_event_time: datetime | None
     callers: Dynamic
     callers_truncated: bool
+    members: Dynamic
     bucket_counts: list[int]
     evidence: Dynamic
     techniques: list[str]
@@ -140,6 +144,7 @@ def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Findi
                 "Value": trigger.value,
                 "Threshold": trigger.at_least,
             }
+            | ({} if trigger.usual is None else _usual(trigger))
             for trigger in result.triggers
         ],
         suppression=None if result.suppression is None else msgspec.to_builtins(result.suppression),
@@ -147,6 +152,7 @@ def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Findi
         last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
         callers=_callers(tally),
         callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED,
+        members=[{"Name": name, "Count": tally.members[name]} for name in tally.ranked_members()[:MAX_LISTED]],
         bucket_counts=result.bucket_counts,
         evidence=[
             {
@@ -174,6 +180,12 @@ def _callers(tally: Tally) -> Dynamic:
         }
         rows.append(row | ({"Bytes": tally.caller_bytes[text]} if text in tally.caller_bytes else {}))
     return rows
+
+
+def _usual(trigger: Trigger) -> dict[str, Any]:
+    """Show what is usual for the entity, and how many times the usual the value is."""
+    usual = trigger.usual or 0
+    return {"Usual": usual, "TimesUsual": round(trigger.value / usual, 1) if usual else None}
 
 
 def as_json(posted: msgspec.Struct) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
             fire.
         records_quarantined: records, or parts of messages, that could not be read.
         quarantined_by_reason: Reason, Records.
+        unknown_records: records of no known source by the names of their fields: Fields, Records, most records first,
+            at most 20; probably something wraps the logs.
         resources_seen: resources (for AWS Bedrock: users) with selected records.
         accounts: resource ids of the Azure OpenAI accounts that logged anything, at most 100.
         findings: rows posted for this window.
@@ -60,6 +62,7 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     selected_by_rule: Dynamic
     records_quarantined: int
     quarantined_by_reason: Dynamic
+    unknown_records: Dynamic
     resources_seen: int
     accounts: list[str]
     findings: int
@@ -164,6 +167,10 @@ def heartbeat(
         records_quarantined=sum(total.quarantined.values()),
         quarantined_by_reason=[
             {"Reason": reason, "Records": count} for reason, count in sorted(total.quarantined.items())
+        ],
+        unknown_records=[
+            {"Fields": shape, "Records": count}
+            for shape, count in sorted(total.unknown.items(), key=lambda one: (-one[1], one[0]))
         ],
         resources_seen=resources_seen,
         accounts=total.accounts,

@@ -23,6 +23,10 @@ first_seen = "caller"               # only a last field fires that was never see
 measure = "count"
 at_least = 100
 unit = "Key listings"               # what the number is, for people
+usual = true                        # below three times the usual the severity is Informational (optional)
+
+[[upstream_select]]                 # what the upstream rule's own query counts, for `as_upstream` in tuning (optional)
+source = "azure_openai"
 
 [alert]                             # what Microsoft Sentinel makes of it (optional); see Alert in detectors.rules.rule
 id = "9b379941-5e39-4d05-bc3b-610fd88dda79"
@@ -41,13 +45,14 @@ events = [{ times = 100, over_minutes = 50 }]
 '''
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import get_args
 
 from detectors.rules.examples import read_examples
 from detectors.rules.rule import (
+    MEASURES,
     MINUTE,
     Alert,
     Condition,
@@ -60,15 +65,15 @@ from detectors.rules.rule import (
     Test,
     Threshold,
 )
+from detectors.rules.tally import MAX_DISTINCT
 from detectors.sources import catalogue as sources
-from detectors.sources.source import NUMBERS, LogSource
-from detectors.toml_table import TomlTable, lines_of, shown
+from detectors.sources.source import LogSource
+from detectors.toml_table import TomlTable, lines_of, nearest, shown
 
 _MAX_TEXT = 200
 _MAX_NUMBER = 2**53
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _RAISES: tuple[Raises, ...] = get_args(Raises)
-_MEASURES: tuple[Measure, ...] = get_args(Measure)
 _TESTS: Mapping[str, Test] = {
     "is": "is",
     "not": "is_not",
@@ -98,7 +103,8 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     rule_id = _text(top, "id", "the name of the file")
     if rule_id and rule_id != stem:
         top.refuse("id", f"id is {shown(rule_id)}: give it the name of the file, {stem}.")
-    select = tuple(_selections(top))
+    select = tuple(_selections(top, "select"))
+    upstream_select = tuple(_selections(top, "upstream_select"))
     by, columns, per_minute, first_seen_only = _group(top, select)
     rule = Rule(
         id=rule_id,
@@ -109,9 +115,10 @@ def _rule(top: TomlTable, stem: str) -> Rule:
         risk_score=top.number("risk_score", 0, 100) or 0,
         techniques=_texts(top, "techniques"),
         select=select,
+        upstream_select=upstream_select,
         group_by=by,
         group_fields=columns,
-        thresholds=tuple(_thresholds(top)),
+        thresholds=tuple(_thresholds(top, select)),
         requires=top.one_of("fires", ("any", "all")) or "any",
         per_minute=per_minute,
         first_seen_only=first_seen_only,
@@ -124,10 +131,10 @@ def _rule(top: TomlTable, stem: str) -> Rule:
     return rule
 
 
-def _selections(top: TomlTable) -> Iterator[Selection]:
-    """Yield the tables `[[select]]`."""
-    tables = list(top.tables("select"))
-    if not tables:
+def _selections(top: TomlTable, key: str) -> Iterator[Selection]:
+    """Read the tables `[[select]]`."""
+    tables = list(top.tables(key))
+    if not tables and key == "select":
         top.missing("select", "a table [[select]] that says which records count")
     for table in tables:
         name = table.one_of("source", tuple(sources.BY_NAME))
@@ -141,8 +148,8 @@ def _selections(top: TomlTable) -> Iterator[Selection]:
         ]
         yield Selection(
             name,
-            tuple(one for one in conditions if one.field not in NUMBERS),
-            tuple(one for one in conditions if one.field in NUMBERS),
+            tuple(one for one in conditions if one.field not in sources.BY_NAME[name].numbers),
+            tuple(one for one in conditions if one.field in sources.BY_NAME[name].numbers),
         )
 
 
@@ -182,14 +189,14 @@ def _group(top: TomlTable, select: tuple[Selection, ...]) -> tuple[tuple[str, ..
     columns = [source.fields[field].column for field in by for source in used[:1] if field in source.fields]
     per_minute = group.one_of("per", ("minute",)) is not None
     first_seen = group.text("first_seen", _MAX_TEXT)
-    if first_seen is not None and (len(by) < 2 or first_seen != by[-1]):  # noqa: PLR2004 - of something
-        group.refuse("first_seen", f"first_seen is {shown(first_seen)}: give it the last of at least two fields in by.")
+    if first_seen is not None and first_seen != (by[-1] if by else None):
+        group.refuse("first_seen", f"first_seen is {shown(first_seen)}: give it the last field in by.")
     group.refuse_others()
     return by, (*columns, MINUTE) if per_minute else tuple(columns), per_minute, first_seen is not None
 
 
-def _thresholds(top: TomlTable) -> Iterator[Threshold]:
-    """Yield the tables `[thresholds.<name>]`."""
+def _thresholds(top: TomlTable, select: Sequence[Selection]) -> Iterator[Threshold]:
+    """Read the tables `[thresholds.<name>]`."""
     tables = top.take("thresholds", dict, "tables, such as [thresholds.count]") or {}
     if not tables:
         top.missing("thresholds", "a table [thresholds.count], or of another name")
@@ -197,15 +204,35 @@ def _thresholds(top: TomlTable) -> Iterator[Threshold]:
         if table := top.inner(
             f"[thresholds.{name}]", values, f"values below [thresholds.{name}]", ("thresholds", name)
         ):
-            measure = table.one_of("measure", _MEASURES)
-            at_least = table.number("at_least", 1, _MAX_NUMBER)
-            unit = _text(table, "unit", "what the number is, such as Key listings")
-            if measure is None:
-                table.missing("measure", f"one of {', '.join(_MEASURES)}")
-            if at_least is None:
-                _missing_number(table, "at_least")
-            table.refuse_others()
-            yield Threshold(name, measure or "count", at_least or 1, unit)
+            yield _threshold(table, name, [sources.BY_NAME[selection.source] for selection in select])
+
+
+def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Threshold:
+    measure = table.one_of("measure", _measures(used)) or "count"
+    if "measure" not in table.names:
+        table.missing("measure", f"one of {', '.join(_measures(used))}")
+    most = MAX_DISTINCT if measure == "distinct" else _MAX_NUMBER  # of more members none is told apart
+    at_least = table.number("at_least", 1, most) or _missing_number(table, "at_least")
+    unit = _text(table, "unit", "what the number is, such as Key listings")
+    of = table.text("of", _MAX_TEXT) or ""
+    fields = {field for source in used for field, one in source.fields.items() if one.column}
+    if measure == "distinct" and not of:
+        table.missing("of", f"the field of which distinct values are counted: {', '.join(sorted(fields))}")
+    elif of and (measure != "distinct" or of not in fields):
+        table.refuse("of", f"of is {shown(of)}: {nearest(of, sorted(fields))} It goes with distinct alone.")
+    usual = bool(table.take("usual", bool, "true or false"))
+    table.refuse_others()
+    return Threshold(name, measure, at_least, unit, of, usual)
+
+
+def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:
+    """List the measures that the sources of a rule support."""
+    numbers = {number for source in used for number in source.numbers}
+    return tuple(
+        measure
+        for measure in MEASURES
+        if "_" not in measure or measure in {"max_caller_bytes", "days_watched"} or measure.partition("_")[2] in numbers
+    )
 
 
 def _alert(top: TomlTable) -> Alert | None:

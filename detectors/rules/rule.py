@@ -1,13 +1,26 @@
 """What a rule is: data, read from a file; the engine does the rest. See `detectors.rules.reading` for the file."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from detectors.rules.tally import Group, Tally
+from detectors.rules.tally import Group, Lengths, Tally
 from detectors.sources.source import Value
 
-Measure = Literal["count", "max_response_length", "avg_request_length", "max_caller_bytes", "days_watched"]
+Measure = str
+"""What a threshold is about: one of `MEASURES`."""
+
+_NUMBERS = {
+    "request_length": "requests",
+    "response_length": "responses",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+}
+"""The numbers of sources, and where a tally keeps them."""
+
+_OF_NUMBERS = {f"{how}_{number}": (how, kept) for number, kept in _NUMBERS.items() for how in ("max", "avg", "sum")}
+MEASURES: tuple[Measure, ...] = ("count", "distinct", "max_caller_bytes", "days_watched", *_OF_NUMBERS)
+
 Number = int | float
 """A count stays whole on its way through JSON; `float` alone would make 100 into 100.0."""
 
@@ -26,7 +39,7 @@ class Condition:
     """What a rule asks of one field of a record.
 
     Attributes:
-        field: a field of the source, or one of `NUMBERS`.
+        field: a field of the source, or one of its numbers.
         test: how: one of `values`, none of them, there or not there, or no less than a number.
         values: what the test is about; for `known` True or False, for `at_least` one number.
     """
@@ -84,22 +97,27 @@ class Threshold:
         measure: what is compared.
         at_least: the default; a value equal to it fires.
         unit: what the value is, for people: `Key listings`.
+        of: for `distinct`, the field of which distinct values are counted.
+        usual: whether what the value says depends on what is usual for the entity, see `detectors.evaluation.usual`.
     """
 
     name: str
     measure: Measure
     at_least: int
     unit: str = ""
+    of: str = ""
+    usual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A threshold that was reached, by how much."""
+    """A threshold that was reached, by how much, and what is usual for the entity, if that is known and matters."""
 
     threshold: str
     measure: Measure
     value: Number
     at_least: int
+    usual: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +197,17 @@ class Rule:
         risk_score: 0 to 100.
         techniques: MITRE ATLAS and OWASP ids.
         select: what it counts: records that any of these accepts.
+        upstream_select: what the upstream rule's own query counts, where that differs; empty where it does not.
         group_by: the fields that it groups by. What comes first tells resources apart.
         group_fields: what findings call them, `MINUTE` last for a rule by minute.
         thresholds: the conditions.
         requires: whether any of them fires the rule, or all must hold together.
         per_minute: whether each minute of the records' own time is a group and a finding of its own. The minutes of
             one group without it are one episode.
-        first_seen_only: whether it fires only for a last group field that was never seen before with the fields ahead
-            of it, such as a new caller of a resource. Its measure `days_watched` says for how many days others were
-            seen. It never escalates: one call of a newcomer says as much as two.
+        first_seen_only: whether only a last group field fires that was never seen before with the fields ahead of it,
+            such as a caller of a resource; with a single field, whether it fires only the first time. Its measure
+            `days_watched` says for how long others were seen, or the account. It never escalates: one call of a
+            newcomer says as much as two.
         description: what it looks for, why, where that comes from, and what it cannot see.
         alert: what Microsoft Sentinel makes of it; None if it is told nothing.
         order: its place in lists.
@@ -209,17 +229,32 @@ class Rule:
     per_minute: bool = False
     first_seen_only: bool = False
     description: str = ""
+    upstream_select: tuple[Selection, ...] = ()
     alert: Alert | None = field(default=None, hash=False)
     order: int = 100
     examples: tuple[Example, ...] = field(default=(), hash=False)
+
+    @property
+    def distinct(self) -> str:
+        """The field of which it counts distinct values; empty if of none."""
+        return next((threshold.of for threshold in self.thresholds if threshold.of), "")
 
     @property
     def needs_bytes_by_caller(self) -> bool:
         """Whether it looks at response bytes by caller."""
         return any(threshold.measure == "max_caller_bytes" for threshold in self.thresholds)
 
+    @property
+    def goes_by_usual(self) -> bool:
+        """Whether its severity depends on what is usual for the entity."""
+        return any(threshold.usual for threshold in self.thresholds)
+
+    def as_upstream(self) -> "Rule":
+        """Return the rule with the upstream query's own selection."""
+        return replace(self, select=self.upstream_select or self.select)
+
     def episode_group(self, group: Group) -> Group:
-        """Cut a group down to that of its episode: without its minute if it has one."""
+        """Return what an episode is about: the group, without its minute if it has one."""
         return group[: len(self.group_fields) - 1] if self.per_minute else group
 
     def triggers(
@@ -242,15 +277,28 @@ class Rule:
 
 
 def measure(tally: Tally, what: Measure, days_watched: int | None = None) -> Number | None:
-    """Measure a tally; None if no record carried what the measure needs."""
+    """Return the value of a measure; None if no record carried what it is made of."""
+    if what in _OF_NUMBERS:
+        how, kept = _OF_NUMBERS[what]
+        return _of_lengths(how, getattr(tally, kept))
     match what:
         case "count":
             return tally.count
-        case "max_response_length":
-            return tally.responses.largest if tally.responses.records else None
-        case "avg_request_length":
-            return tally.requests.total / tally.requests.records if tally.requests.records else None
+        case "distinct":
+            return len(tally.members)
         case "max_caller_bytes":
             return max(tally.caller_bytes.values(), default=None)
-        case "days_watched":
+        case _:
             return days_watched
+
+
+def _of_lengths(how: str, lengths: Lengths) -> Number | None:
+    if not lengths.records:
+        return None
+    match how:
+        case "max":
+            return lengths.largest
+        case "avg":
+            return lengths.total / lengths.records
+        case _:
+            return lengths.total

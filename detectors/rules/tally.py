@@ -35,6 +35,17 @@ microseconds since 1970; its request and response length in bytes, None if it ca
 A plain tuple, since a named tuple takes eight times as long to create."""
 
 
+ACCOUNT_SEEN = "(account seen)"
+"""In place of a rule's id: what is counted of an account whatever rules count of it. Rules that look at first times
+learn from it since when the account is known."""
+
+MAX_DISTINCT = 100
+"""Members kept for a group in one bucket of one partition, where a rule counts distinct ones; as above."""
+
+MAX_MEMBER_CHARACTERS = 300
+"""The longest name of a member: a longer one, such as a model's that a caller made up, is cut."""
+
+
 class Lengths(msgspec.Struct, array_like=True, gc=False):
     """Lengths in bytes of the records that carry one; records without a length are left out.
 
@@ -72,9 +83,13 @@ class Tally(msgspec.Struct, array_like=True):
         first_sequence: the lowest Event Hub sequence number that brought a record; None in an empty tally.
         last_sequence: the highest.
         callers: records by caller, in the order of first appearance.
-        other_callers: records of callers beyond the limit; above 0 means `callers` is truncated.
-        caller_bytes: response bytes by caller, for rules that look at them; the largest if there are too many callers.
-        other_bytes: response bytes of callers beyond the limit; above 0 means that any caller may have had more.
+        other_callers: records of callers that no longer found room; above 0 means `callers` is truncated.
+        caller_bytes: response bytes by caller, for rules that look at them; the largest when there is no room for all.
+        other_bytes: response bytes of callers that found no room; above 0 means that any of them may have had more.
+        input_tokens: their tokens of prompts, where a source tells tokens and no lengths.
+        output_tokens: their tokens of answers, likewise.
+        members: records by what a rule counts distinct ones of, such as accounts; in the order of first appearance.
+        other_members: records of members that no longer found room.
     """
 
     count: int = 0
@@ -88,21 +103,34 @@ class Tally(msgspec.Struct, array_like=True):
     other_callers: int = 0
     caller_bytes: dict[str, int] = msgspec.field(default_factory=dict)
     other_bytes: int = 0
+    input_tokens: Lengths = msgspec.field(default_factory=Lengths)
+    output_tokens: Lengths = msgspec.field(default_factory=Lengths)
+    members: dict[str, int] = msgspec.field(default_factory=dict)
+    other_members: int = 0
 
     @classmethod
-    def of(cls, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
-        """Sum up records, at least one; `name_of` converts a caller to the name that is stored."""
+    def of(
+        cls, observations: Sequence[Observation], name_of: Callable[[str], str] = str, *, tokens: bool = False
+    ) -> "Tally":
+        """Add up records, at least one, by callers whose names are kept in some form; their numbers may be tokens."""
         sequences, times, requests, responses, callers = zip(*observations, strict=True)
         first_time, last_time = time_span(times)
+        named: dict[str, int] = {}
+        for caller, count in Counter(callers).items():
+            name = name_of(caller)
+            named[name] = named.get(name, 0) + count
+        asked, answered, none = Lengths.of(requests), Lengths.of(responses), Lengths()
         return cls(
             count=len(observations),
-            requests=Lengths.of(requests),
-            responses=Lengths.of(responses),
+            requests=none if tokens else asked,
+            responses=none if tokens else answered,
+            input_tokens=asked if tokens else none,
+            output_tokens=answered if tokens else none,
             first_time=first_time,
             last_time=last_time,
             first_sequence=min(sequences),
             last_sequence=max(sequences),
-            callers={name_of(caller): count for caller, count in Counter(callers).items()},
+            callers=named,
         )
 
     def weighed(self, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
@@ -111,18 +139,30 @@ class Tally(msgspec.Struct, array_like=True):
         for *_, response, caller in observations:
             if response:
                 received[caller] = received.get(caller, 0) + response
-        caller_bytes = {name_of(caller): min(total, MAX_WHOLE) for caller, total in received.items()}
+        caller_bytes: dict[str, int] = {}
+        for caller, total in received.items():
+            name = name_of(caller)
+            caller_bytes[name] = min(caller_bytes.get(name, 0) + total, MAX_WHOLE)
         return msgspec.structs.replace(self, caller_bytes=caller_bytes)
+
+    def of_member(self, member: str | None) -> "Tally":
+        """Return the same with all records as those of one member; None where members are the callers."""
+        members = dict(self.callers) if member is None else {member: self.count}
+        return msgspec.structs.replace(self, members=members)
 
     def copy(self) -> "Tally":
         """Copy the tally, to `add` to the copy."""
-        return msgspec.structs.replace(self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes))
+        return msgspec.structs.replace(
+            self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes), members=dict(self.members)
+        )
 
     def add(self, later: "Tally") -> None:
         """Merge another tally into this one, keeping all callers; as `merged`, but without creating a new tally."""
         self.count += later.count
         self.requests = self.requests.merged(later.requests)
         self.responses = self.responses.merged(later.responses)
+        self.input_tokens = self.input_tokens.merged(later.input_tokens)
+        self.output_tokens = self.output_tokens.merged(later.output_tokens)
         self.first_time = _least(self.first_time, later.first_time)
         self.last_time = _greatest(self.last_time, later.last_time)
         self.first_sequence = _least(self.first_sequence, later.first_sequence)
@@ -131,16 +171,13 @@ class Tally(msgspec.Struct, array_like=True):
             self.callers[caller] = self.callers.get(caller, 0) + count
         for caller, total in later.caller_bytes.items():
             self.caller_bytes[caller] = min(self.caller_bytes.get(caller, 0) + total, MAX_WHOLE)
+        for member, count in later.members.items():
+            self.members[member] = self.members.get(member, 0) + count
 
     def merged(self, later: "Tally", *, max_callers: int | None = None) -> "Tally":
-        """Combine both; with `max_callers`, callers first seen beyond that number are only counted."""
-        callers = dict(self.callers)
-        other_callers = self.other_callers + later.other_callers
-        for caller, count in later.callers.items():
-            if caller in callers or max_callers is None or len(callers) < max_callers:
-                callers[caller] = callers.get(caller, 0) + count
-            else:
-                other_callers += count
+        """Both together; with `max_callers`, callers first seen beyond that number are only counted."""
+        callers, more_callers = _with_room(self.callers, later.callers, max_callers)
+        members, more_members = _with_room(self.members, later.members, max_callers and MAX_DISTINCT)
         caller_bytes, other_bytes = _heaviest(self.caller_bytes, later.caller_bytes, max_callers)
         return Tally(
             count=self.count + later.count,
@@ -151,10 +188,18 @@ class Tally(msgspec.Struct, array_like=True):
             first_sequence=_least(self.first_sequence, later.first_sequence),
             last_sequence=_greatest(self.last_sequence, later.last_sequence),
             callers=callers,
-            other_callers=other_callers,
+            other_callers=self.other_callers + later.other_callers + more_callers,
             caller_bytes=caller_bytes,
             other_bytes=min(self.other_bytes + later.other_bytes + other_bytes, MAX_WHOLE),
+            input_tokens=self.input_tokens.merged(later.input_tokens),
+            output_tokens=self.output_tokens.merged(later.output_tokens),
+            members=members,
+            other_members=self.other_members + later.other_members + more_members,
         )
+
+    def ranked_members(self) -> list[str]:
+        """List the members, most records first."""
+        return sorted(self.members, key=lambda name: (-self.members[name], name))
 
     def ranked_callers(self) -> list[str]:
         """Rank the callers by bytes, where known, then by records."""
@@ -165,10 +210,11 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
     def shortened(self, most: int) -> "Tally":
-        """Keep only the first callers by rank; the others are counted together."""
+        """Keep only the first callers and members by rank; the others are counted together."""
         kept = set(self.ranked_callers()[:most])
-        if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()):
+        if len(kept) == len(self.callers.keys() | self.caller_bytes.keys()) and len(self.members) <= most:
             return self
+        members = {name: self.members[name] for name in self.ranked_members()[:most]}
         callers = {caller: count for caller, count in self.callers.items() if caller in kept}
         caller_bytes = {caller: count for caller, count in self.caller_bytes.items() if caller in kept}
         other_bytes = self.other_bytes + sum(self.caller_bytes.values()) - sum(caller_bytes.values())
@@ -178,7 +224,20 @@ class Tally(msgspec.Struct, array_like=True):
             other_callers=self.other_callers + sum(self.callers.values()) - sum(callers.values()),
             caller_bytes=caller_bytes,
             other_bytes=min(other_bytes, MAX_WHOLE),
+            members=members,
+            other_members=self.other_members + sum(self.members.values()) - sum(members.values()),
         )
+
+
+def _with_room(known: dict[str, int], later: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
+    """Sum both by name, first come first kept; also return the count of the names beyond the limit."""
+    names, others = dict(known), 0
+    for name, count in later.items():
+        if name in names or room is None or len(names) < room:
+            names[name] = names.get(name, 0) + count
+        else:
+            others += count
+    return names, others
 
 
 def _least(one: int | None, other: int | None) -> int | None:

@@ -13,6 +13,7 @@ Sources: "Monitor model invocation" and "Test a guardrail" in the Amazon Bedrock
 in its API reference, and records seen in public samples.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import msgspec
 
 from detectors.sources import repair
 from detectors.sources.callers import named
-from detectors.sources.source import CALLER, NOTHING, Field, LogSource, Observed, Scalar, first_text
+from detectors.sources.source import CALLER, NOTHING, TOKENS, Field, LogSource, Observed, Scalar, Whole, first_text
 
 NAME = "aws_bedrock"
 _MAX_ARN_CHARACTERS = 256
@@ -33,6 +34,10 @@ POLICIES = frozenset(
     {"topicPolicy", "contentPolicy", "wordPolicy", "sensitiveInformationPolicy", "contextualGroundingPolicy"}
 )
 """The policies of a guardrail whose items say what was done: `BLOCKED`, `ANONYMIZED` or `NONE`."""
+
+REASONING = "automatedReasoningPolicy"
+REJECTED = frozenset({"invalid", "impossible"})
+"""The policy whose findings have no action, and the kinds of findings by which it rejects an answer."""
 
 MAX_CHARACTERS = 2048
 """The longest name that groups are made of; AWS allows a model's as many."""
@@ -57,17 +62,26 @@ class BedrockRecord(msgspec.Struct, rename="camel", gc=False):
     model_id: Scalar = None
     error_code: Scalar = None
     identity: msgspec.Raw = NOTHING
+    input: msgspec.Raw = NOTHING
     output: msgspec.Raw = NOTHING
 
 
 class Traits(NamedTuple):
-    """What repeats."""
+    """What repeats.
+
+    Attributes:
+        principal: the user, or the role without the name of its session, which whoever takes the role on may choose.
+        model: the model, however the call spelt it.
+        intervened: `yes` if a guardrail blocked the request or its answer, whether or not a trace says by what.
+    """
 
     source: str
+    principal: str | None
     account_id: str | None
-    model_id: str | None
+    model: str | None
     error_code: Scalar
     blocking_policies: int
+    intervened: str | None
 
 
 class _Identity(msgspec.Struct):
@@ -92,9 +106,28 @@ def _arn_in(identity: bytes) -> str | None:
     return arn if arn and arn.startswith("arn:") else None
 
 
+@lru_cache(maxsize=1024)
+def principal(arn: str) -> str:
+    """Return the user, or the role without its session: `arn:aws:sts::111122223333:assumed-role/app`."""
+    head, mark, rest = arn.partition(":assumed-role/")
+    return f"{head}{mark}{rest.partition('/')[0]}"
+
+
 def model_id(record: BedrockRecord) -> str | None:
-    """Find the model, or the profile it was called through, as the caller named it; None if unreadable."""
-    return _name(record.model_id)
+    """Return the model, however the caller spelt it; None if none can be read."""
+    name = _name(record.model_id)
+    return None if name is None else _model(name)
+
+
+_MODEL_ARN = re.compile(r"arn:[^:]+:bedrock:[^:]*:[^:]*:(?:foundation-model|inference-profile)/(.+)")
+_CROSS_REGION = re.compile(r"(?:us|us-gov|eu|apac|ap|jp|au|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)")
+
+
+@lru_cache(maxsize=1024)
+def _model(name: str) -> str:
+    """One name for a model's id, its cross-region profile, the profile's ARN and the foundation model's ARN."""
+    arn = _MODEL_ARN.fullmatch(name)
+    return _CROSS_REGION.sub("", arn[1] if arn else name, count=1)
 
 
 def account_id(record: BedrockRecord) -> str | None:
@@ -102,20 +135,41 @@ def account_id(record: BedrockRecord) -> str | None:
     return _name(record.account_id)
 
 
-def blocked_policies(record: BedrockRecord) -> frozenset[str]:
-    r"""List the guardrail policies that blocked the request or its answer, of all guardrails together.
+class Verdict(NamedTuple):
+    """What guardrails did to a request or its answer.
 
-    An answer without the word is not parsed. JSON may spell letters as `\u0042`, though nobody does.
+    Attributes:
+        policies: those of which an item blocked, of all guardrails together.
+        intervened: whether any guardrail blocked, also one that leaves no trace.
     """
+
+    policies: frozenset[str]
+    intervened: bool
+
+
+_UNTOUCHED = Verdict(frozenset(), intervened=False)
+_SIGNS = (b"BLOCKED", b"guardrail_intervened", b"INTERVENED", REASONING.encode(), b"\\u00")
+"""One of these is in every answer that a guardrail touched. JSON may spell letters as escapes, though nobody does."""
+
+
+def guardrails(record: BedrockRecord) -> Verdict:
+    """Find what guardrails did. An answer without a sign of them is not parsed."""
     output = bytes(record.output)
-    if b"BLOCKED" not in output and b"\\u00" not in output:
-        return frozenset()
+    if not any(sign in output for sign in _SIGNS):
+        return _UNTOUCHED
     body = _field(_parsed(output), "outputBodyJson")
     if isinstance(body, str):
         body = _parsed(body.encode(errors="replace"))
     chunks = body if isinstance(body, list) else [body]
-    guardrails = (guardrail for chunk in chunks for guardrail in _guardrails(chunk))
-    return frozenset(policy for guardrail in guardrails for policy in _blocking(guardrail, _LEVELS))
+    traces = (guardrail for chunk in chunks for guardrail in _guardrails(chunk))
+    policies = frozenset(policy for guardrail in traces for policy in _blocking(guardrail, _LEVELS))
+    return Verdict(policies, bool(policies) or any(map(_says_so, chunks)))
+
+
+def _says_so(chunk: object) -> bool:
+    """Whether a body, or a chunk of a stream, ends since a guardrail intervened."""
+    stops = (_field(chunk, "stopReason"), _field(_field(chunk, "messageStop"), "stopReason"))
+    return "guardrail_intervened" in stops or _field(chunk, "amazon-bedrock-guardrailAction") == "INTERVENED"
 
 
 def _guardrails(chunk: object) -> Iterator[object]:
@@ -131,6 +185,8 @@ def _blocking(value: object, levels: int) -> Iterator[str]:
     """Yield the policies that block, in assessments at most some levels below a value."""
     if isinstance(value, dict):
         yield from (policy for policy in POLICIES & value.keys() if _blocks(value[policy]))
+        if _rejects(value.get(REASONING)):
+            yield REASONING
         value = list(value.values())
     if isinstance(value, list) and levels > 0:
         for inner in value:
@@ -141,6 +197,12 @@ def _blocks(policy: object) -> bool:
     """Whether an item of one of the policy's lists says so."""
     lists = policy.values() if isinstance(policy, dict) else ()
     return any(_field(item, "action") == _BLOCKED for items in lists if isinstance(items, list) for item in items)
+
+
+def _rejects(policy: object) -> bool:
+    """Whether automated reasoning found the answer false."""
+    findings = _field(policy, "findings")
+    return isinstance(findings, list) and any(isinstance(one, dict) and REJECTED & one.keys() for one in findings)
 
 
 def _field(value: object, name: str) -> object:
@@ -164,15 +226,38 @@ def _name(value: object) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_CHARACTERS and value.isprintable() else None
 
 
+class _Counted(msgspec.Struct, rename="camel"):
+    """The tokens of a prompt or an answer. What people said is skipped, not decoded."""
+
+    input_token_count: Whole | None = None
+    output_token_count: Whole | None = None
+
+
+_NOT_COUNTED = _Counted()
+_decode_counted = msgspec.json.Decoder(_Counted | None).decode
+
+
+def _counted(side: msgspec.Raw) -> _Counted:
+    """Read the tokens of one side of a call; a refused one has no answer."""
+    try:
+        return _decode_counted(side) or _NOT_COUNTED
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _NOT_COUNTED
+
+
 def _observe(record: BedrockRecord) -> Observed:
+    arn, verdict = user_arn(record), guardrails(record)
     traits = (
         NAME,
+        None if arn is None else principal(arn),
         account_id(record),
         model_id(record),
         record.error_code,
-        len(blocked_policies(record)),
+        len(verdict.policies),
+        "yes" if verdict.intervened else None,
     )
-    return traits, first_text(record, _TIMES), None, None, user_arn(record) or "", frozenset()
+    tokens = _counted(record.input).input_token_count, _counted(record.output).output_token_count
+    return traits, first_text(record, _TIMES), *tokens, arn or "", frozenset()
 
 
 SOURCE = LogSource(
@@ -184,15 +269,22 @@ SOURCE = LogSource(
     traits=Traits,
     observe=_observe,
     fields={
-        CALLER: Field(lambda _: None, "", frozenset({"identity"}), "UserArn", "no_caller"),
-        "account": Field(lambda of: of.account_id, "", frozenset({"accountId"}), "AccountId", "no_account"),
-        "model": Field(lambda of: of.model_id, "", frozenset({"modelId"}), "ModelId", "no_model"),
-        "error": Field(lambda of: of.error_code, "error_code", frozenset({"errorCode"})),
-        "blocking_policies": Field(lambda of: of.blocking_policies, "", frozenset({"output"}), "Violations"),
+        CALLER: Field(lambda _: None, wire=frozenset({"identity"}), column="Caller", missing="no_caller"),
+        "principal": Field(
+            lambda of: of.principal, wire=frozenset({"identity"}), column="UserArn", missing="no_caller"
+        ),
+        "account": Field(
+            lambda of: of.account_id, wire=frozenset({"accountId"}), column="AccountId", missing="no_account"
+        ),
+        "model": Field(lambda of: of.model, wire=frozenset({"modelId"}), column="ModelId", missing="no_model"),
+        "error": Field(lambda of: of.error_code, "error_code", wire=frozenset({"errorCode"})),
+        "blocking_policies": Field(lambda of: of.blocking_policies, wire=frozenset({"output"}), column="Violations"),
+        "intervened": Field(lambda of: of.intervened, wire=frozenset({"output"})),
     },
-    number_wire={},
+    numbers=TOKENS,
+    number_wire={"input_tokens": frozenset({"input"}), "output_tokens": frozenset({"output"})},
     name_of_caller=lambda _: partial(named, characters=_MAX_ARN_CHARACTERS),
     times=_TIMES,
-    private=frozenset({"identity", "output"}),
+    private=frozenset({"identity", "input", "output"}),
     private_mark=rb"ModelInvocationLog|schemaVersion|arn:|modelId|(?:in|out)put(?:Body|ContentType|TokenCount)",
 )

@@ -28,7 +28,12 @@ def named(name: str | None, characters: int = _MAX_CHARACTERS) -> str:
 
 
 def address(ip_address: str | None) -> str:
-    """Format a caller of whom only an address is known; empty without one."""
+    """Return the text for a caller of whom only an address is known; empty without one.
+
+    Azure masks an address digit by digit, so one network ends in one, two or three stars: they are made three.
+    """
+    if ip_address and ip_address.endswith("*"):
+        ip_address = ip_address.rstrip("*") + "***"
     return f"{_ADDRESS}{storable(ip_address[:_MAX_CHARACTERS])}" if ip_address else ""
 
 

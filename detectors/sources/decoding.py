@@ -21,8 +21,10 @@ from detectors.sources import lenient, repair
 from detectors.sources.catalogue import SOURCES
 from detectors.sources.source import first_text
 from detectors.sources.text import storable
+from detectors.sources.wrappers import Wrapper, unquoted
 
-_FIELDS = {one.name: one for source in SOURCES for one in msgspec.structs.fields(source.record)}
+_STRUCTS: list[type[msgspec.Struct]] = [*(source.record for source in SOURCES), Wrapper]
+_FIELDS = {one.name: one for struct in _STRUCTS for one in msgspec.structs.fields(struct)}
 
 Record: Any = msgspec.defstruct(
     "Record",
@@ -30,7 +32,7 @@ Record: Any = msgspec.defstruct(
     module=__name__,
     gc=False,
 )
-"""One record of any source: the fields of all of them, so that a batch is decoded at once."""
+"""One record of any source, or a wrapper: the fields of all of them, so that a batch is decoded at once."""
 
 
 _Written: Any = msgspec.defstruct(
@@ -97,12 +99,19 @@ class Message:
         more_flaws: how many more there are, by reason.
         unreadable: by place, fields that had to be left out. Whether that matters depends on whether a rule
             selects the record.
+        body: the message itself, if it is at hand.
     """
 
     records: Sequence[Any]
     flaws: Sequence[RecordFlaw] = ()
     more_flaws: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
+    body: bytes = b""
+
+    def names(self, indexes: Sequence[int]) -> list[list[str]]:
+        """List the names of the fields of some records, in order; empty if they cannot be read."""
+        records = _objects(self.body) if indexes else []
+        return [sorted(records[index]) if index < len(records) else [] for index in indexes]
 
 
 MAX_FLAWS = 20
@@ -112,12 +121,17 @@ EXCERPT_CHARACTERS = 4096
 LEFT_OUT = "(left out: the message holds prompts or answers)"
 """The excerpt of what cannot be told apart from prompts."""
 
-_NO_RECORD = Record()
+NO_RECORD = Record()
+"""Stands where a message holds none."""
+
 _TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
 _PRIVATE = frozenset().union(*(source.private for source in SOURCES))
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
 _KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
 _HOLDS_CONTENT = re.compile(b"|".join(source.private_mark for source in SOURCES if source.private_mark))
+_decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_objects = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NOT_JSON = ("not_json", "this is not JSON")
@@ -131,14 +145,37 @@ _decode_any = msgspec.json.Decoder().decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
+def _objects(body: bytes) -> list[dict[str, msgspec.Raw]]:
+    """Read the records of a message as they are written: empty ones for what is no object, none if it is broken."""
+    try:
+        value = _decode_parts(body)
+        if isinstance(value, dict) and "records" in value:
+            value = _decode_parts(value["records"])
+    except _REFUSED:
+        value = None
+    if value is not None:
+        return [value] if isinstance(value, dict) else [_object(one) for one in value]
+    try:
+        return _decode_objects(body)
+    except _REFUSED:
+        return []
+
+
+def _object(text: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return _decode_object(text)
+    except _REFUSED:
+        return {}
+
+
 def decode(body: bytes) -> Message:
     """Read one message body of any bytes."""
     body = repair.clean(body)
     try:
         if body[:1] == b"[":
-            return Message(_decode_array(body))
+            return Message(_decode_array(body), body=body)
         records = _decode_envelope(body).records
-        return Message([_decode_record(body)] if records is msgspec.UNSET else records)
+        return Message([_decode_record(body)] if records is msgspec.UNSET else records, body=body)
     except _REFUSED:
         return _decode_one_by_one(body)
 
@@ -160,20 +197,31 @@ def _decode_one_by_one(body: bytes) -> Message:
     found: Counter[str] = Counter()
     unreadable: dict[int, Unreadable] = {}
     private = _HOLDS_CONTENT.search(body) is not None
-    for index, element in enumerate(repair.elements(body.decode(errors="replace"))):
+    for index, element in enumerate(map(_unquoted, repair.elements(body.decode(errors="replace")))):
         if isinstance(element, str) and element[0] == "{":
             record, fields = _read(element)
             records.append(record)
             if fields:
                 unreadable[index] = Unreadable(fields, element, private)
             continue
-        records.append(_NO_RECORD)
+        records.append(NO_RECORD)
         reason, detail = _NOT_JSON if isinstance(element, repair.Broken) else _NO_OBJECT
         found[reason] += 1
         if found[reason] <= MAX_FLAWS:
             text = element.text if isinstance(element, repair.Broken) else element
             flaws.append(RecordFlaw(index, reason, detail, LEFT_OUT if private else _excerpt(text)))
-    return Message(records, flaws, found - Counter(flaw.reason for flaw in flaws), unreadable)
+    return Message(records, flaws, found - Counter(flaw.reason for flaw in flaws), unreadable, body)
+
+
+def _unquoted(element: str | repair.Broken) -> str | repair.Broken:
+    """Return the object in a text that stands where a record belongs; anything else as it is."""
+    if isinstance(element, repair.Broken) or element[0] != '"':
+        return element
+    try:
+        inner = unquoted(json.loads(element))
+    except ValueError:
+        return element
+    return element if inner is None else inner.decode(errors="replace").strip()
 
 
 def _read(text: str) -> tuple[Any, tuple[str, ...]]:

@@ -12,7 +12,7 @@ MAX_ACCOUNT_BYTES = 400
 _ACCOUNT = "/providers/microsoft.cognitiveservices/accounts/"
 
 _PATTERN = re.compile(
-    r"/subscriptions/([^/\s]+)/resourcegroups/([^/\s]+)/providers/([^/\s]+)/([^/\s]+)/([^/\s]+)(?:/.*)?",
+    r"/?subscriptions/([^/\s]+)/resourcegroups/([^/\s]+)/providers/([^/\s]+)/([^/\s]+)/([^/\s]+)(?:/.*)?",
 )
 
 
@@ -42,6 +42,17 @@ def parts(canonical_id: str) -> Resource:
     """Split an id made by `canonical` into subscription, resource group and name."""
     segments = canonical_id.split("/")
     return Resource(subscription_id=segments[2], resource_group=segments[4], name=segments[-1])
+
+
+def kind_of(canonical_id: str) -> str:
+    """Return the resource type in an id made by `canonical`: `microsoft.cognitiveservices/accounts`."""
+    segments = canonical_id.split("/")
+    return f"{segments[6]}/{segments[7]}"
+
+
+def is_account(canonical_id: str) -> bool:
+    """Tell whether an id made by `canonical` is that of an Azure AI account."""
+    return _ACCOUNT in canonical_id
 
 
 def openai_accounts(resource_ids: Iterable[str | None]) -> set[str]:

@@ -22,8 +22,11 @@ Scalar = str | int | float | bool | None
 NOTHING = msgspec.Raw(b"null")
 """JSON that is not there."""
 
-NUMBERS = ("request_length", "response_length")
-"""What sources measure of a call, in bytes, in the order in which `Observed` holds them."""
+LENGTHS = ("request_length", "response_length")
+"""What a source measures of a call, if it tells lengths: bytes."""
+
+TOKENS = ("input_tokens", "output_tokens")
+"""What a source measures of a call, if it tells tokens."""
 
 Value = str | int | None
 """What a field of a record says; None if the record does not say it."""
@@ -31,9 +34,9 @@ Value = str | int | None
 
 Observed = tuple[tuple[Any, ...], str | None, int | None, int | None, str, frozenset[str]]
 """What a source reads of one record: its traits, which are hashable and begin with the source's name; its own time as
-it is written; its request and its response length in bytes, None if it tells none; its caller as it is written, empty
-if it names none; and the names in JSON of what it holds and cannot be read. A plain tuple, since one with names takes
-eight times as long to make."""
+it is written; what it measures of request and response, see `LogSource.numbers`, None for what it does not; its caller
+as it is written, empty if it names none; and the names in JSON of what it holds and cannot be read. A plain tuple:
+one with names takes eight times as long to make."""
 
 CALLER = "caller"
 """The one field of every source that is no trait: callers are many, and any of them can make up names."""
@@ -46,6 +49,7 @@ class Field:
     Attributes:
         read: its value, from a record's traits by name; of `CALLER`, of which nothing is read here, None.
         attribute: the attribute of the decoded record that alone decides it, if there is one.
+        derive: what the field makes of that attribute; as it is, if nothing.
         wire: the names in JSON of what it is made of: if one is unreadable, the field is.
         column: what findings call it when a rule groups by it; empty if none may.
         missing: the reason under which a record without it is quarantined when a rule groups by it.
@@ -53,9 +57,15 @@ class Field:
 
     read: Callable[[Any], Value]
     attribute: str = ""
+    derive: Callable[[Any], Value] | None = None
     wire: frozenset[str] = frozenset()
     column: str = ""
     missing: str = ""
+
+    def of(self, record: msgspec.Struct) -> Value:
+        """Return the value of a decoded record, for a field that one attribute decides."""
+        value: Value = getattr(record, self.attribute)
+        return value if self.derive is None else self.derive(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +97,13 @@ class LogSource:
         traits: the names of what `observe` puts into traits: a named tuple.
         observe: reads a record; called for those alone that a rule may select, so it may assume `recognises`.
         fields: by the names that rules use.
+        numbers: what it measures: `LENGTHS` or `TOKENS`.
         number_wire: by number, the names in JSON of what it is made of.
         name_of_caller: how the callers of records with these traits are kept: see `detectors.sources.callers`.
         watched_attribute: the attribute that names what is watched for silence; empty if nothing is.
         watched: the names of what is watched, from values of that attribute in any spelling and of any service.
+        account: the account that a record is about, from traits, if it is one to know: rules that look at first times
+            learn by it.
         times: attributes that hold a record's own time, as it is written; the first that is there counts.
         private: attributes that hold what people say to models, or who they are: never shown, never stored.
         private_mark: a pattern of bytes which tells that a broken message may hold prompts or answers.
@@ -105,9 +118,11 @@ class LogSource:
     traits: Callable[..., Any]
     observe: Callable[[Any], Observed]
     fields: Mapping[str, Field]
+    numbers: tuple[str, str]
     number_wire: Mapping[str, frozenset[str]]
     name_of_caller: Callable[[Any], Callable[[str], str]]
     times: tuple[str, ...]
+    account: Callable[[Any], str | None] = lambda _: None
     watched_attribute: str = ""
     watched: Callable[[Iterable[Any]], Collection[str]] = frozenset
     private: frozenset[str] = frozenset()

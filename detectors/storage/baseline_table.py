@@ -2,31 +2,32 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from detectors.errors import ConflictError
 from detectors.evaluation.baseline import SeenMembers, Sighting, learn
+from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
+from detectors.rules.rule import Number
 from detectors.rules.tally import Key
 from detectors.storage.slices import slice_of
 from detectors.storage.tables import Row, Table, bytes_of
 
-MAX_CONFLICTS = 5
+MAX_CONFLICTS = 6
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_key = msgspec.msgpack.Decoder(Key).decode
-_unpack_seen_members = msgspec.msgpack.Decoder(SeenMembers).decode
 
 
 class TableBaseline:
-    """Remembers members across hosts. Learning is idempotent, so a step may run again."""
+    """Remembers members and peaks across hosts. Learning is idempotent, so a step may run again."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
-        """See `Baseline.meet`.
+        """See `Baseline.find_newcomers`.
 
         Raises:
             ConflictError: other runs keep writing the same rows; the step must run again.
@@ -34,34 +35,55 @@ class TableBaseline:
         """
         seen = list(sightings)
         slices = {slice_of(sighting.group) for sighting in seen}
-        for attempt in range(MAX_CONFLICTS + 1):
-            rows = {key: row for index in slices for key, row in self._read(index)}
-            known = {
-                key: _unpack_seen_members(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()
-            }
-            changed, newcomers = learn(known, seen, window_end)
+        return self._learn(_MEMBERS, slices, lambda known: learn(known, seen, window_end))
+
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+        """See `Baseline.find_usual`. Raises as `find_newcomers` does."""
+        slices = {slice_of(peak.entity) for peak in seen}
+        return self._learn(_PEAKS, slices, lambda known: learn_peaks(known, seen, window_end))
+
+    def _learn[K: (Key, Peak), V, F](
+        self, kind: "_Kind[K, V]", slices: Iterable[int], apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]
+    ) -> F:
+        """Read what is known, apply what was seen, and write what changes; again if another run was faster."""
+        for _ in range(MAX_CONFLICTS):
+            rows = {key: row for index in slices for key, row in self._read(kind, index)}
+            known = {key: kind.unpack(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()}
+            changed, found = apply(known)
             try:
-                for key, seen_members in changed.items():
-                    self._write(key, seen_members, rows.get(key))
+                for key, value in changed.items():
+                    self._write(kind, key, value, rows.get(key))
             except ConflictError:
-                if attempt == MAX_CONFLICTS:
-                    raise
                 continue
-            break
-        return newcomers
+            return found
+        raise ConflictError(f"other runs keep changing the {kind.prefix or 'members'} of the baseline.")
 
-    def _read(self, index: int) -> Iterable[tuple[Key, Row]]:
-        for row in self._table.query(_partition(index), _partition(index)):
-            yield _unpack_key(bytes_of(row.values["Key"])), row
+    def _read[K: (Key, Peak), V](self, kind: "_Kind[K, V]", index: int) -> Iterable[tuple[K, Row]]:
+        for row in self._table.query(_partition(index), _partition(index), key_prefix=kind.prefix):
+            if kind.prefix or not row.key.startswith(_PEAKS.prefix):
+                yield kind.unpack_key(bytes_of(row.values["Key"])), row
 
-    def _write(self, key: Key, seen_members: SeenMembers, known: Row | None) -> None:
-        values = {"Key": _pack(key), "Seen": zlib.compress(_pack(seen_members))}
-        row_key = f"{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
-        row = Row(_partition(slice_of(key.group)), row_key, values, known.etag if known else None)
+    def _write[K: (Key, Peak), V](self, kind: "_Kind[K, V]", key: K, value: V, known: Row | None) -> None:
+        entity = key.group if isinstance(key, Key) else key.entity
+        values = {"Key": _pack(key), "Seen": zlib.compress(_pack(value))}
+        row_key = f"{kind.prefix}{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
+        row = Row(_partition(slice_of(entity)), row_key, values, known.etag if known else None)
         if known:
             self._table.merge(row)
         else:
             self._table.insert(row)
+
+
+class _Kind[K, V](NamedTuple):
+    """One kind of memory: how its rows begin, and what is in them."""
+
+    prefix: str
+    unpack_key: Callable[[bytes], K]
+    unpack: Callable[[bytes], V]
+
+
+_MEMBERS = _Kind("", msgspec.msgpack.Decoder(Key).decode, msgspec.msgpack.Decoder(SeenMembers).decode)
+_PEAKS = _Kind("usual|", msgspec.msgpack.Decoder(Peak).decode, msgspec.msgpack.Decoder(DailyPeaks).decode)
 
 
 def _partition(index: int) -> str:

@@ -33,7 +33,7 @@ MAX_MEMBERS = 50
 """Members counted separately for one entity in one bucket of one partition; all others count as `OTHERS`."""
 
 OTHERS = "(others)"
-_FIRST_SEEN_ONLY = frozenset(rule.id for rule in CATALOGUE if rule.first_seen_only)
+_FIRST_SEEN_ONLY = frozenset(rule.id for rule in CATALOGUE if rule.first_seen_only and len(rule.group_by) > 1)
 _EMPTY = Tally()
 _CACHED_BUCKETS = 3
 _COMPRESSION = 1

@@ -55,11 +55,12 @@ def _of_query(rule: Rule, alert: Alert) -> dict[str, str]:
     return {
         "rule_id": rule.id,
         "latest_minute": _LATEST_MINUTE if rule.per_minute else "",
-        "group": "".join(f"      {_COLUMN.get(name, name)} = tostring(Group.{name}),\n" for name in _told_apart(rule)),
+        "group": "".join(f"      {_COLUMN.get(name, name)} = tostring(Group.{name}),\n" for name in _told_apart(rule))
+        + (_MEMBERS if rule.distinct else ""),
         "each_reason": _each_reason(rule),
         "weight": "Bytes" if rule.needs_bytes_by_caller else "Count",
-        "place": _ON_ACCOUNT if _on_azure(rule) else _BY_USER,
-        "reasons": _BOTH_REASONS if len(rule.thresholds) > 1 else "Reason1",
+        "place": _ON_ACCOUNT if _on_azure(rule) else _BY_USER if _on_aws(rule) else _BY_CALLER,
+        "reasons": _reasons(rule),
         "when": _MINUTE if rule.per_minute else _HOUR,
         "who": _who(rule),
         "columns": _wrapped(", ".join(_columns(rule, alert)), "      "),
@@ -67,8 +68,8 @@ def _of_query(rule: Rule, alert: Alert) -> dict[str, str]:
 
 
 _LATEST_MINUTE = "  | summarize arg_max(LastEventTime, *) by EpisodeId, WindowEnd // of several minutes the latest\n"
-_BOTH_REASONS = 'Reason1, iff(array_length(Triggers) > 1, strcat("; ", Reason2), "")'
 _ON_ACCOUNT = '" on ", ResourceName'
+_BY_CALLER = '": ", First'
 _BY_USER = '": ", coalesce(tostring(split(UserArn, ":")[5]), UserArn)'
 _MINUTE = '". In the minute ", Minute'
 _HOUR = """\
@@ -79,11 +80,22 @@ _ENTITY = """\
     fieldMappings:
       - identifier: {}
         columnName: {}"""
+_MEMBERS = """\
+      TopMembers = strcat(
+          tostring(split(tostring(Members[0].Name), "/")[-1]),
+          iff(array_length(Members) > 1, strcat(", ", tostring(split(tostring(Members[1].Name), "/")[-1])), ""),
+          iff(array_length(Members) > 2, strcat(", ", tostring(split(tostring(Members[2].Name), "/")[-1])), ""),
+          iff(array_length(Members) > 3, " and others", "")),
+"""
 _COLUMN = {"AccountId": "AwsAccountId"}  # in a table of Azure accounts
 
 
 def _on_azure(rule: Rule) -> bool:
     return "ResourceId" in rule.group_fields
+
+
+def _on_aws(rule: Rule) -> bool:
+    return "UserArn" in rule.group_fields
 
 
 def _told_apart(rule: Rule) -> list[str]:
@@ -93,13 +105,14 @@ def _told_apart(rule: Rule) -> list[str]:
 
 def _caller_columns(rule: Rule) -> list[str]:
     """Whom an alert names as entities: three callers; the one whom the group is about; nobody if an ARN does."""
-    most = (1 if "Caller" in rule.group_fields else 3) if _on_azure(rule) else 0
+    most = 0 if _on_aws(rule) else 1 if "Caller" in rule.group_fields else 3
     return [f"Caller{number}" for number in range(1, most + 1)]
 
 
 def _columns(rule: Rule, alert: Alert) -> list[str]:
     resource = ["ResourceId", "ResourceName", "ResourceGroup", "SubscriptionId"] if _on_azure(rule) else []
-    return [*DETAILS, *resource, *_caller_columns(rule), *alert.details]
+    members = ["Members"] if rule.distinct else []
+    return [*DETAILS, *resource, *_caller_columns(rule), *members, *alert.details]
 
 
 def _description(rule: Rule, alert: Alert) -> str:
@@ -115,19 +128,29 @@ def _description(rule: Rule, alert: Alert) -> str:
 
 def _each_reason(rule: Rule) -> str:
     """Return what was reached, a text for each trigger that a finding can have; the first that fired stands first."""
-    first, *others = (f'"{threshold.unit}"' for threshold in rule.thresholds)
+    *named, last = rule.thresholds
     lines = []
     for place in range(len(rule.thresholds)):
-        trigger, told = f"Triggers[{place}]", first
-        if others:
-            told = f'iff(tostring({trigger}.Name) == "{rule.thresholds[0].name}", {first}, {others[0]})'
+        trigger, told = f"Triggers[{place}]", f'"{last.unit}"'
+        for threshold in reversed(named):
+            told = f'iff(tostring({trigger}.Name) == "{threshold.name}", "{threshold.unit}", {told})'
         value = f'tostring(tolong({trigger}.Value)), " (fires at ", tostring({trigger}.Threshold), ")"'
         lines += [f"      Reason{place + 1} = strcat(", f'          {told}, ": ",', f"          {value}),"]
     return "\n".join(lines)
 
 
+def _reasons(rule: Rule) -> str:
+    """Join the reasons of the triggers that a finding has."""
+    others = (
+        f'iff(array_length(Triggers) > {place}, strcat("; ", Reason{place + 1}), "")'
+        for place in range(1, len(rule.thresholds))
+    )
+    members = ['": ", TopMembers'] if rule.distinct else []
+    return ", ".join(["Reason1", *others, *members])
+
+
 def _who(rule: Rule) -> str:
-    if _on_azure(rule):
+    if not _on_aws(rule):
         return f'". Callers{" with their bytes" if rule.needs_bytes_by_caller else ""}: ", TopCallers'
     told = {"ModelId": '". Model: ", ModelId', "Violations": '". Policies: ", Violations'}
     more = [text for name, text in told.items() if name in rule.group_fields]
@@ -136,10 +159,11 @@ def _who(rule: Rule) -> str:
 
 def _entities(rule: Rule) -> str:
     """Map the Azure account and its callers. An ARN is an account's name, which Sentinel shows and cannot resolve."""
-    if not _on_azure(rule):
+    if _on_aws(rule):
         return _ENTITY.format("Account", "Name", "UserArn")
     callers = (_ENTITY.format("Account", "AadUserId", column) for column in _caller_columns(rule))
-    return "\n".join([_ENTITY.format("AzureResource", "ResourceId", "ResourceId"), *callers])
+    accounts = [_ENTITY.format("AzureResource", "ResourceId", "ResourceId")] if _on_azure(rule) else []
+    return "\n".join([*accounts, *callers])
 
 
 def _listed(names: Iterable[str]) -> str:

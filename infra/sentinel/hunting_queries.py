@@ -13,7 +13,7 @@ from textwrap import fill, indent
 from detectors.configuration.settings import setting_of
 from detectors.rules.rule import Alert, Condition, Hunt, Measure, Rule, Selection
 from detectors.sources.catalogue import BY_NAME
-from detectors.sources.source import CALLER, NUMBERS, RawTable
+from detectors.sources.source import CALLER, LENGTHS, RawTable
 
 HERE = Path(__file__).parent
 _WIDTH = 118
@@ -111,7 +111,7 @@ def _selected(rule: Rule, raw: RawTable) -> Iterator[str]:
     yield from raw.prepare
     numbers = {name for one in rule.thresholds for name in _NEEDS.get(one.measure, ())}
     numbers |= {one.field for selection in rule.select for one in selection.numbers}
-    columns = [f"{_NUMBER_COLUMNS[name]} = {raw.fields[name]}" for name in NUMBERS if name in numbers]
+    columns = [f"{_NUMBER_COLUMNS[name]} = {raw.fields[name]}" for name in LENGTHS if name in numbers]
     columns += [f"{column} = {raw.fields[name]}" for name, column in _groups(rule)]
     yield "extend\n" + _listed(columns)
     known = [f"isnotempty({column})" for _, column in _groups(rule)]
@@ -130,7 +130,7 @@ def _conditions(select: Sequence[Selection], raw: RawTable) -> tuple[str, str]:
 
 
 def _condition(condition: Condition, raw: RawTable) -> str:
-    is_number = condition.field in NUMBERS
+    is_number = condition.field in LENGTHS
     what = _NUMBER_COLUMNS[condition.field] if is_number else raw.fields[condition.field]
     values = [str(value) if is_number else f'"{value}"' for value in condition.values]
     there, missing = ("isnotnull", "isnull") if is_number else ("isnotempty", "isempty")

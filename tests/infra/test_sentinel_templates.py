@@ -38,11 +38,13 @@ OPTIONAL_OF_RULES = OPTIONAL | {
 }
 
 TACTICS_OF = {
+    "T1110": {"CredentialAccess"},
     "T1211": {"DefenseEvasion"},
     "T1496": {"Impact"},
     "T1499": {"Impact"},
     "T1526": {"Discovery"},
     "T1528": {"CredentialAccess"},
+    "T1555": {"CredentialAccess"},
     "T1562": {"DefenseEvasion"},
     "T1567": {"Exfiltration"},
     "T1595": {"Reconnaissance"},

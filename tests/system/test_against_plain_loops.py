@@ -43,14 +43,17 @@ def arrivals(draw: st.DrawFn) -> Arrival:
             optional={
                 "requestLength": st.sampled_from([0, 4_999, 5_000, 5_001, 20_000]),
                 "responseLength": st.sampled_from([0, 0, 1, 500_000, 999_999, 1_000_000]),
+                "streamType": st.sampled_from(["Streaming", "Non-Streaming"]),
+                "modelName": st.just("gpt-4o"),
             },
         )
     )
     if draw(st.integers(0, 3)) == 0:
         return Arrival(at, {**list_key(draw(names), caller=draw(callers), **lengths), "time": time})
     record = chat(draw(names))
-    operations = st.sampled_from(["ChatCompletions_Create"] * 3 + ["Embeddings_Create"])
+    operations = st.sampled_from(["ChatCompletions_Create"] * 3 + ["Responses_Create", "Embeddings_Create"])
     changes: RawRecord = {"operationName": draw(operations)}
+    changes["category"] = draw(st.sampled_from(["RequestResponse"] * 5 + ["AzureOpenAIRequestUsage"]))
     changes["resultSignature"] = draw(st.sampled_from(["200", "200", "200", "429", 200]))
     fields: RawRecord = {"objectId": draw(callers), **lengths}
     return Arrival(

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from detectors.backtest.outcome import Outcome, Trial
-from detectors.backtest.presentation import UNITS, number, threshold_of
+from detectors.backtest.presentation import number, threshold_of, unit_of
 
 _TOP, _HEIGHT, _BOTTOM = 24, 84, 22
 _EDGE = 0.07
@@ -62,7 +62,7 @@ def sweeps(outcome: Outcome) -> list[SweptThreshold]:
     """List each threshold that was swept."""
     made = []
     for (rule_id, name), group in groupby(outcome.trials, key=lambda trial: (trial.rule_id, trial.threshold)):
-        trials, unit = list(group), UNITS[threshold_of(rule_id, name).measure]
+        trials, unit = list(group), unit_of(threshold_of(rule_id, name).measure)
         curves = [_curve(curve, unit, trials, [value(trial) for trial in trials]) for curve, value in _CURVES]
         made.append(SweptThreshold(rule_id, name, unit, trials, curves))
     return made

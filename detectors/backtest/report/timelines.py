@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from detectors.backtest.outcome import EpisodeSummary, Outcome, Timeline
-from detectors.backtest.presentation import UNITS, amount, counted, measured, minute, number, resource_name, short
+from detectors.backtest.presentation import amount, counted, measured, minute, number, resource_name, short, unit_of
 from detectors.backtest.report.episodes import Numbered
 from detectors.backtest.report.scales import STEP, ChartSpan, Scale
 from detectors.rules.catalogue import BY_ID
@@ -120,7 +120,7 @@ def _chart(timeline: Timeline, span: ChartSpan, episodes: Numbered) -> Chart:
         heading=heading,
         facts=facts,
         title=f"{resource_name(timeline.resource)}, {heading}. {facts}",
-        unit=UNITS[timeline.measure],
+        unit=unit_of(timeline.measure),
         span=span,
         ticks=[Tick(_y(scale.height(tick)), short(tick)) for tick in scale.ticks()],
         level=_y(scale.height(timeline.at_least)),

@@ -14,15 +14,15 @@ from detectors.events import Source
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.counters import Selected
 from detectors.rules.rule import Rule
-from detectors.rules.tally import Key, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.windows import BUCKET, microseconds
 from tests.builders import (
     AWS_ACCOUNT,
     MODEL,
     PIPELINE,
+    ROLE_ARN,
     SOURCE,
     START,
-    USER_ARN,
     canonical_id,
     chat,
     event,
@@ -92,30 +92,35 @@ def test_a_line_counts_for_each_rule_that_selects_it() -> None:
         (1, Key("large_transfer", (canonical_id(),)), 2),
         (0, KEY, 3),
         (0, Key("new_key_lister", (canonical_id(), PIPELINE)), 3),
+        (0, Key("key_sweep", (PIPELINE,)), 3),
+        (0, Key("first_key_listing", (canonical_id(),)), 3),
     }
     assert (counts.counters.records, counts.counters.by_any_rule) == (3, Selected(2, 1))
     assert {rule_id: one.records for rule_id, one in counts.counters.selected.items()} == {
         "denial_of_service": 1, "insecure_output": 1, "large_transfer": 1, "model_theft": 1, "new_key_lister": 1,
+        "key_sweep": 1, "first_key_listing": 1,
     }  # fmt: skip
 
 
 def test_a_line_of_bedrock_counts_by_its_timestamp() -> None:
     """Which is what AWS calls the time."""
     lines = [json.dumps(refused(code, timestamp=stamped(minutes(23)))).encode() for code in REFUSALS]
-    counts = _count(_lines(*lines), rules=CATALOGUE)
+    rules = [BY_ID["bedrock_denied_models"], BY_ID["bedrock_validation_exceptions"]]
+    counts = _count(_lines(*lines), rules=rules)
     assert {(bucket, key, tally.first_sequence) for bucket, key, tally in _tallies(counts)} == {
-        (2, Key("bedrock_denied_models", (USER_ARN, MODEL, AWS_ACCOUNT)), 1),
-        (2, Key("bedrock_validation_exceptions", (USER_ARN, AWS_ACCOUNT, "2026-11-23T08:23Z")), 2),
+        (2, Key("bedrock_denied_models", (ROLE_ARN, MODEL, AWS_ACCOUNT)), 1),
+        (2, Key("bedrock_validation_exceptions", (ROLE_ARN, AWS_ACCOUNT, "2026-11-23T08:23Z")), 2),
     }
     assert (counts.first_time, counts.last_time) == (microseconds(START + minutes(23)),) * 2
 
 
 def _tallies(counts: PartialCounts) -> list[tuple[int, Key, Tally]]:
-    """All of them with their bucket (from that of `START`)."""
+    """Those of rules, with their bucket (from that of `START`)."""
     return [
         ((bucket - AT) // TEN, key, tally)
         for bucket, tallies in counts.tallies.items()
         for (_, key), tally in tallies.items()
+        if key.rule_id != ACCOUNT_SEEN
     ]
 
 
@@ -201,7 +206,7 @@ def test_only_what_arrived_in_the_span_counts() -> None:
         assert (counts.counters.quarantined, list(counts.tallies)) == ({}, [AT + TEN])
 
 
-@pytest.mark.parametrize("time", [None, "", "soon", "2026-11-23T08:00:00", "9999-12-31T23:00:00Z", "0001-01-01T00:00Z"])
+@pytest.mark.parametrize("time", [None, "", "soon", "23/11/2026 08:00:00", "9999-12-31T23:00:00Z", "0001-01-01T00:00Z"])
 def test_a_selected_record_of_a_file_without_a_time_is_bad(time: str | None) -> None:
     """Nothing tells when it arrived. One that no rule selects is no concern."""
     spoilt = json.dumps({**list_key(), "time": time}).encode()

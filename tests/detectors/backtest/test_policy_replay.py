@@ -37,7 +37,7 @@ def _replayed(
     """Return a replay after consecutive windows, and the statuses that each gave."""
     replay = replay or PolicyReplay(Policy(THRESHOLDS))
     return replay, [
-        [change.status.value for change in replay.evaluate(_end(number), totals, {})]
+        [change.status.value for change in replay.evaluate(_end(number), totals, {}, {})]
         for number, totals in enumerate(windows)
     ]
 
@@ -71,7 +71,7 @@ def test_a_second_attack_on_one_account_is_another_episode() -> None:
     for number, totals in enumerate([{DEV: busy}, {DEV: busy, PROD: more}, {PROD: more}, {DEV: more, PROD: more}]):
         ids += [
             finding(change, _end(number), _end(number)).episode_id
-            for change in replay.evaluate(_end(number), totals, {})
+            for change in replay.evaluate(_end(number), totals, {}, {})
         ]
     assert [episode.resource for episode in replay.episodes] == [DEV.group[0], PROD.group[0], DEV.group[0]]
     assert [episode.episode_id for episode in replay.episodes] == list(dict.fromkeys(ids))
@@ -193,7 +193,7 @@ def test_only_newcomers_fire_for_a_rule_that_looks_at_them() -> None:
     policy = Policy({"new_key_lister": {"count": 1, "learning_days": 3}})
     known, new, early = (Key("new_key_lister", (canonical_id(), caller)) for caller in ("known", "new", "early"))
     replay = PolicyReplay(policy)
-    changes = replay.evaluate(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2})
+    changes = replay.evaluate(_end(0), dict.fromkeys((known, new, early), _total("a")), {new: 3, early: 2}, {})
     assert [change.result.group[-1] for change in changes] == ["new"]
     assert replay.resources == {canonical_id()}
     assert replay.episodes[0].peaks == {"count": 1, "learning_days": 3}

@@ -84,7 +84,7 @@ def test_memory_is_bounded_by_the_last_day(tmp_path: Path, monkeypatch: pytest.M
 
 def test_only_what_is_held_makes_a_replay_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What adds to a tally, and buckets that were let go of, take no room: stragglers still find theirs."""
-    monkeypatch.setattr(replay_module, "MAX_HELD", 2)
+    monkeypatch.setattr(replay_module, "MAX_HELD", 2 * 2)  # of each account, what a rule counts and that it was seen
     days = (0, 0.5, 5, 5, 5, 7, 5, 0)  # the first two are let go of with the third
     path = write(tmp_path, "log", [line for day in days for line in listed(timedelta(days=day))])
     size = Path(path).stat().st_size // len(days)
@@ -99,7 +99,7 @@ def test_only_what_is_held_makes_a_replay_let_go(tmp_path: Path, monkeypatch: py
 
 def test_tallies_that_stay_as_they_are_go_on_taking_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that adds to one account of a bucket leaves the others held."""
-    monkeypatch.setattr(replay_module, "MAX_HELD", 2)
+    monkeypatch.setattr(replay_module, "MAX_HELD", 2 * 2)  # as above
     lines = [(0, "aoai-prod"), (0, "aoai-dev."), (0, "aoai-prod"), (3, "aoai-prod"), (0, "aoai-prod")]
     path = write(tmp_path, "log", [line for day, name in lines for line in listed(timedelta(days=day), name)])
     size = Path(path).stat().st_size // len(lines)

@@ -3,6 +3,7 @@
 import io
 import json
 import multiprocessing
+import pickle
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from detectors.backtest.workers import CountedChunk, Task, count_chunks
 from detectors.errors import InputError
 from detectors.events import Source
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.tally import ACCOUNT_SEEN
 from tests.builders import SOURCE, event, list_key, message
 from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.replays import listed, minutes, write
@@ -32,7 +34,8 @@ def _sequences(counted: CountedChunk) -> list[tuple[Source, int | None, int | No
     return [
         (source, tally.first_sequence, tally.last_sequence)
         for tallies in counted.counts.tallies.values()
-        for (source, _), tally in tallies.items()
+        for (source, key), tally in tallies.items()
+        if key.rule_id != ACCOUNT_SEEN
     ]
 
 
@@ -167,12 +170,14 @@ def test_processes_end_with_the_work(tmp_path: Path) -> None:
     assert all(wait([end], 30) for end in ends)  # the pool joins them too, and only one of two gets the exit code
 
 
-def test_a_task_names_its_rules_as_rules_do_not_travel() -> None:
-    """Functions of a rule cannot be sent to another process; their id can."""
+def test_a_task_counts_for_its_rules_alone() -> None:
+    """A rule is data, and travels with the task: also one that selects as upstream does."""
     block = Lines(b"\n".join(listed(minutes(0), times=2)))
     with_rule, without = (
-        Task(InputChunk("-", InputFormat.LINES, 0), ids, ALWAYS, block).run() for ids in (("model_theft",), ())
+        pickle.loads(pickle.dumps(Task(InputChunk("-", InputFormat.LINES, 0), rules, ALWAYS, block))).run()  # noqa: S301
+        for rules in ((MODEL_THEFT,), ())
     )
-    assert [tally.count for tallies in with_rule.tallies.values() for tally in tallies.values()] == [2]
+    counts = {key.rule_id: tally.count for tallies in with_rule.tallies.values() for (_, key), tally in tallies.items()}
+    assert counts == {"model_theft": 2, ACCOUNT_SEEN: 2}
     assert without.tallies == {}
     assert without.counters.records == 2

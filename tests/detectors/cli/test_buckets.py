@@ -157,6 +157,9 @@ def test_a_record_is_shown_for_each_rule_that_counts_it(capsys: pytest.CaptureFi
         "new_key_lister": [canonical_id(), "c4"],
         "denial_of_service": [canonical_id(), "2026-11-23T07:59Z"],
         "large_transfer": [canonical_id()],
+        "key_sweep": ["c4"],
+        "first_key_listing": [canonical_id()],
+        "first_key_use": [canonical_id()],
     }
     for rule_id, group in shown.items():
         found = _objects(capsys, *HOUR, "--rule", rule_id)

@@ -10,7 +10,7 @@ import pytest
 
 from detectors.cli.main import main
 from detectors.rules.catalogue import CATALOGUE
-from tests.builders import PIPELINE, SUBSCRIPTION, USER_ARN, canonical_id, resource_id
+from tests.builders import PIPELINE, ROLE_ARN, SUBSCRIPTION, USER_ARN, canonical_id, resource_id
 
 TUNING = f"""
 [rules.model_theft]
@@ -49,7 +49,7 @@ expires = 2026-01-31
 
 [[exceptions]]
 rule = "*"
-resource = "{USER_ARN}"
+resource = "{ROLE_ARN}"
 reason = "A demo."
 owner = "sales"
 expires = 2999-01-31
@@ -151,7 +151,7 @@ def test_only_rules_that_can_fire_for_it_are_shown(capsys: pytest.CaptureFixture
     assert one == {}
 
 
-FIRST = {"ResourceId": canonical_id(), "UserArn": USER_ARN}
+FIRST = {"ResourceId": canonical_id(), "UserArn": USER_ARN, "Caller": PIPELINE}
 
 
 def test_an_id_counts_in_any_case_and_a_child_as_its_parent(capsys: pytest.CaptureFixture[str], tuned: str) -> None:

@@ -176,7 +176,7 @@ def test_minutes_are_counted_as_minutes(tmp_path: Path, capsys: pytest.CaptureFi
     lines, _ = _printed(capsys, [path, "--sweep", "bedrock_validation_exceptions.count=4,9"])
     assert lines[1].startswith("2 findings in 1 episode; ")
     assert [line.split()[:9] for line in lines if line.startswith("bedrock_validation_exceptions ")] == [
-        ["bedrock_validation_exceptions", "High", "assumed-role/app-prod/dana", "111122223333", *WHEN, "2"]
+        ["bedrock_validation_exceptions", "High", "assumed-role/app-prod", "111122223333", *WHEN, "2"]
     ]
     assert "2 min  open" in "\n".join(lines)
 

@@ -133,9 +133,10 @@ def test_the_queries_of_the_guides_are_sound() -> None:
     assert {name: analysis.problems for name, analysis in found.items() if analysis.problems} == {}
 
 
-def test_the_hunting_queries_that_the_guides_name_exist() -> None:
+def test_the_hunting_queries_and_rules_that_the_guides_name_exist() -> None:
     """By the name under which Sentinel lists them."""
-    known = {yaml.safe_load(path.read_text())["name"] for path in (ROOT / "infra/sentinel/hunting-queries").iterdir()}
+    hunts = (ROOT / "infra/sentinel/hunting-queries").iterdir()
+    known = {yaml.safe_load(path.read_text())["name"] for path in hunts} | {rule.name for rule in CATALOGUE}
     for rule in CATALOGUE:
         prose = re.sub(r"```.*?```", "", guide(rule), flags=re.DOTALL)
         named = {" ".join(name.split()) for name in re.findall(r'"([A-Z][^"]{20,})"', prose)}

@@ -10,23 +10,23 @@ from detectors.cli.rules_check import check
 from detectors.errors import InputError
 from detectors.rules.catalogue import CATALOGUE, HERE, RULES_FOLDER
 
-REFUSED = """
-id = "refused_requests"
-name = "Azure OpenAI Requests of One Caller Refused Repeatedly"
-description = "One caller whose requests are refused again and again looks for the edge of the content filter."
+GUESSED = """
+id = "guessed_deployments"
+name = "Azure OpenAI Deployments Guessed by One Caller"
+description = "A caller who gets status 404 again and again guesses the names of an account's deployments."
 version = 1
 severity = "Low"
-techniques = ["AML.T0054"]
+techniques = ["AML.T0040"]
 [[select]]
 source = "azure_openai"
 category = "RequestResponse"
-status = "400"
+status = "404"
 [group]
 by = ["resource", "caller"]
 [thresholds.count]
 measure = "count"
 at_least = 20
-unit = "Refused requests"
+unit = "Requests for what is not there"
 """
 FIRES = '[[example]]\nsays = "he tries again"\nfires = true\nevents = [{ times = 20, over_minutes = 60 }]\n'
 FAILS = FIRES.replace("times = 20", "times = 19")
@@ -35,7 +35,7 @@ NAMELESS = '[[example]]\nsays = "nobody"\nfires = false\nevents = [{ caller = { 
 
 
 def _folder(path: Path, *examples: str) -> Path:
-    (path / "refused_requests.toml").write_text(REFUSED + "".join(examples))
+    (path / "guessed_deployments.toml").write_text(GUESSED + "".join(examples))
     return path
 
 
@@ -48,7 +48,7 @@ def test_rules_that_do_what_they_say_are_taken(tmp_path: Path, capsys: pytest.Ca
     """A line for each example of the folder's rules alone; exit code 0."""
     assert _printed(capsys, _folder(tmp_path, FIRES)) == (
         0,
-        ["refused_requests", "  ok    fires                  he tries again"],
+        ["guessed_deployments", "  ok    fires                  he tries again"],
     )
 
 
@@ -57,7 +57,7 @@ def test_an_example_that_does_not_hold_is_told(tmp_path: Path, capsys: pytest.Ca
     assert _printed(capsys, _folder(tmp_path, FAILS, WRONGLY, NAMELESS)) == (
         1,
         [
-            "refused_requests",
+            "guessed_deployments",
             "  FAIL  should fire, does not  he tries again",
             "  FAIL  fires, and should not  he tries again",
             "  ok    does not fire          nobody",
@@ -75,12 +75,12 @@ def test_all_that_is_wrong_with_any_file_is_told(tmp_path: Path, capsys: pytest.
     assert code == 1
     assert "broken.toml: group is missing: give it a table [group] with by, the fields to group by." in printed
     assert "model_theft.toml: there is a rule model_theft already: give it another id." in printed
-    assert printed[-2:] == ["refused_requests", "  ok    fires                  he tries again"]
+    assert printed[-2:] == ["guessed_deployments", "  ok    fires                  he tries again"]
 
 
 def test_a_rule_without_examples_is_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is no mistake."""
-    assert _printed(capsys, _folder(tmp_path)) == (0, ["refused_requests", "  no example: nothing was tried"])
+    assert _printed(capsys, _folder(tmp_path)) == (0, ["guessed_deployments", "  no example: nothing was tried"])
 
 
 def test_a_folder_that_is_none_cannot_be_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.baseline import MAX_MEMBERS, Baseline, MemoryBaseline, SeenMembers, Sighting, digest, learn
-from detectors.rules.tally import Key
+from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.azure_tables import open_table
 from detectors.storage.baseline_table import MAX_CONFLICTS, TableBaseline
 from detectors.storage.connection import StorageConnection
@@ -63,9 +63,9 @@ def test_a_newcomer_is_one_in_every_window_that_holds_its_first_bucket(make: Cal
     assert _new(make(), START + BUCKET, _sighting("eve")) == {"eve": 20}
 
 
-def test_whoever_comes_first_is_new_after_no_days(make: Callable[[], Baseline]) -> None:
-    """So the learning period tells a resource that is new itself from a newcomer."""
-    assert _new(make(), START + BUCKET, _sighting("pipeline"), _sighting("eve")) == {"pipeline": 0, "eve": 0}
+def test_whoever_comes_first_is_no_newcomer(make: Callable[[], Baseline]) -> None:
+    """Nobody was there before; and the learning period tells a resource that is new itself."""
+    assert _new(make(), START + BUCKET, _sighting("pipeline"), _sighting("eve")) == {}
     assert _new(make(), START + DAY, _sighting("mallory", START + DAY - BUCKET)) == {"mallory": 0}
     assert _new(make(), START + DAY + BUCKET, _sighting("trent", START + DAY)) == {"trent": 1}
 
@@ -74,11 +74,44 @@ def test_resources_and_rules_are_remembered_apart(make: Callable[[], Baseline]) 
     """Known here is not known there, also for resources that share a slice of the table."""
     names = [f"aoai-{number}" for number in range(40)]
     assert len({slice_of((canonical_id(name),)) for name in names}) < len(names)
+    before = START - 20 * DAY - BUCKET
     for name in names[:-1]:
-        _new(make(), START - 20 * DAY, _sighting("eve", START - 20 * DAY - BUCKET, name))
+        _new(make(), START - 20 * DAY, _sighting("eve", before, name))
+    others = [_sighting("pipeline", before, names[-1]), Sighting("another_rule", (canonical_id(names[0]), "x"), before)]
+    assert make().find_newcomers(others, START - 20 * DAY) == {}
     other_rule = Sighting("another_rule", (canonical_id(names[0]), "eve"), START)
     found = make().find_newcomers([*(_sighting("eve", START, name) for name in names), other_rule], START + BUCKET)
-    assert found == {Key(RULE, (canonical_id(names[-1]), "eve")): 0, other_rule.key: 0}
+    assert found == {Key(RULE, (canonical_id(names[-1]), "eve")): 20, other_rule.key: 20}
+
+
+def test_an_account_is_watched_from_its_first_record_on(make: Callable[[], Baseline]) -> None:
+    """Whatever counted it, and long before anybody listed its keys."""
+    account = (canonical_id(),)
+    make().find_newcomers([Sighting(ACCOUNT_SEEN, account, START - 20 * DAY)], START - 20 * DAY + BUCKET)
+    _new(make(), START - DAY + BUCKET, _sighting("pipeline", START - DAY))
+    assert _new(make(), START + BUCKET, _sighting("eve")) == {"eve": 20}
+    assert _new(make(), START + BUCKET, _sighting("eve", START, "aoai-dev")) == {}
+
+
+def test_the_first_time_of_a_rule_on_an_account_is_told_with_the_days_that_it_is_known(
+    make: Callable[[], Baseline],
+) -> None:
+    """Once: in the windows that hold it, and never again."""
+    account = (canonical_id(),)
+    make().find_newcomers([Sighting(ACCOUNT_SEEN, account, START - 20 * DAY)], START - 20 * DAY + BUCKET)
+    first = Sighting("first_key_listing", account, START)
+    unknown = Sighting("first_key_listing", (canonical_id("aoai-dev"),), START)
+    for end in window_ends(START + BUCKET, START + WINDOW):
+        assert make().find_newcomers([first, unknown], end) == {first.key: 20, unknown.key: 0}
+    later = Sighting("first_key_listing", account, START + DAY)
+    assert make().find_newcomers([later], START + DAY + BUCKET) == {}
+
+
+def test_who_was_there_before_may_have_come_in_the_same_window(make: Callable[[], Baseline]) -> None:
+    """As after an outage; evaluated again, the window says the same."""
+    make().find_newcomers([Sighting(ACCOUNT_SEEN, (canonical_id(),), START - 20 * DAY)], START - 20 * DAY + BUCKET)
+    both = [_sighting("pipeline", START), _sighting("eve", START + BUCKET)]
+    assert [_new(make(), START + 2 * BUCKET, *both) for _ in range(2)] == [{"eve": 20}] * 2
 
 
 def test_nobody_seen_is_nobody_new_and_nothing_asked_of_storage() -> None:
@@ -103,7 +136,7 @@ def test_an_earlier_bucket_that_is_counted_late_moves_the_beginning_back(make: C
     assert first == again == {"eve": 9}
     earliest = _sighting("pipeline", START - 11 * DAY)
     first, again = (_new(make(), START - 11 * DAY + BUCKET, earliest) for _ in range(2))
-    assert first == again == {"pipeline": 0}
+    assert first == again == {}
     assert _new(make(), START + DAY, _sighting("trent", START + DAY)) == {"trent": 12}
 
 
@@ -198,27 +231,33 @@ def test_two_runs_that_make_a_row_at_once_both_end_well() -> None:
     table = MemoryTable()
     shaky = ShakyTable(table)
     shaky.before_write.append(lambda: _new(TableBaseline(table), START + BUCKET, _sighting("mallory")))
-    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {}
     later = START + WINDOW + BUCKET
     assert (
         _new(TableBaseline(table), later, _sighting("eve", later - BUCKET), _sighting("mallory", later - BUCKET)) == {}
     )
 
 
+def _table_that_knows_a_pipeline() -> MemoryTable:
+    table = MemoryTable()
+    _new(TableBaseline(table), START - 20 * DAY, _sighting("pipeline", START - 20 * DAY))
+    return table
+
+
 def _refused() -> None:
     raise ConflictError("precondition failed")
 
 
-@pytest.mark.parametrize(("conflicts", "ends_well"), [(MAX_CONFLICTS, True), (MAX_CONFLICTS + 1, False)])
+@pytest.mark.parametrize(("conflicts", "ends_well"), [(MAX_CONFLICTS - 1, True), (MAX_CONFLICTS, False)])
 def test_endless_conflicts_raise_so_that_the_step_runs_again(conflicts: int, *, ends_well: bool) -> None:
     """Nothing spins for ever; the step's next try learns what this one could not."""
-    shaky = ShakyTable(MemoryTable(), before_write=[_refused] * conflicts)
+    shaky = ShakyTable(_table_that_knows_a_pipeline(), before_write=[_refused] * conflicts)
     if ends_well:
-        assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+        assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 20}
     else:
         with pytest.raises(ConflictError):
             _new(TableBaseline(shaky), START + BUCKET, _sighting("eve"))
-        assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+        assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 20}
 
 
 def _lost() -> None:
@@ -227,10 +266,10 @@ def _lost() -> None:
 
 def test_a_lost_answer_of_an_applied_write_changes_no_answer() -> None:
     """The step runs again and says what it would have said."""
-    shaky = ShakyTable(MemoryTable(), after_write=[_lost])
+    shaky = ShakyTable(_table_that_knows_a_pipeline(), after_write=[_lost])
     with pytest.raises(StorageError):
         _new(TableBaseline(shaky), START + BUCKET, _sighting("eve"))
-    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 0}
+    assert _new(TableBaseline(shaky), START + BUCKET, _sighting("eve")) == {"eve": 20}
 
 
 def test_rows_lie_in_the_slice_of_their_resource() -> None:
@@ -263,7 +302,8 @@ def test_learning_is_idempotent_and_told_by_first_appearances_alone(
         bucket = START + place * BUCKET
         sightings = [_sighting(member, bucket)]
         days = (begun - min(beginnings.values())) * BUCKET // DAY
-        expected = {member: days} if place - begun < WINDOW // BUCKET else {}
+        is_new = place - begun < WINDOW // BUCKET and min(beginnings.values()) < begun
+        expected = {member: days} if is_new else {}
         assert _new(baseline, bucket + BUCKET, *sightings) == expected
         course.append((bucket + BUCKET, sightings, expected))
     for place in again:

@@ -70,7 +70,7 @@ def test_a_change_for_every_rule_reaches_those_that_know_the_value() -> None:
     policy = Policy(changes=[_change(EVERY, thresholds={"count": 5, "caller_bytes": 6})])
     assert policy.effective(PROD) == EffectiveThresholds({**THEFT, "count": 5}, "Medium")
     assert policy.effective(Key("large_transfer", PROD.group)) == EffectiveThresholds(
-        {"response_length": 1_000_000, "caller_bytes": 6}, "Informational"
+        {"response_length": 1_000_000, "caller_bytes": 6}, "Medium"
     )
 
 

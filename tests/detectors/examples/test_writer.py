@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from detectors.examples.catalogue import WRITERS
 from detectors.examples.writer import Fields
 from detectors.rules.examples import WORDS
+from detectors.sources.aws_bedrock import principal
+from detectors.sources.azure_openai import GENERATING
 from detectors.sources.catalogue import BY_NAME, SOURCES
 from detectors.sources.decoding import decode
-from detectors.sources.source import CALLER, NUMBERS, LogSource, Value
+from detectors.sources.resources import kind_of
+from detectors.sources.source import CALLER, LogSource, Value
 from detectors.windows import microseconds, record_time
 from tests.builders import canonical_id
 
@@ -23,34 +26,86 @@ _lengths = st.none() | st.integers(0, 2**63 - 1)
 _resources = st.none() | st.text("abcdefghijklmnop-0123456789", min_size=1, max_size=20).map(canonical_id)
 
 
-def _azure(caller: str, authentication: str, others: dict[str, Value]) -> dict[str, Value]:
-    return {**others, "caller": caller, "authentication": authentication}
+def _azure(caller: str, authentication: str, streamed: str, others: dict[str, Value]) -> dict[str, Value]:
+    """Make a call; a streamed answer has a length or is empty, and no twin names its caller."""
+    length = others["response_length"]
+    told = {"no": length, "yes": length or None, "empty": None}[streamed]
+    twin = authentication == "key" and streamed == "no" and not told
+    return {
+        **others,
+        "caller": caller,
+        "authentication": authentication,
+        "activity": "generation" if others["operation"] in GENERATING else None,
+        "streamed": "empty" if streamed == "yes" and not told else streamed,
+        "response_length": told,
+        "row": "twin" if twin and others["category"] != "Audit" else "call",
+    }
 
 
+def _activity(resource: str, caller: str, others: dict[str, Value]) -> dict[str, Value]:
+    return {**others, "resource": resource, "resource_kind": kind_of(resource), "caller": caller}
+
+
+def _aws(caller: str, others: dict[str, Value]) -> dict[str, Value]:
+    return {**others, "caller": caller, "principal": principal(caller)}
+
+
+def _bedrock(caller: str, blocking: int, others: dict[str, Value]) -> dict[str, Value]:
+    intervened = "yes" if blocking else others["intervened"]
+    return {**_aws(caller, others), "blocking_policies": blocking, "intervened": intervened}
+
+
+_arns = st.one_of(
+    _names.map(lambda name: f"arn:aws:iam::111122223333:user/{name}"),
+    _names.map(lambda name: f"arn:aws:sts::111122223333:assumed-role/app/{name}"),
+)
 FIELDS: Mapping[str, st.SearchStrategy[dict[str, Value]]] = {
     "azure_openai": st.builds(
         _azure,
         _names,
         st.sampled_from(["entra", "key"]),
+        st.sampled_from(["no", "yes", "empty"]),
         st.fixed_dictionaries(
             {
-                "category": st.none() | _names | st.just("Audit"),
-                "operation": st.none() | _names,
+                "category": _names,
+                "operation": st.none() | _names | st.sampled_from(sorted(GENERATING)),
                 "resource": _resources,
-                "status": st.none() | _names | st.integers(100, 599),
+                "status": st.none() | _names,
                 "request_length": _lengths,
                 "response_length": _lengths,
             }
         ),
     ),
-    "aws_bedrock": st.fixed_dictionaries(
-        {
-            "caller": _names.map(lambda name: f"arn:aws:iam::111122223333:user/{name}"),
-            "account": st.none() | _names,
-            "model": st.none() | _names,
-            "error": st.none() | _names,
-            "blocking_policies": st.integers(0, 5),
-        }
+    "azure_activity": st.builds(
+        _activity,
+        st.text("abcdefghijklmnop-0123456789", min_size=1, max_size=20).map(canonical_id),
+        st.uuids().map(str) | st.ip_addresses(v=4).map(str),
+        st.fixed_dictionaries(
+            {
+                "operation": _names.map(lambda name: f"MICROSOFT.{name.upper()}/ACTION"),
+                "stage": st.sampled_from(["start", "end"]),
+            }
+        ),
+    ),
+    "aws_bedrock": st.builds(
+        _bedrock,
+        _arns,
+        st.integers(0, 5),
+        st.fixed_dictionaries(
+            {
+                "account": st.none() | _names,
+                "model": st.none() | _names,
+                "error": st.none() | _names,
+                "intervened": st.none() | st.just("yes"),
+                "input_tokens": _lengths,
+                "output_tokens": _lengths,
+            }
+        ),
+    ),
+    "aws_cloudtrail": st.builds(
+        _aws,
+        _arns,
+        st.fixed_dictionaries({"service": _names, "event": _names, "error": st.none() | _names, "account": _names}),
     ),
 }
 times = st.datetimes(datetime(1980, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds without
@@ -65,7 +120,7 @@ def _read(source: LogSource, record: Mapping[str, Any]) -> tuple[dict[str, Value
     assert not unreadable
     traits = source.traits(*values)
     fields = {name: field.read(traits) for name, field in source.fields.items()}
-    fields |= dict(zip(NUMBERS, (request, response), strict=True))
+    fields |= dict(zip(source.numbers, (request, response), strict=True) if source.number_wire else ())
     return {**fields, CALLER: caller}, time
 
 
@@ -100,8 +155,20 @@ def test_an_ordinary_record_says_all_that_rules_may_group_by(source: LogSource) 
         (
             "aws_bedrock",
             {"caller": "dana of data"},
-            {"caller": "arn:aws:sts::111122223333:assumed-role/app-prod/dana-"},
+            {
+                "caller": "arn:aws:sts::111122223333:assumed-role/app-prod/dana-",
+                "principal": "arn:aws:sts::111122223333:assumed-role/app-prod",
+            },
         ),
+        ("aws_bedrock", {"principal": "a job"}, {"caller": "arn:aws:sts::111122223333:assumed-role/a-job/an-"}),
+        ("aws_bedrock", {"principal": "arn:aws:iam::1:user/dana"}, {"caller": "arn:aws:iam::1:user/dana"}),
+        ("aws_bedrock", {"blocking_policies": 1}, {"intervened": "yes"}),
+        ("aws_cloudtrail", {"principal": "a job"}, {"caller": "arn:aws:sts::111122223333:assumed-role/a-job/an-"}),
+        ("azure_openai", {"operation": "Embeddings_Create", "activity": "generation"}, {"activity": None}),
+        ("azure_openai", {"activity": None}, {"operation": "Embeddings_Create"}),
+        ("azure_openai", {"streamed": "empty", "response_length": 0}, {"response_length": None}),
+        ("azure_openai", {"row": "twin", "caller": "dana"}, {"caller": None, "authentication": "key"}),
+        ("azure_activity", {"resource": "st", "resource_kind": "Microsoft.Storage/x"}, {"resource": "/subscriptions/"}),
         ("aws_bedrock", {"caller": "arn:aws:iam::1:root"}, {"caller": "arn:aws:iam::1:root"}),
     ],
 )

@@ -58,8 +58,10 @@ DECISION = Decision(
         _target(BOTH, "a", None),
         _target(EMPTY, "a", check=_is_empty),
     ],
+    tokens=False,
+    account=None,
 )
-OF_ANOTHER_RESOURCE = Decision(named, [_target(RULE, "b")])
+OF_ANOTHER_RESOURCE = Decision(named, [_target(RULE, "b")], tokens=False, account=None)
 
 
 def _added_up(*parts: tuple[Decision, Sequence[Observation]]) -> tuple[Tallies, Counters]:
@@ -116,7 +118,7 @@ def _texts(one: Observation) -> set[str]:
 
 def test_records_of_several_combinations_and_one_group_are_added_together() -> None:
     """And tallies of groups that were alike stay apart: what is added to one is not added to the other."""
-    twin = Decision(named, [_target(RULE, "a")])
+    twin = Decision(named, [_target(RULE, "a")], tokens=False, account="a")
     one: Observation = (1, MOMENTS[0], None, 700, "dana")
     tallies, _ = _added_up((DECISION, [one]), (twin, [one, one]), (OF_ANOTHER_RESOURCE, [one]))
     counts = {key: tally.count for key, tally in tallies.items()}
@@ -127,6 +129,8 @@ def test_records_of_several_combinations_and_one_group_are_added_together() -> N
 
 def test_a_combination_whose_group_is_not_known_adds_nothing() -> None:
     """To the rule that cannot group it; others count it."""
-    ungrouped = Decision(named, [Target(Choice(EMPTY), None, "no_resource"), _target(RULE, "a")])
+    ungrouped = Decision(
+        named, [Target(Choice(EMPTY), None, "no_resource"), _target(RULE, "a")], tokens=False, account=None
+    )
     tallies, _ = _added_up((ungrouped, [(1, MOMENTS[0], None, 0, "dana")]))
     assert list(tallies) == [Key(RULE.id, ("a",))]

@@ -19,7 +19,7 @@ from detectors.reporting.finding import Finding, as_json, columns, finding
 from detectors.reporting.heartbeat import Heartbeat, RunProgress, heartbeat, measure_health
 from detectors.rules.counters import Counters, Selected
 from detectors.rules.rule import Trigger
-from detectors.rules.tally import Key, Lengths, Tally
+from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Key, Lengths, Tally
 from detectors.sources.source import MAX_WHOLE
 from detectors.storage.buckets import Watermark
 from detectors.windows import microseconds, window_buckets
@@ -73,6 +73,7 @@ FINDING_COLUMNS = {
     "LastEventTime": "datetime",
     "Callers": "dynamic",
     "CallersTruncated": "boolean",
+    "Members": "dynamic",
     "BucketCounts": "dynamic",
     "Evidence": "dynamic",
     "Techniques": "dynamic",
@@ -90,6 +91,7 @@ HEARTBEAT_COLUMNS = {
     "SelectedByRule": "dynamic",
     "RecordsQuarantined": "long",
     "QuarantinedByReason": "dynamic",
+    "UnknownRecords": "dynamic",
     "ResourcesSeen": "long",
     "Accounts": "dynamic",
     "Findings": "long",
@@ -184,6 +186,7 @@ def test_a_finding_says_what_happened() -> None:
             {"ObjectId": PIPELINE, "IpAddress": "", "Count": 20},
         ],
         "CallersTruncated": False,
+        "Members": [],
         "BucketCounts": [120, 0, 0, 0, 0, 0],
         "Evidence": [
             {"Namespace": NAMESPACE, "Hub": "llm-logs", "Partition": "0", "FirstSequence": 5, "LastSequence": 90}
@@ -273,6 +276,19 @@ def test_a_shortened_tally_gives_the_same_finding(callers: int, weighed: int) ->
     assert _finding(tally.shortened(MAX_LISTED)) == _finding(tally)
 
 
+def test_members_are_listed_by_count_and_bounded() -> None:
+    """Those with most records first; of a rule that counts none there are none."""
+    tally = Tally(count=9, members={"aoai-lab": 1, "aoai-prod": 7, "aoai-dev": 1})
+    assert _finding(tally)["Members"] == [
+        {"Name": "aoai-prod", "Count": 7},
+        {"Name": "aoai-dev", "Count": 1},
+        {"Name": "aoai-lab", "Count": 1},
+    ]
+    many = Tally(count=99, members={f"aoai-{n:03d}": n % 7 + 1 for n in range(99)})
+    assert len(_finding(many)["Members"]) == MAX_LISTED
+    assert _finding(many.shortened(MAX_LISTED)) == _finding(many)
+
+
 def test_callers_of_equal_count_have_an_order() -> None:
     """The same finding gives the same row, however the tally came together."""
     one, other = (_finding(Tally(count=2, callers=dict.fromkeys(order, 1))) for order in ("ab", "ba"))
@@ -297,6 +313,7 @@ def _largest() -> dict[str, Any]:
         other_callers=5,
         caller_bytes={f"{n:03d}{'\N{SNOWMAN}' * 125}": MAX_WHOLE for n in range(40, 120)},
         other_bytes=MAX_WHOLE,
+        members={f"{n:03d}{'\N{SNOWMAN}' * (MAX_MEMBER_CHARACTERS - 3)}": MAX_WHOLE for n in range(100)},
     )
     return _finding(tally, triggers=[Trigger("count", "count", 1e300, 1)] * 2, evidence=300)
 
@@ -310,6 +327,7 @@ def _beat() -> dict[str, Any]:
         lag_ms=1500,
         accounts=[canonical_id()],
         by_any_rule=Selected(6, 2),
+        unknown={"log": 1, "data, id": 4},
     )
     stored = {bucket: [(SOURCE, counters)] for bucket in window_buckets(WINDOW_END)[:1]}
     silent = Source(NAMESPACE, "llm-logs", "1")
@@ -364,6 +382,7 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         ],
         "RecordsQuarantined": 3,
         "QuarantinedByReason": [{"Reason": "no_resource", "Records": 1}, {"Reason": "not_json", "Records": 2}],
+        "UnknownRecords": [{"Fields": "data, id", "Records": 4}, {"Fields": "log", "Records": 1}],
         "ResourcesSeen": 4,
         "Accounts": [canonical_id()],
         "Findings": 1,

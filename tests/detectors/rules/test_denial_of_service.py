@@ -8,7 +8,7 @@ import pytest
 
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
-from tests.builders import START, canonical_id, chat, event, list_key
+from tests.builders import START, canonical_id, chat, event, list_key, of_rules
 from tests.deployment import Deployment
 from tests.oracle import RawRecord
 
@@ -87,11 +87,11 @@ def test_ten_records_on_both_sides_of_a_minute_are_not_ten_in_a_minute() -> None
     assert row["Group"] == {"ResourceId": canonical_id(), "Minute": "2026-11-23T07:59Z"}
 
 
-@pytest.mark.parametrize("time", [None, "", "yesterday", "2026-11-23T08:00:00"])
+@pytest.mark.parametrize("time", [None, "", "yesterday", "23/11/2026 08:00:00"])
 def test_a_record_without_a_time_has_no_minute(time: str | None) -> None:
     """It is quarantined with the reason rather than counted for a made-up minute; other rules still count it."""
     delta = BatchCounter(CATALOGUE).count([event(1, {**chat(), "time": time})], START)
-    assert [key.rule_id for key in delta.tallies] == ["large_transfer"]
+    assert [key.rule_id for key in of_rules(delta.tallies)] == ["first_key_use", "large_transfer"]
     (placed,) = delta.flaws
     assert (placed.flaw.reason, placed.flaw.detail) == (
         "no_time",
@@ -104,17 +104,33 @@ def test_a_record_without_a_time_has_no_minute(time: str | None) -> None:
     [
         {"operationName": "chatcompletions_create"},
         {"operationName": "ChatCompletions_Create "},
-        {"operationName": "Completions_Create"},
         {"operationName": "Embeddings_Create"},
         {"operationName": None},
+        {"category": "Audit"},
+        {"category": "AzureOpenAIRequestUsage"},
+        {"properties": {"requestLength": 5_000, "responseLength": 0}},
     ],
 )
-def test_other_operations_are_not_chats(changes: RawRecord) -> None:
-    """Case and spelling are exact, as in the upstream rule."""
+def test_what_is_no_call_that_writes_an_answer_does_not_count(changes: RawRecord) -> None:
+    """Case and spelling are exact, as in the upstream rule; usage records and the second row of a call are no calls."""
     assert _minutes(*_chats([5_000] * 20, **changes), list_key()) == {}
 
 
-@pytest.mark.parametrize("changes", [{"category": "Audit"}, {"resultSignature": "429"}, {"resultSignature": 500}])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "Responses_Create",
+        "Completions_Create",
+        "Creates a completion for the chat message",
+        "getChatCompletions",
+    ],
+)
+def test_every_operation_in_which_a_model_writes_counts(operation: str) -> None:
+    """By their names through the years, and in Foundry."""
+    assert _minutes(*_chats([5_000] * 3, operationName=operation)) == {"2026-11-23T07:59Z": 3}
+
+
+@pytest.mark.parametrize("changes", [{"resultSignature": "429"}, {"resultSignature": 500}])
 def test_any_chat_counts_whatever_became_of_it(changes: RawRecord) -> None:
     """A request that was refused cost its length all the same."""
     assert len(_rows(*_chats([5_000] * 10, **changes))) == 1
@@ -127,7 +143,7 @@ def test_resources_have_minutes_of_their_own() -> None:
 
 
 def test_a_finding_tells_the_minute_and_the_average() -> None:
-    """With both triggers, the caller, and the resource in its own columns."""
+    """With both triggers, the caller, and the resource in its own columns; informational while the usual is unknown."""
     (row,) = _rows(*_chats([6_000] * 9 + [None, 7_000]))
     assert row["Triggers"] == [
         {"Name": "count", "Measure": "count", "Value": 11, "Threshold": 10},
@@ -135,7 +151,7 @@ def test_a_finding_tells_the_minute_and_the_average() -> None:
     ]
     assert (row["ResourceName"], row["EventCount"], row["AvgRequestLength"]) == ("aoai-prod", 11, 6_100.0)
     assert row["Callers"] == [{"ObjectId": "", "IpAddress": "81.2.69.***", "Count": 11}]
-    assert (row["Severity"], row["RiskScore"], row["Techniques"]) == ("Medium", 47, ["AML.T0029", "LLM04"])
+    assert (row["Severity"], row["RiskScore"], row["Techniques"]) == ("Informational", 47, ["AML.T0029", "LLM04"])
 
 
 def test_it_is_the_upstream_rule() -> None:

@@ -27,26 +27,32 @@ def _counted(*records: RawRecord) -> int:
     ("changes", "counts"),
     [
         ({}, True),
-        ({"resultSignature": 200}, False),
+        ({"resultSignature": 200}, True),
         ({"resultSignature": "429"}, False),
         ({"resultSignature": "200 "}, False),
         ({"resultSignature": None}, False),
         ({"resultSignature": True}, False),
-        ({"properties": {"responseLength": 0}}, True),
+        ({"properties": {"responseLength": 0, "modelName": "gpt-4o"}}, True),
+        ({"properties": {"responseLength": 0, "objectId": "1e2f3a4b"}}, True),
+        ({"properties": {"responseLength": 0, "modelName": "gpt-4o", "streamType": "Non-Streaming"}}, True),
+        ({"properties": {"responseLength": 0, "modelName": "gpt-4o", "streamType": "Streaming"}}, False),
+        ({"properties": {"responseLength": 0}}, False),
         ({"properties": {"responseLength": 1}}, False),
         ({"properties": {"responseLength": None}}, False),
         ({"properties": {}}, False),
         ({"properties": None}, False),
         ({"properties": '{"requestLength": 7}'}, False),
         ({"properties": {"responseLength": -1}}, False),
-        ({"operationName": "Completions_Create"}, False),
+        ({"operationName": "Completions_Create"}, True),
+        ({"operationName": "Responses_Create"}, True),
+        ({"operationName": "Embeddings_Create"}, False),
         ({"operationName": "chatCompletions_Create"}, False),
-        ({"category": "Audit"}, True),
+        ({"category": "Audit"}, False),
         ({"time": None}, True),
     ],
 )
 def test_it_counts_chats_that_succeed_with_nothing(changes: RawRecord, *, counts: bool) -> None:
-    """The status is the text "200" and no number; a missing length is not 0, and neither is 1."""
+    """A missing length is not 0, and neither is the 0 of a stream; a row of no model and no caller is no call."""
     assert _counted(_empty(**changes)) == counts
 
 

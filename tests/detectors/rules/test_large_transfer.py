@@ -109,10 +109,11 @@ def test_only_this_rule_needs_bytes_by_caller() -> None:
 
 
 def test_its_numbers_are_the_contract() -> None:
-    """Informational, since much of what fires is everyday use."""
+    """Medium where it is unusual for the account; informational where it is everyday use, which is learned."""
     rule = LARGE_TRANSFER
     assert {one.name: one.at_least for one in rule.thresholds} == {
         "response_length": 1_000_000,
         "caller_bytes": 1_000_000_000,
     }
-    assert (rule.requires, rule.severity) == ("any", "Informational")
+    assert (rule.requires, rule.severity) == ("any", "Medium")
+    assert all(one.usual for one in rule.thresholds)

@@ -104,7 +104,11 @@ def test_a_file_is_a_rule(tmp_path: Path) -> None:
         ("{ at_least = 5 }", '{ at_least = "5" }', "line 16: response_length is {'at_least': '5'}: give it a text"),
         ("{ known = false }", "{ known = 1 }", "[[select]] 2, line 20: status is {'known': 1}: give it"),
         ('by = ["resource", "caller"]', 'by = ["status"]', "[group], line 23: status is not known: there is resource"),
-        ('first_seen = "caller"', 'first_seen = "resource"', "line 24: first_seen is 'resource': give it the last of"),
+        (
+            'first_seen = "caller"',
+            'first_seen = "resource"',
+            "line 24: first_seen is 'resource': give it the last field in by.",
+        ),
         (
             'measure = "count"',
             'measure = "counts"',

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.rules.tally import Lengths, Tally
+from detectors.rules.tally import MAX_DISTINCT, Lengths, Tally
 from detectors.sources.source import MAX_WHOLE
 from tests.examples import examples
 
@@ -211,12 +212,27 @@ def test_bytes_of_callers_stop_at_the_largest_number() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(cut), type=Tally) == cut
 
 
-def test_rows_stored_before_bytes_were_added_up_can_still_be_read() -> None:
-    """Their arrays are shorter: nothing is known of bytes by caller."""
+@pytest.mark.parametrize("known", ["caller_bytes", "input_tokens", "members"])
+def test_rows_stored_before_a_field_was_there_can_still_be_read(known: str) -> None:
+    """Their arrays are shorter: nothing is known of bytes by caller, of tokens, or of members."""
     tally = Tally.of([Seen(7, 2000, 10, 400, "a")])
-    fields = list(msgspec.structs.astuple(tally))
-    assert Tally.__struct_fields__[9:] == ("caller_bytes", "other_bytes")
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:9]), type=Tally) == tally
+    fields = list(msgspec.structs.astuple(tally))[: Tally.__struct_fields__.index(known)]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=Tally) == tally
+
+
+def test_the_records_of_a_member_are_counted_under_its_name() -> None:
+    """All as one's, or each as its caller's; merged, members are added up, and those without room are counted."""
+    one, other = (_tally([Seen(7, None, None, None, caller) for caller in callers]) for callers in ("aab", "ac"))
+    assert one.of_member("aoai-prod").members == {"aoai-prod": 3}
+    assert one.of_member(None).members == {"a": 2, "b": 1}
+    both = one.of_member(None).merged(other.of_member(None))
+    assert both.members == {"a": 3, "b": 1, "c": 1}
+    full = _full_of_members().merged(one.of_member("new"), max_callers=1)
+    assert (len(full.members), full.other_members) == (MAX_DISTINCT, 3)
+
+
+def _full_of_members() -> Tally:
+    return Tally(count=MAX_DISTINCT, members={f"aoai-{number}": 1 for number in range(MAX_DISTINCT)})
 
 
 @given(records, st.integers(0, 9))

@@ -13,9 +13,12 @@ from detectors.rules.catalogue import BY_ID
 from detectors.sources.aws_bedrock import (
     MAX_CHARACTERS,
     POLICIES,
+    REASONING,
+    BedrockRecord,
     account_id,
-    blocked_policies,
+    guardrails,
     model_id,
+    principal,
     user_arn,
 )
 from detectors.sources.decoding import Record, decode
@@ -25,6 +28,11 @@ from tests.examples import examples
 TWO = assessment("topicPolicy", "wordPolicy", sensitiveInformationPolicy="ANONYMIZED")
 BLOCKING = {"topicPolicy", "wordPolicy"}
 QUIET = assessment()
+
+
+def blocked_policies(record: BedrockRecord) -> frozenset[str]:
+    """Read the policies alone."""
+    return guardrails(record).policies
 
 
 def _blocked(answer: object) -> frozenset[str]:
@@ -170,7 +178,7 @@ def test_no_trace_makes_it_raise(output: object, inside: str) -> None:
     trace = output if inside == "trace" else {"guardrail": guardrail}
     body = output if inside == "body" else {"trace": trace, "x": "BLOCKED"}
     written = json.dumps(output if inside == "output" else {"outputBodyJson": body})
-    assert blocked_policies(Record(output=msgspec.Raw(written.encode()))) <= POLICIES
+    assert blocked_policies(Record(output=msgspec.Raw(written.encode()))) <= POLICIES | {REASONING}
 
 
 @examples(150)
@@ -220,7 +228,7 @@ def test_a_model_or_an_account_that_is_no_name_is_none(name: object) -> None:
 
 def test_the_longest_name_is_read() -> None:
     """AWS allows a model 2,048 characters."""
-    name = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/" + "m" * (MAX_CHARACTERS - 57)
+    name = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/".ljust(MAX_CHARACTERS, "m")
     assert model_id(decode(message(bedrock(modelId=name))).records[0]) == name
 
 
@@ -242,3 +250,63 @@ def test_a_refused_call_is_told_by_its_code_and_schema(changes: dict[str, object
         [event(1, {**refused("AccessDeniedException"), **changes})], START
     )
     assert bool(delta.tallies) is failed
+
+
+@pytest.mark.parametrize(
+    ("answer", "intervened"),
+    [
+        ({"stopReason": "guardrail_intervened"}, True),
+        ({"amazon-bedrock-guardrailAction": "INTERVENED"}, True),
+        ([{"messageStart": {}}, {"messageStop": {"stopReason": "guardrail_intervened"}}], True),
+        (SHAPES["Converse, prompt"], True),
+        ({"stopReason": "end_turn"}, False),
+        ({"amazon-bedrock-guardrailAction": "NONE"}, False),
+        ({"output": {"message": {"content": [{"text": "guardrail_intervened INTERVENED"}]}}}, False),
+        ({"output": {"stopReason": "guardrail_intervened"}}, False),
+    ],
+)
+def test_an_intervention_is_told_without_a_trace(answer: object, *, intervened: bool) -> None:
+    """By the stop reason or the guardrail's action, where Bedrock writes them and not where a model does."""
+    assert guardrails(decode(message(bedrock(answer=answer))).records[0]).intervened is intervened
+
+
+@pytest.mark.parametrize(
+    ("finding", "policies"), [("invalid", 2), ("impossible", 2), ("valid", 1), ("noTranslations", 1)]
+)
+def test_automated_reasoning_blocks_by_rejecting(finding: str, policies: int) -> None:
+    """Its findings have no action."""
+    reasoning: dict[str, object] = {"automatedReasoningPolicy": {"findings": [{finding: {}}]}}
+    answer = _converse(outputAssessments={"g1": [{**assessment("topicPolicy"), **reasoning}]})
+    assert len(_blocked(answer)) == policies
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        MODEL,
+        f"us.{MODEL}",
+        f"global.{MODEL}",
+        f"arn:aws:bedrock:us-east-1::foundation-model/{MODEL}",
+        f"arn:aws:bedrock:us-east-1:111122223333:inference-profile/eu.{MODEL}",
+        f"arn:aws-us-gov:bedrock:us-gov-west-1:111122223333:inference-profile/us-gov.{MODEL}",
+    ],
+)
+def test_a_model_has_one_name_however_a_call_spells_it(spelling: str) -> None:
+    """Else somebody who is denied varies the spelling, and no count is reached."""
+    assert model_id(decode(message(bedrock(modelId=spelling))).records[0]) == MODEL
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["us.amazon", "user.model-v1", "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc123"],
+)
+def test_what_is_no_spelling_of_a_model_stays(other: str) -> None:
+    """An application's own profile does not say which model is behind it."""
+    assert model_id(decode(message(bedrock(modelId=other))).records[0]) == other
+
+
+def test_a_role_is_one_principal_however_its_sessions_are_called() -> None:
+    """Whoever takes a role on chooses the session's name. A user has none."""
+    role = "arn:aws:sts::111122223333:assumed-role/app"
+    assert {principal(f"{role}/{session}") for session in ("a", "b/c", "")} == {role}
+    assert principal("arn:aws:iam::111122223333:user/team/dana") == "arn:aws:iam::111122223333:user/team/dana"

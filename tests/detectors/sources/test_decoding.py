@@ -63,8 +63,9 @@ def test_the_fields_of_bedrock_that_rules_read_are_read() -> None:
     """Texts as they are, objects as the JSON that they are written in."""
     sent = bedrock(answer={"stopReason": "end_turn"}, errorCode="ThrottlingException")
     (record,) = decode(message(sent)).records
-    assert (json.loads(bytes(record.identity)), json.loads(bytes(record.output))) == (sent["identity"], sent["output"])
-    assert msgspec.structs.replace(record, identity=NOTHING, output=NOTHING) == Record(
+    for name in ("identity", "input", "output"):
+        assert json.loads(bytes(getattr(record, name))) == sent[name]
+    assert msgspec.structs.replace(record, identity=NOTHING, input=NOTHING, output=NOTHING) == Record(
         schema_type="ModelInvocationLog",
         timestamp="2026-11-23T07:59:58Z",
         account_id=AWS_ACCOUNT,
@@ -97,7 +98,7 @@ def test_properties_are_read_from_an_object_and_from_a_json_string() -> None:
     """RequestResponse records have had them both ways."""
     as_object = {**chat(), "properties": json.loads(chat()["properties"])}
     read = [properties_of(record) for record in decode(message(chat(), as_object)).records]
-    assert read == [(Properties(object_id="", response_length=1523), frozenset())] * 2
+    assert read == [(Properties(object_id="", response_length=1523, model_name="gpt-4o"), frozenset())] * 2
 
 
 @pytest.mark.parametrize("properties", [None, "", "{}"])

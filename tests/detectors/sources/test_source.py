@@ -7,7 +7,7 @@ import pytest
 
 from detectors.sources.catalogue import BY_NAME, SOURCES
 from detectors.sources.decoding import decode
-from detectors.sources.source import CALLER, NUMBERS, LogSource, first_text
+from detectors.sources.source import CALLER, LENGTHS, TOKENS, LogSource, first_text
 from tests.builders import bedrock, chat, list_key, message, of_another_service, refused
 
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
@@ -37,8 +37,8 @@ def test_each_attribute_that_a_source_names_is_one_of_its_records(source: LogSou
 def test_a_source_has_callers_and_no_field_that_is_called_as_a_number(source: LogSource) -> None:
     """Rules name both in one table; what is grouped by has a column, and a reason for records without it."""
     assert CALLER in source.fields
-    assert source.fields.keys().isdisjoint(NUMBERS)
-    assert source.number_wire.keys() <= set(NUMBERS)
+    assert source.fields.keys().isdisjoint(LENGTHS + TOKENS)
+    assert source.number_wire.keys() == set(source.numbers)
     assert [name for name, field in source.fields.items() if bool(field.column) < bool(field.missing)] == []
 
 

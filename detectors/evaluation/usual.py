@@ -1,0 +1,94 @@
+"""What is usual for an entity: peaks of a measure, day by day for two weeks. Bounded, and robust against single days.
+
+Ten calls a minute are nothing for one application and an attack on another. For thresholds that say so in the rule's
+file, a finding counts in full only from `FACTOR` times the usual on. The usual is the median of the daily peaks of the
+days before: an attack of less than half of the days does not raise it, a slow rise over weeks does.
+
+The peaks of a day depend on that day's windows alone, so evaluating a window again gives the same result.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+
+from detectors.rules.catalogue import BY_ID
+from detectors.rules.rule import Number, measure
+from detectors.rules.tally import Key, Tally
+from detectors.windows import microseconds
+
+DAYS = 14
+"""Days whose peaks are kept."""
+
+LEARNING_DAYS = 7
+"""Days with records from which on the usual is known."""
+
+FACTOR = 3
+"""How many times the usual is unusual."""
+
+_GROWTH = 1.05
+"""A stored peak may lag by this factor, so that a slow climb within a day does not cost a write in every window."""
+
+_DAY_MICROSECONDS = 24 * 60 * 60 * 1_000_000
+
+
+class Peak(NamedTuple):
+    """Names what peaks are kept of: a threshold of a rule, for one entity."""
+
+    rule_id: str
+    threshold: str
+    entity: tuple[str, ...]
+
+
+class DailyPeaks(msgspec.Struct, array_like=True):
+    """The stored peaks of one threshold and entity, by day (whole days since 1970)."""
+
+    days: dict[int, Number] = {}
+
+    def usual(self, day: int) -> Number | None:
+        """Return the median peak of the days before a day; None while too few are known."""
+        before = [peak for known, peak in self.days.items() if day - DAYS <= known < day]
+        return median(before) if len(before) >= LEARNING_DAYS else None
+
+    def with_peak(self, day: int, value: Number) -> "DailyPeaks":
+        """Add a window's value; return `self` if it changes nothing worth a write."""
+        known = self.days.get(day)
+        if known is not None and value <= known * _GROWTH:
+            return self
+        newest = max([day, *self.days])
+        return DailyPeaks({one: peak for one, peak in self.days.items() if one >= newest - DAYS} | {day: value})
+
+
+def day_of(window_end: datetime) -> int:
+    """Return the day to which a window belongs: that of its last moment."""
+    return (microseconds(window_end) - 1) // _DAY_MICROSECONDS
+
+
+def peaks(tallies: Iterable[tuple[Key, Tally]]) -> dict[Peak, Number]:
+    """Find the largest value of each threshold that goes by the usual, for each entity of a window."""
+    found: dict[Peak, Number] = {}
+    for key, tally in tallies:
+        rule = BY_ID.get(key.rule_id)
+        for threshold in rule.thresholds if rule else ():
+            if rule and threshold.usual and (value := measure(tally, threshold.measure)) is not None:
+                peak = Peak(key.rule_id, threshold.name, rule.episode_group(key.group))
+                found[peak] = max(value, found.get(peak, value))
+    return found
+
+
+def learn_peaks(
+    known: Mapping[Peak, DailyPeaks], seen: Mapping[Peak, Number], window_end: datetime
+) -> tuple[dict[Peak, DailyPeaks], dict[Peak, Number]]:
+    """Apply the peaks of a window: return what changes, and what is usual for each of them, where that is known."""
+    day = day_of(window_end)
+    changed, usual = {}, {}
+    for peak, value in seen.items():
+        before = known.get(peak) or DailyPeaks()
+        if (found := before.usual(day)) is not None:
+            usual[peak] = found
+        after = before.with_peak(day, value)
+        if after is not before:
+            changed[peak] = after
+    return changed, usual

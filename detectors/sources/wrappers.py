@@ -1,0 +1,97 @@
+"""What shippers wrap around records, in their default forms, and the records in it.
+
+    CloudWatch Logs    {"messageType": "DATA_MESSAGE", "logEvents": [{"message": "<record>"}]}
+    EventBridge        {"detail-type": "...", "detail": {<record>}}
+    Vector             {"message": "<record>"}
+    Fluent Bit         {"log": "<record>"}
+    Kafka Connect      {"schema": {...}, "payload": "<record>" or {<record>}}
+    Log Analytics      {"TimeGenerated": "...", "OperationName": "...", "properties_s": "<properties>"}
+
+Sources: subscription filters of CloudWatch Logs; events of EventBridge; the codecs of Vector and Fluent Bit; the
+JsonConverter of Kafka Connect; the table AzureDiagnostics and data export of Log Analytics.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from detectors.sources.source import NOTHING, Scalar
+
+MAX_DEPTH = 2
+"""How often a wrapper may stand inside of another: a shipper behind a shipper."""
+
+
+class Wrapper(msgspec.Struct, gc=False):
+    """The fields of all wrappers. Objects and texts stay JSON until it is known that they wrap something."""
+
+    message: msgspec.Raw = NOTHING
+    log: msgspec.Raw = NOTHING
+    payload: msgspec.Raw = NOTHING
+    detail: msgspec.Raw = NOTHING
+    log_events: msgspec.Raw = msgspec.field(default=NOTHING, name="logEvents")
+    exported_time: Scalar = msgspec.field(default=None, name="TimeGenerated")
+    exported_category: Scalar = msgspec.field(default=None, name="Category")
+    exported_operation: Scalar = msgspec.field(default=None, name="OperationName")
+    exported_resource: Scalar = msgspec.field(default=None, name="_ResourceId")
+    exported_resource_id: Scalar = msgspec.field(default=None, name="ResourceId")
+    exported_status: Scalar = msgspec.field(default=None, name="ResultSignature")
+    exported_address: Scalar = msgspec.field(default=None, name="CallerIPAddress")
+    exported_properties: Scalar = msgspec.field(default=None, name="properties_s")
+
+
+class _LogEvent(msgspec.Struct):
+    message: str
+
+
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_log_events = msgspec.json.Decoder(list[_LogEvent]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def unwrap(record: Wrapper) -> list[bytes]:
+    """Unwrap the messages inside of a record that no source knows; empty if it is no wrapper."""
+    if record.exported_operation is not None or record.exported_category is not None:
+        return [msgspec.json.encode(_exported(record))]
+    try:
+        return list(_inner(record))
+    except _REFUSED:
+        return []
+
+
+def unquoted(text: str) -> bytes | None:
+    """Return the message in a text that is JSON once more; None if it holds none."""
+    inner = text.strip()
+    return inner.encode(errors="replace") if inner[:1] in {"{", "["} else None
+
+
+def _inner(record: Wrapper) -> Iterator[bytes]:
+    if bytes(record.detail)[:1] == b"{":
+        fields = _decode_object(record.detail)
+        own_time = getattr(record, "time", None)  # that of the event, where its detail tells none
+        if isinstance(own_time, str):
+            fields.setdefault("time", msgspec.Raw(msgspec.json.encode(own_time)))
+        yield msgspec.json.encode(fields)
+    for raw in (record.message, record.log, record.payload):
+        value = bytes(raw)
+        if value[:1] == b'"' and (inner := unquoted(_decode_text(value))):
+            yield inner
+        elif value[:1] == b"{":
+            yield value
+    if bytes(record.log_events) != bytes(NOTHING):
+        for event in _decode_log_events(record.log_events):
+            if inner := unquoted(event.message):
+                yield inner
+
+
+def _exported(record: Wrapper) -> dict[str, Scalar]:
+    """Rebuild the record from a row of AzureDiagnostics."""
+    return {
+        "time": record.exported_time,
+        "category": record.exported_category,
+        "operationName": record.exported_operation,
+        "resourceId": record.exported_resource_id or record.exported_resource,
+        "resultSignature": record.exported_status,
+        "callerIpAddress": record.exported_address,
+        "properties": record.exported_properties,
+    }

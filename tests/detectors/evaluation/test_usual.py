@@ -1,0 +1,101 @@
+"""The usual: daily peaks over two weeks, known after a week, and hardly moved by single days."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.evaluation.baseline import Baseline, MemoryBaseline
+from detectors.evaluation.policy import Policy, PolicyChange
+from detectors.evaluation.suppressions import Scope
+from detectors.evaluation.usual import DAYS, FACTOR, LEARNING_DAYS, DailyPeaks, Peak, day_of, peaks
+from detectors.evaluation.window import GroupTotal, evaluate_thresholds
+from detectors.rules.tally import Key, Lengths, Tally
+from detectors.storage.baseline_table import TableBaseline
+from detectors.storage.tables import MemoryTable
+from tests.builders import START, canonical_id
+
+PEAK = Peak("denial_of_service", "count", (canonical_id(),))
+
+
+@pytest.fixture(params=["memory", "table"])
+def baseline(request: pytest.FixtureRequest) -> Baseline:
+    """Both kinds."""
+    return MemoryBaseline() if request.param == "memory" else TableBaseline(MemoryTable())
+
+
+def _learned(baseline: Baseline, values: list[int]) -> float | None:
+    """Learn the peaks of some days; return what is usual on the day after."""
+    for place, value in enumerate(values):
+        baseline.find_usual({PEAK: value}, START + timedelta(days=place))
+    return baseline.find_usual({PEAK: 1}, START + timedelta(days=len(values))).get(PEAK)
+
+
+def test_the_usual_is_known_after_a_week(baseline: Baseline) -> None:
+    """And is the median of the days before."""
+    assert _learned(baseline, [10] * (LEARNING_DAYS - 1)) is None
+
+
+def test_single_days_do_not_move_it(baseline: Baseline) -> None:
+    """An attack of six days in two weeks leaves it where it was."""
+    assert _learned(baseline, [10] * 8 + [1_000] * 6) == 10
+
+
+def test_a_day_is_as_its_highest_window_whatever_comes_later(baseline: Baseline) -> None:
+    """A window that is evaluated again changes nothing."""
+    for _ in range(2):
+        for hour, value in ((1, 5), (2, 50), (3, 7)):
+            baseline.find_usual({PEAK: value}, START.replace(hour=hour))
+    for day in range(1, LEARNING_DAYS):
+        baseline.find_usual({PEAK: 50}, START + timedelta(days=day))
+    assert baseline.find_usual({PEAK: 1}, START + timedelta(days=LEARNING_DAYS))[PEAK] == 50
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 10**9)), max_size=60))
+def test_what_is_kept_is_bounded(values: list[tuple[int, int]]) -> None:
+    """Two weeks and a day, in whatever order windows come."""
+    known = DailyPeaks()
+    for day, value in values:
+        known = known.with_peak(day, value)
+    assert len(known.days) <= DAYS + 1
+
+
+def test_a_window_that_ends_at_midnight_belongs_to_the_day_before() -> None:
+    """Its last moment does."""
+    midnight = datetime(2026, 11, 24, tzinfo=UTC)
+    assert day_of(midnight) + 1 == day_of(midnight + timedelta(minutes=10))
+
+
+def test_the_peak_of_minutes_is_that_of_the_largest() -> None:
+    """Of a rule by minute, the entity is the resource."""
+    tallies = [
+        (Key("denial_of_service", (canonical_id(), f"2026-11-23T08:0{minute}Z")), Tally(count))
+        for minute, count in ((1, 5), (2, 9), (3, 7))
+    ]
+    theft = Key("model_theft", (canonical_id(),)), Tally(100, responses=Lengths(1, 5, 5))
+    assert peaks([*tallies, theft]) == {PEAK: 9}
+
+
+MINUTE = Key("denial_of_service", (canonical_id(), "2026-11-23T08:00Z"))
+BURST = {MINUTE: GroupTotal(Tally(20, requests=Lengths(20, 180_000, 9_000)), [0, 0, 0, 0, 0, 20])}
+
+
+@pytest.mark.parametrize(
+    ("usual", "severity"),
+    [({PEAK: 5}, "Medium"), ({PEAK: 20 / FACTOR}, "Medium"), ({PEAK: 7}, "Informational"), ({}, "Informational")],
+)
+def test_a_burst_counts_in_full_from_three_times_the_usual_on(usual: dict[Peak, float], severity: str) -> None:
+    """Below that the application does what it does every day; while the usual is not known, nobody can tell."""
+    (result,) = evaluate_thresholds(START, BURST, Policy(), newcomers={}, usual=usual)
+    assert result.severity == severity
+    assert [trigger.usual for trigger in result.triggers] == [usual.get(PEAK), None]
+
+
+def test_a_rule_that_counts_as_upstream_does_not_ask_for_the_usual() -> None:
+    """Its severity is always that of the catalogue."""
+    policy = Policy(changes=[PolicyChange("tuning.toml", Scope("denial_of_service"), as_upstream=True)])
+    (result,) = evaluate_thresholds(START, BURST, policy, newcomers={}, usual={PEAK: 20})
+    assert result.severity == "Medium"
+    (rule,) = (rule for rule in policy.rules if rule.id == "denial_of_service")
+    assert rule.select == rule.upstream_select
