@@ -45,7 +45,11 @@ def test_a_rule_that_is_off_is_not_counted() -> None:
         detector.ingest([Arrived(message(*[list_key()] * 100))])
         plan = detector.evaluator.plan(START + BUCKET, None)
         assert plan is not None
-        assert set(detector.evaluator.measure_health(plan).counters.selected) == {"new_key_lister"}
+        assert set(detector.evaluator.measure_health(plan).counters.selected) == {
+            "new_key_lister",
+            "key_sweep",
+            "first_key_listing",
+        }
 
 
 def test_threads_that_come_first_at_once_share_what_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

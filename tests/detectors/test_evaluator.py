@@ -14,7 +14,7 @@ from detectors.reporting.heartbeat import RunProgress
 from detectors.storage import journal
 from detectors.storage.handover import Handover
 from detectors.windows import key_of
-from tests.builders import NAMESPACE, START, canonical_id
+from tests.builders import NAMESPACE, PIPELINE, START, canonical_id
 from tests.deployment import Deployment
 from tests.examples import examples
 
@@ -76,7 +76,7 @@ def test_findings_come_by_count_descending() -> None:
     """Also across shards, whose order is no order."""
     deployment = Deployment(shards=16)
     for place in range(10):
-        deployment.receive(_at(1), 100 + place * 7 % 10, f"aoai-{place}")
+        deployment.receive(_at(1), 100 + place * 7 % 10, f"aoai-{place}", caller=f"{place}{PIPELINE[1:]}")
     deployment.tick(_at(10))
     counts = [row["EventCount"] for stream, row in deployment.posted.rows if stream == "findings"]
     assert counts == sorted(counts, reverse=True)

@@ -9,8 +9,8 @@ import yaml
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Raises
 from infra.sentinel import analytic_rules
-from tests.builders import AWS_ACCOUNT, MODEL, PIPELINE, USER_ARN, canonical_id, list_key, message
-from tests.infra.attacks import ATTACKS, STRANGER, TICK, at, statuses, tick_until
+from tests.builders import AWS_ACCOUNT, MODEL, PIPELINE, ROLE_ARN, chat, list_key, message
+from tests.infra.attacks import ATTACKS, STRANGER, SWEEPER, TICK, at, statuses, tick_until
 from tests.infra.kql import Deployment, Row, ScheduledRule, Workspace
 
 ALERTS = {rule.id: rule.alert for rule in CATALOGUE if rule.alert}
@@ -29,7 +29,6 @@ def test_every_detection_has_its_rule_and_every_threshold_its_words() -> None:
     assert ALERTS.keys() == BY_ID.keys()
     for rule in CATALOGUE:
         assert all(threshold.unit for threshold in rule.thresholds)
-        assert len(rule.thresholds) <= 2, "an alert has words for two"
 
 
 @each_rule
@@ -53,9 +52,9 @@ def test_each_detection_can_be_made_quiet_or_switched_off_alone(
 
 
 def test_what_is_informational_opens_no_incident() -> None:
-    """And everything else does."""
+    """What raises nothing at all is nothing that ships."""
     quiet = {rule_id for rule_id, detection in ALERTS.items() if detection.raises == "alert"}
-    assert quiet == {rule.id for rule in CATALOGUE if rule.severity == "Informational"}
+    assert quiet >= {rule.id for rule in CATALOGUE if rule.severity == "Informational"}
     assert {detection.raises for detection in ALERTS.values()} == {"incident", "alert"}
 
 
@@ -63,7 +62,8 @@ def test_what_is_informational_opens_no_incident() -> None:
 def attacked() -> Deployment:
     """Every rule fires at 08:01 and again, doubled, at 08:31; the keys of one account were listed for two weeks."""
     deployment = Deployment(Workspace())
-    deployment.receive(at(-15 * 24 * 60), message(list_key("watched", caller=PIPELINE)))
+    known = [list_key("watched", caller=PIPELINE), chat("keyless", objectId=PIPELINE)]
+    deployment.receive(at(-15 * 24 * 60), message(*known))
     deployment.tick(at(-15 * 24 * 60 + 10) + TICK)
     tick_until(deployment, 0, 0)
     for minute in (1, 31):
@@ -83,11 +83,18 @@ def test_an_episode_alerts_once_and_once_more_when_it_escalates(attacked: Deploy
 
 
 HOUR = "Between 2026-11-23 07:10 and 08:10 UTC, by arrival; in each ten minutes: 0, 0, 0, 0, 0,"
-USER = f"User: {USER_ARN}. AWS account: {AWS_ACCOUNT}."
+USER = f"User: {ROLE_ARN}. AWS account: {AWS_ACCOUNT}."
+
+
+def user(role: str) -> str:
+    """Say who another role is."""
+    return USER.replace("app-prod", role)
+
+
 SAID = {
     "model_theft": f"Key listings: 130 (fires at 100). {HOUR} 130. Callers: {STRANGER} (130).",
     "denial_of_service": (
-        "Chat completions: 13 (fires at 10); Bytes in a prompt, on average: 6000 (fires at 5000). "
+        "Calls that write an answer: 13 (fires at 10); Bytes in a prompt, on average: 6000 (fires at 5000). "
         "In the minute 2026-11-23T08:01Z. Callers: 81.2.69.*** (13)."
     ),
     "insecure_output": f"Empty answers with status 200: 11 (fires at 10). {HOUR} 11. Callers: 81.2.69.*** (11).",
@@ -95,7 +102,7 @@ SAID = {
         f"Bytes in one response: 1600000 (fires at 1000000). {HOUR} 1. Callers with their bytes: 81.2.69.*** (1600000)."
     ),
     "new_key_lister": (
-        "Key listings: 1 (fires at 1); Days for which others were watched: 15 (fires at 14). "
+        "Key listings: 1 (fires at 1); Days for which the account is known: 15 (fires at 14). "
         f"{HOUR} 1. Callers: {STRANGER} (1)."
     ),
     "bedrock_denied_models": f"Calls that were denied: 5 (fires at 4). {HOUR} 5. {USER} Model: {MODEL}.",
@@ -103,6 +110,33 @@ SAID = {
         f"Requests that failed validation: 5 (fires at 4). In the minute 2026-11-23T08:01Z. {USER}"
     ),
     "bedrock_guardrail_violations": f"Blocked requests: 2 (fires at 1). {HOUR} 2. {USER} Model: {MODEL}. Policies: 2.",
+    "key_sweep": (
+        f"Accounts whose keys were listed: 7 (fires at 5): swept-0, swept-1, swept-2 and others. {HOUR} 7. "
+        f"Callers: {SWEEPER} (7)."
+    ),
+    "first_key_listing": (
+        "Key listings: 1 (fires at 1); Days for which the account is known: 15 (fires at 14). "
+        f"{HOUR} 1. Callers: {STRANGER} (1)."
+    ),
+    "first_key_use": (
+        "Calls with a key: 1 (fires at 1); Days for which the account is known: 15 (fires at 14). "
+        f"{HOUR} 1. Callers: 203.0.113.*** (1)."
+    ),
+    "diagnostics_removed": f"Diagnostic settings deleted: 1 (fires at 1). {HOUR} 1. Callers: {STRANGER} (1).",
+    "refused_access": (f"Requests refused with 401 or 403: 51 (fires at 50). {HOUR} 51. Callers: {STRANGER} (51)."),
+    "refused_requests": f"Refused requests: 21 (fires at 20). {HOUR} 21. Callers: {STRANGER} (21).",
+    "bedrock_model_enumeration": (
+        "Different models that were refused: 6 (fires at 5): vendor.model-0, vendor.model-1, vendor.model-2 "
+        f"and others. {HOUR} 6. {user('explorer')}"
+    ),
+    "bedrock_missing_models": f"Calls of models that are not there: 5 (fires at 4). {HOUR} 5. {user('prober')}",
+    "bedrock_blocked_requests": f"Blocked requests: 7 (fires at 6). {HOUR} 7. {user('visitors')}",
+    "bedrock_token_burst": (
+        "Calls: 12 (fires at 11); Tokens in the largest prompt: 9000 (fires at 5001); "
+        f"Tokens in an answer, on average: 600 (fires at 501). {HOUR} 12. {user('spender')} Model: {MODEL}."
+    ),
+    "bedrock_logging_disabled": f"Times that logging was switched off: 1 (fires at 1). {HOUR} 1. {user('intruder')}",
+    "bedrock_guardrail_weakened": f"Guardrails deleted or changed: 1 (fires at 1). {HOUR} 1. {user('intruder')}",
 }
 
 
@@ -119,9 +153,12 @@ def first_alert(attacked: Deployment, rule_id: str) -> Row:
 def test_an_alert_says_what_happened_and_to_whom(attacked: Deployment, rule_id: str) -> None:
     """In the words of its rule, with the severity of the finding."""
     row, rule = first_alert(attacked, rule_id), BY_ID[rule_id]
-    where = ": assumed-role/app-prod/dana" if rule_id.startswith("bedrock") else f" on {row['ResourceName']}"
+    if rule_id.startswith("bedrock"):
+        where = f": {row['UserArn'].rpartition(':')[2]}"
+    else:
+        where = f": {SWEEPER}" if rule_id == "key_sweep" else f" on {row['ResourceName']}"
     assert (row["Title"], row["Summary"]) == (f"{rule.name}{where}", SAID[rule_id])
-    assert (row["RuleId"], row["Severity"]) == (rule_id, rule.severity)
+    assert (row["RuleId"], row["Severity"]) == (rule_id, "Informational" if rule.goes_by_usual else rule.severity)
     assert row["AtlasTechniques"] == ", ".join(rule.techniques)
 
 
@@ -136,9 +173,11 @@ def test_entities_are_the_account_and_its_callers_or_the_user_of_aws(attacked: D
         for one in loaded["entityMappings"]
     ]
     if rule_id.startswith("bedrock"):
-        assert mapped == [("Account", "Name", USER_ARN)]
+        assert mapped == [("Account", "Name", row["UserArn"])]
         return
-    by_key = rule_id in {"model_theft", "new_key_lister"}
-    assert mapped[0] == ("AzureResource", "ResourceId", canonical_id(row["ResourceName"]))
-    assert mapped[1] == ("Account", "AadUserId", STRANGER if by_key else "")
-    assert len(mapped) == (2 if rule_id == "new_key_lister" else 4)
+    if "ResourceId" in BY_ID[rule_id].group_fields:
+        assert mapped.pop(0) == ("AzureResource", "ResourceId", row["ResourceId"])
+    named = rule_id not in {"denial_of_service", "insecure_output", "large_transfer", "first_key_use"}
+    thief = SWEEPER if rule_id == "key_sweep" else STRANGER
+    assert mapped[0] == ("Account", "AadUserId", thief if named else "")
+    assert len(mapped) == (1 if "Caller" in BY_ID[rule_id].group_fields else 3)

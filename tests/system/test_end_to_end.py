@@ -143,6 +143,7 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
             {"ObjectId": "pipeline", "IpAddress": "", "Count": 40},
         ],
         "CallersTruncated": False,
+        "Members": [],
         "BucketCounts": [0, 0, 0, 0, 0, 100],
         "Evidence": [
             {"Namespace": NAMESPACE, "Hub": "llm-logs", "Partition": "2", "FirstSequence": 7, "LastSequence": 8}
@@ -154,6 +155,9 @@ def test_a_batch_goes_in_and_a_finding_comes_out(cloud: Cloud) -> None:
     assert (beat["Messages"], beat["Records"]) == (2, 300)
     assert beat["SelectedByRule"] == [
         {"RuleId": "denial_of_service", "Records": 200, "WithLength": 200},
+        {"RuleId": "first_key_listing", "Records": 100, "WithLength": 0},
+        {"RuleId": "first_key_use", "Records": 200, "WithLength": 200},
+        {"RuleId": "key_sweep", "Records": 100, "WithLength": 0},
         {"RuleId": "large_transfer", "Records": 200, "WithLength": 200},
         {"RuleId": "model_theft", "Records": 100, "WithLength": 0},
         {"RuleId": "new_key_lister", "Records": 100, "WithLength": 0},
@@ -393,7 +397,7 @@ def test_an_endpoint_that_is_busy_or_finds_a_body_too_large_gets_every_row(cloud
     """A 429 is tried again, a 413 is cut in halves, a lost answer is posted again under the same ids."""
     names = [f"aoai-{number}" for number in range(8)]
     with cloud.host() as host:
-        host.ingest(0, [event(1, *[list_key(name) for name in names for _ in range(100)])])
+        host.ingest(0, [event(1, *[list_key(name, caller=name) for name in names for _ in range(100)])])
         cloud.monitor.script(Answer(429, {"Retry-After": "600"}), Answer(413), Scripted.LOST)
         host.tick(_at(10) + TICK)
     assert sorted(finding["ResourceName"] for finding in cloud.findings) == names
