@@ -42,7 +42,7 @@ def written(source: str, times: int = 1, **fields: Value) -> list[Row]:
         {name: value.replace("{n}", str(number)) if isinstance(value, str) else value for name, value in fields.items()}
         for number in range(times)
     ]
-    return [writer.write(writer.complete(one), START) for one in each]
+    return [writer.write(writer.complete(one, 0), START) for one in each]
 
 
 ATTACKS: dict[str, Callable[[int], list[Row]]] = {
