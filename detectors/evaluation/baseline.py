@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from detectors.evaluation.silence import ActiveHours
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.windows import WINDOW, from_microseconds, microseconds
 
@@ -55,11 +56,13 @@ class SeenMembers(msgspec.Struct, array_like=True):
         since: start of the first bucket that held any member, microseconds since 1970.
         members: by digest, the first and the last bucket in which it appeared, microseconds.
         forgotten: how many members were dropped beyond `MAX_MEMBERS`.
+        hours: of an account, the hours in which it logged.
     """
 
     since: int
     members: dict[bytes, tuple[int, int]] = {}
     forgotten: int = 0
+    hours: ActiveHours = ActiveHours()
 
     def first_bucket(self, sighting: Sighting, window_end: datetime) -> int | None:
         """The first bucket of a member, in microseconds, if the window holds it; None for one that was seen before."""
@@ -83,7 +86,14 @@ class SeenMembers(msgspec.Struct, array_like=True):
         kept = dict(sorted(members.items(), key=lambda item: (-item[1][1], item[0]))[:MAX_MEMBERS])
         if (kept, since) == (self.members, self.since):
             return self
-        return SeenMembers(since, kept, self.forgotten + len(members) - len(kept))
+        return SeenMembers(since, kept, self.forgotten + len(members) - len(kept), self.hours)
+
+    def with_hours(self, sightings: Iterable[Sighting]) -> "SeenMembers":
+        """Add the hours of sightings; return `self` if they are known."""
+        hours = self.hours
+        for sighting in sightings:
+            hours = hours.marked(sighting.bucket)
+        return self if hours is self.hours else msgspec.structs.replace(self, hours=hours)
 
 
 def digest(member: str) -> bytes:
@@ -97,6 +107,9 @@ class Baseline(Protocol):
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """Find the newcomers of a window, with the days on which others were seen before; remember all sightings."""
 
+    def active_hours(self) -> Mapping[str, ActiveHours]:
+        """Tell the hours in which each account logged."""
+
 
 class MemoryBaseline:
     """A baseline that lives as long as the process."""
@@ -109,6 +122,10 @@ class MemoryBaseline:
         changed, found = learn(self._known, sightings, window_end)
         self._known |= changed
         return found
+
+    def active_hours(self) -> Mapping[str, ActiveHours]:
+        """See `Baseline.active_hours`."""
+        return {key.group[0]: seen.hours for key, seen in self._known.items() if key.rule_id == ACCOUNT_SEEN}
 
 
 def learn(
@@ -135,6 +152,8 @@ def learn(
             if first is not None and (not sighting.member or before.others_before(first)):
                 found[sighting.key] = (from_microseconds(first) - from_microseconds(min(watched_since, first))).days
         after = before.with_sightings(its_sightings)
+        if key.rule_id == ACCOUNT_SEEN:
+            after = after.with_hours(its_sightings)
         if after is not known.get(key):
             changed[key] = after
     return changed, found

@@ -9,8 +9,9 @@ import msgspec
 
 from detectors.errors import ConflictError
 from detectors.evaluation.baseline import SeenMembers, Sighting, learn
-from detectors.rules.tally import Key
-from detectors.storage.slices import slice_of
+from detectors.evaluation.silence import ActiveHours
+from detectors.rules.tally import ACCOUNT_SEEN, Key
+from detectors.storage.slices import SLICES, slice_of
 from detectors.storage.tables import Row, Table, bytes_of
 
 MAX_CONFLICTS = 5
@@ -36,9 +37,7 @@ class TableBaseline:
         slices = {slice_of(sighting.group) for sighting in seen}
         for attempt in range(MAX_CONFLICTS + 1):
             rows = {key: row for index in slices for key, row in self._read(index)}
-            known = {
-                key: _unpack_seen_members(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()
-            }
+            known = {key: _seen_members(row) for key, row in rows.items()}
             changed, newcomers = learn(known, seen, window_end)
             try:
                 for key, seen_members in changed.items():
@@ -50,18 +49,35 @@ class TableBaseline:
             break
         return newcomers
 
+    def active_hours(self) -> Mapping[str, ActiveHours]:
+        """See `Baseline.active_hours`."""
+        rows = self._table.query(_partition(0), _partition(SLICES - 1), key_prefix=_row_prefix(ACCOUNT_SEEN))
+        return {_key(row).group[0]: _seen_members(row).hours for row in rows}
+
     def _read(self, index: int) -> Iterable[tuple[Key, Row]]:
         for row in self._table.query(_partition(index), _partition(index)):
-            yield _unpack_key(bytes_of(row.values["Key"])), row
+            yield _key(row), row
 
     def _write(self, key: Key, seen_members: SeenMembers, known: Row | None) -> None:
         values = {"Key": _pack(key), "Seen": zlib.compress(_pack(seen_members))}
-        row_key = f"{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
+        row_key = f"{_row_prefix(key.rule_id)}{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
         row = Row(_partition(slice_of(key.group)), row_key, values, known.etag if known else None)
         if known:
             self._table.merge(row)
         else:
             self._table.insert(row)
+
+
+def _key(row: Row) -> Key:
+    return _unpack_key(bytes_of(row.values["Key"]))
+
+
+def _seen_members(row: Row) -> SeenMembers:
+    return _unpack_seen_members(zlib.decompress(bytes_of(row.values["Seen"])))
+
+
+def _row_prefix(rule_id: str) -> str:
+    return f"{rule_id}|"
 
 
 def _partition(index: int) -> str:

@@ -20,7 +20,7 @@ import msgspec
 import yaml
 
 from detectors.errors import PostingError
-from detectors.evaluation.baseline import MemoryBaseline
+from detectors.evaluation.baseline import Baseline, MemoryBaseline
 from detectors.evaluation.policy import Policy
 from detectors.evaluator import Evaluator
 from detectors.events import Event
@@ -257,7 +257,7 @@ class Posting:
 class Deployment:
     """The real pipeline over tables in memory, posting into a workspace."""
 
-    def __init__(self, workspace: Workspace, policy: Policy | None = None) -> None:
+    def __init__(self, workspace: Workspace, policy: Policy | None = None, baseline: Baseline | None = None) -> None:
         self.posting = Posting(workspace)
         store, quarantine = BucketStore(MemoryTable()), Quarantine(MemoryTable(), excerpt_characters=100)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -268,7 +268,7 @@ class Deployment:
             handover=Handover(MemoryTable()),
             quarantine=quarantine,
             sink=self.posting,
-            baseline=MemoryBaseline(),
+            baseline=baseline or MemoryBaseline(),
             policy=policy or Policy(),
             streams=(FINDINGS, HEALTH),
             retention=timedelta(hours=25),

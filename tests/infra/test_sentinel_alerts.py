@@ -8,6 +8,8 @@ from random import Random
 import pytest
 
 from detectors.errors import PostingError
+from detectors.evaluation.baseline import MemoryBaseline, Sighting
+from detectors.rules.tally import ACCOUNT_SEEN
 from tests.builders import START, canonical_id, list_key, message
 from tests.infra.kql import FINDINGS, HEALTH, SCHEMA, Deployment, Row, ScheduledRule, Workspace
 
@@ -342,22 +344,39 @@ def test_the_alarm_text_is_there_for_every_condition(workspace: Workspace) -> No
     assert rows["no records for a day"]["Summary"].startswith("The detector runs, but no log record has come since")
 
 
-def test_an_account_that_stops_logging_is_noticed_once(deployment: Deployment, workspace: Workspace) -> None:
-    """A day after its last record left the window; the other account goes on."""
+def used_all_the_time(*names: str) -> MemoryBaseline:
+    """The memory of accounts that logged in every hour of the nine days before."""
+    baseline = MemoryBaseline()
+    for hour in range(-9 * 24, 0):
+        sightings = [Sighting(ACCOUNT_SEEN, (canonical_id(name),), at(60 * hour)) for name in names]
+        baseline.find_newcomers(sightings, at(60 * hour + 10))
+    return baseline
+
+
+def test_an_account_that_stops_logging_is_noticed_once(workspace: Workspace) -> None:
+    """A day after its last record, since it rested for no more than an hour before; the other account goes on."""
+    deployment = Deployment(workspace, baseline=used_all_the_time("first", "second"))
     deployment.receive(at(1), message(list_key("first"), list_key("second")))
     for hour in range(27):
         deployment.receive(at(60 * hour + 2), message(list_key("second")))
         for tick in range(1, 7):
             deployment.tick(at(60 * hour + 10 * tick) + TICK)
-    alerts = QUIET.runs(workspace, at(24 * 60 + 21), at(27 * 60), worded=True)
+    alerts = QUIET.runs(workspace, at(21 * 60 + 1), at(27 * 60), worded=True)
     assert [((seen - START) / timedelta(minutes=1), row["ResourceName"]) for seen, row in alerts] == [
-        (25 * 60 + 11, "first")
+        (24 * 60 + 21, "first")
     ]
-    assert alerts[0][1]["Summary"].startswith("No log record of this account has arrived since 2026-11-23 09:00 UTC")
+    assert alerts[0][1]["Summary"] == (
+        "No log record of this account has arrived since 2026-11-23 08:00 UTC, while those of others do. It used to "
+        "rest for 1 hours at most."
+    )
+    assert alerts[0][1]["Severity"] == "Medium"
 
 
-def test_no_account_is_blamed_for_a_detector_that_is_silent(deployment: Deployment, workspace: Workspace) -> None:
-    """Whether it logged cannot be known then, and the other rule alerts."""
-    deployment.receive(at(1), body(1))
+def test_no_account_is_blamed_when_nothing_arrives_at_all(workspace: Workspace) -> None:
+    """Neither while the detector is silent nor while the hub is: the other rule alerts."""
+    deployment = Deployment(workspace, baseline=used_all_the_time("first", "second"))
+    deployment.receive(at(1), message(list_key("first"), list_key("second")))
     tick_until(deployment, 10, 120)
+    tick_until(deployment, 24 * 60, 27 * 60)
+    assert {row["OtherSilentAccounts"] for row in deployment.posting.rows(HEALTH)} == {0}
     assert QUIET.runs(workspace, at(24 * 60 + 21), at(27 * 60)) == []

@@ -100,6 +100,8 @@ HEARTBEAT_COLUMNS = {
     "Partitions": "dynamic",
     "MaxLagSeconds": "real",
     "ExpiredExceptions": "dynamic",
+    "SilentAccounts": "dynamic",
+    "OtherSilentAccounts": "long",
     "DetectorVersion": "string",
 }
 
@@ -391,5 +393,7 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         ],
         "MaxLagSeconds": 1.5,
         "ExpiredExceptions": [],
+        "SilentAccounts": [],
+        "OtherSilentAccounts": 0,
         "DetectorVersion": __version__,
     }
