@@ -103,8 +103,12 @@ def _columns(rule: Rule, alert: Alert) -> list[str]:
 
 
 def _description(rule: Rule, alert: Alert) -> str:
-    joined = ", or the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
-    again = "" if rule.only_new else f", and once more each time it escalates: a value doubled{joined}"
+    joined = ", the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
+    again = (
+        ""
+        if rule.only_new
+        else f", and once more each time it escalates: a value doubled{joined}, or the severity rose"
+    )
     says = " ".join(alert.says.split())
     return (
         f"Raises an alert when the LLM abuse detector opens an episode: {says} "
