@@ -28,11 +28,14 @@ def rules(shown: Iterable[Rule], pages: str) -> str:
 
 def alerts(shown: Iterable[Rule]) -> str:
     """Make the table of what Microsoft Sentinel makes of findings."""
-    raises = {"incident": "an incident", "alert": "an alert alone", "nothing": "nothing"}
     return table(
-        ("Detection", "ATT&CK", "Raises"),
-        ((marked(rule.id), _attack(rule), raises[rule.alert.raises]) for rule in shown if rule.alert),
+        ("Detection", "ATT&CK", "Severity"),
+        ((marked(rule.id), _attack(rule), _severity(rule)) for rule in shown if rule.alert),
     )
+
+
+def _severity(rule: Rule) -> str:
+    return f"{rule.severity}, switched off" if rule.alert and rule.alert.raises == "nothing" else rule.severity
 
 
 def page(rule: Rule) -> str:

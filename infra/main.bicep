@@ -7,7 +7,7 @@
 
 targetScope = 'resourceGroup'
 
-import { textMap } from 'types.bicep'
+import { raisedBySeverity, textMap } from 'types.bicep'
 
 @description('Azure region of the accounts to watch.')
 param location string = resourceGroup().location
@@ -32,6 +32,9 @@ param networkIsolation bool = false
 
 @description('Microsoft Sentinel on the workspace, with rules, hunting queries and workbook. On a workspace without it this raises the price of its logs.')
 param sentinel bool = true
+
+@description('What a severity raises in Sentinel: an incident, an alert without one, or neither (row).')
+param raises raisedBySeverity = { High: 'incident', Medium: 'incident', Low: 'alert', Informational: 'alert' }
 
 @description('Send RequestResponse logs to the hub too: one record for each call of a model.')
 param includeRequestResponse bool = true
@@ -297,6 +300,7 @@ module sentinelContent 'modules/sentinel.bicep' = if (sentinel) {
     workspaceName: workspaceParts[8]
     location: tables.outputs.location
     tags: tags
+    raises: raises
   }
   // Last of all: Sentinel runs the query of each rule, and a table that has just been made may not be there for it yet.
   dependsOn: [

@@ -7,6 +7,19 @@ type textMap = {
 }
 
 @export()
+@description('What a finding, or a warning of the detector about itself, raises in Sentinel, by its severity.')
+@sealed()
+type raisedBySeverity = {
+  High: raised
+  Medium: raised
+  Low: raised
+  Informational: raised
+}
+
+@description('An incident; an alert without one; nothing: the row stands in the table alone.')
+type raised = 'incident' | 'alert' | 'row'
+
+@export()
 @description('An analytics rule of sentinel/analytic-rules.')
 @sealed()
 type analyticsRule = {
@@ -36,6 +49,7 @@ type analyticsRule = {
   eventGroupingSettings: {
     aggregationKind: 'SingleAlert' | 'AlertPerResult'
   }?
+  @description('For those who import the file; a deployment decides by the severity.')
   incidentConfiguration: {
     createIncident: bool
     groupingConfiguration: {
@@ -47,7 +61,7 @@ type analyticsRule = {
       groupByAlertDetails: string[]
       groupByCustomDetails: string[]
     }
-  }?
+  }
 }
 
 @export()

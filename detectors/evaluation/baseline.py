@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from detectors.evaluation.silence import ActiveHours
 from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
 from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
@@ -57,11 +58,13 @@ class SeenMembers(msgspec.Struct, array_like=True):
         since: start of the first bucket that held any member, microseconds since 1970.
         members: by digest, the first and the last bucket in which it appeared, microseconds.
         forgotten: how many members were dropped beyond `MAX_MEMBERS`.
+        hours: of an account, the hours in which it logged.
     """
 
     since: int
     members: dict[bytes, tuple[int, int]] = {}
     forgotten: int = 0
+    hours: ActiveHours = ActiveHours()
 
     def first_bucket(self, sighting: Sighting, window_end: datetime) -> int | None:
         """Return a member's first bucket, in microseconds, if the window holds it; None if it was seen before."""
@@ -85,7 +88,14 @@ class SeenMembers(msgspec.Struct, array_like=True):
         kept = dict(sorted(members.items(), key=lambda item: (-item[1][1], item[0]))[:MAX_MEMBERS])
         if (kept, since) == (self.members, self.since):
             return self
-        return SeenMembers(since, kept, self.forgotten + len(members) - len(kept))
+        return SeenMembers(since, kept, self.forgotten + len(members) - len(kept), self.hours)
+
+    def with_hours(self, sightings: Iterable[Sighting]) -> "SeenMembers":
+        """Add the hours of sightings; return `self` if they are known."""
+        hours = self.hours
+        for sighting in sightings:
+            hours = hours.marked(sighting.bucket)
+        return self if hours is self.hours else msgspec.structs.replace(self, hours=hours)
 
 
 def digest(member: str) -> bytes:
@@ -101,6 +111,9 @@ class Baseline(Protocol):
 
     def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
         """Find what is usual for the entities of a window, where that is known; remember the window's peaks."""
+
+    def active_hours(self) -> Mapping[str, ActiveHours]:
+        """Tell the hours in which each account logged."""
 
 
 class MemoryBaseline:
@@ -121,6 +134,10 @@ class MemoryBaseline:
         changed, usual = learn_peaks(self._peaks, seen, window_end)
         self._peaks |= changed
         return usual
+
+    def active_hours(self) -> Mapping[str, ActiveHours]:
+        """See `Baseline.active_hours`."""
+        return {key.group[0]: seen.hours for key, seen in self._known.items() if key.rule_id == ACCOUNT_SEEN}
 
 
 def learn(
@@ -147,6 +164,8 @@ def learn(
             first = before.first_bucket(sighting, window_end)
             if first is not None and (not sighting.member or after.others_before(first)):
                 found[sighting.key] = (from_microseconds(first) - from_microseconds(min(watched_since, first))).days
+        if key.rule_id == ACCOUNT_SEEN:
+            after = after.with_hours(its_sightings)
         if after is not known.get(key):
             changed[key] = after
     return changed, found

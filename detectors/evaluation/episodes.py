@@ -11,18 +11,20 @@ gives the same state, and a correction propagates through the windows after it.
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from uuid import UUID, uuid5
 
 import msgspec
 
 from detectors.evaluation.window import GroupResult
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.rule import Severity
 from detectors.rules.tally import Key
 from detectors.windows import WINDOW, key_of
 
 _NAMESPACE = UUID("6f0f4c2e-55a3-4f0e-9d7e-2b8a6f1f7c11")
 ESCALATION_FACTOR = 2
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 class Status(StrEnum):
@@ -56,6 +58,7 @@ class Episode(msgspec.Struct, frozen=True):
         started: the key of its first window's end.
         peaks: by trigger, the value last alerted on; empty before the first alert.
         posted: by minute, the row last posted; empty unless the rule is per minute.
+        severity: the highest alerted on; the highest of all if an earlier release stored the episode.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Episode(msgspec.Struct, frozen=True):
     started: str
     peaks: dict[str, float]
     posted: dict[str, PostedMinute] = {}
+    severity: Severity = "High"
 
     @property
     def key(self) -> Key:
@@ -167,10 +171,11 @@ def _change(episode: Episode, result: GroupResult) -> tuple[Status, Episode]:
         return Status.SUPPRESSED, episode
     values = {trigger.threshold: trigger.value for trigger in result.triggers}
     if not episode.peaks:
-        return Status.NEW, msgspec.structs.replace(episode, peaks=values)
-    if not BY_ID[episode.rule_id].first_seen_only and _escalates(episode, values):
+        return Status.NEW, msgspec.structs.replace(episode, peaks=values, severity=result.severity)
+    severity = max(episode.severity, result.severity, key=_SEVERITIES.index)
+    if not BY_ID[episode.rule_id].first_seen_only and (severity != episode.severity or _escalates(episode, values)):
         peaks = {name: max(values.get(name, 0), peak) for name, peak in (values | episode.peaks).items()}
-        return Status.ESCALATED, msgspec.structs.replace(episode, peaks=peaks)
+        return Status.ESCALATED, msgspec.structs.replace(episode, peaks=peaks, severity=severity)
     return Status.ONGOING, episode
 
 

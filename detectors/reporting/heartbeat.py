@@ -6,10 +6,12 @@ from datetime import datetime
 import msgspec
 
 from detectors import __version__
+from detectors.evaluation.silence import MAX_SILENT, SilentAccount
 from detectors.evaluation.suppressions import SuppressionRule
 from detectors.events import Source
 from detectors.reporting.finding import Dynamic
 from detectors.rules.counters import Counters
+from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
 from detectors.windows import WINDOW, from_microseconds, window_buckets
 
@@ -49,6 +51,9 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
         max_lag_seconds: the longest time from arrival in the hub to its count.
         expired_exceptions: RuleId, Resource, Callers (how many), Owner and Expires of exceptions that no
             longer hold, the latest first, at most 20.
+        silent_accounts: ResourceId, LastSeen and UsualGapHours of accounts that have stopped logging: for twice
+            the longest gap between their records and for a day at least; the latest first, at most 100.
+        other_silent_accounts: how many more there are.
         detector_version: the release that posted the row.
     """
 
@@ -73,6 +78,8 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     partitions: Dynamic
     max_lag_seconds: float
     expired_exceptions: Dynamic
+    silent_accounts: Dynamic
+    other_silent_accounts: int
     detector_version: str
 
 
@@ -148,10 +155,12 @@ def heartbeat(
     findings: int,
     open_episodes: int,
     expired: Sequence[SuppressionRule] = (),
+    silent: Sequence[SilentAccount] = (),
 ) -> Heartbeat:
     """Build the row that reports the evaluation of a window."""
     total = health.counters
     by_rule = sorted(total.selected.items())
+    listed = [one for one in silent if len(one.resource_id.encode()) <= MAX_ACCOUNT_BYTES][:MAX_SILENT]
     return Heartbeat(
         time_generated=now,
         window_start=window_end - WINDOW,
@@ -191,5 +200,14 @@ def heartbeat(
             }
             for suppression_rule in expired[:MAX_EXPIRED]
         ],
+        silent_accounts=[
+            {
+                "ResourceId": account.resource_id,
+                "LastSeen": account.last_seen.isoformat(),
+                "UsualGapHours": account.usual_gap,
+            }
+            for account in listed
+        ],
+        other_silent_accounts=len(silent) - len(listed),
         detector_version=__version__,
     )

@@ -4,16 +4,17 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from detectors.errors import ConflictError
 from detectors.evaluation.baseline import SeenMembers, Sighting, learn
+from detectors.evaluation.silence import ActiveHours
 from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
 from detectors.rules.rule import Number
-from detectors.rules.tally import Key
-from detectors.storage.slices import slice_of
+from detectors.rules.tally import ACCOUNT_SEEN, Key
+from detectors.storage.slices import SLICES, slice_of
 from detectors.storage.tables import Row, Table, bytes_of
 
 MAX_CONFLICTS = 6
@@ -48,7 +49,7 @@ class TableBaseline:
         """Read what is known, apply what was seen, and write what changes; again if another run was faster."""
         for _ in range(MAX_CONFLICTS):
             rows = {key: row for index in slices for key, row in self._read(kind, index)}
-            known = {key: kind.unpack(zlib.decompress(bytes_of(row.values["Seen"]))) for key, row in rows.items()}
+            known = {key: _unpacked(kind, row) for key, row in rows.items()}
             changed, found = apply(known)
             try:
                 for key, value in changed.items():
@@ -57,6 +58,12 @@ class TableBaseline:
                 continue
             return found
         raise ConflictError(f"other runs keep changing the {kind.prefix or 'members'} of the baseline.")
+
+    def active_hours(self) -> Mapping[str, ActiveHours]:
+        """See `Baseline.active_hours`."""
+        rows = self._table.query(_partition(0), _partition(SLICES - 1), key_prefix=f"{ACCOUNT_SEEN}|")
+        members = ((row, _MEMBERS.unpack_key(bytes_of(row.values["Key"]))) for row in rows)
+        return {key.group[0]: _unpacked(_MEMBERS, row).hours for row, key in members}
 
     def _read[K: (Key, Peak), V](self, kind: "_Kind[K, V]", index: int) -> Iterable[tuple[K, Row]]:
         for row in self._table.query(_partition(index), _partition(index), key_prefix=kind.prefix):
@@ -80,6 +87,10 @@ class _Kind[K, V](NamedTuple):
     prefix: str
     unpack_key: Callable[[bytes], K]
     unpack: Callable[[bytes], V]
+
+
+def _unpacked[V](kind: _Kind[Any, V], row: Row) -> V:
+    return kind.unpack(zlib.decompress(bytes_of(row.values["Seen"])))
 
 
 _MEMBERS = _Kind("", msgspec.msgpack.Decoder(Key).decode, msgspec.msgpack.Decoder(SeenMembers).decode)

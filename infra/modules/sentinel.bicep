@@ -1,7 +1,7 @@
 // Microsoft Sentinel on the workspace: analytics rules, hunting queries and the workbook of sentinel/.
 
 import { huntingQueries, rules } from '../sentinel/content.bicep'
-import { textMap } from '../types.bicep'
+import { raisedBySeverity, textMap } from '../types.bicep'
 
 @description('Name of the workspace, new or existing, in this module\'s resource group.')
 param workspaceName string
@@ -11,6 +11,18 @@ param location string
 
 @description('Tags of the workbook.')
 param tags textMap
+
+@description('What a severity raises: an incident, an alert without one, or neither.')
+param raises raisedBySeverity
+
+// Sentinel opens incidents by rule, and findings of one rule differ in severity. So each rule is there twice: for what
+// opens an incident, and for what alerts alone. One of them is switched off if no severity is left for it.
+var allSeverities = 'let Severities = dynamic(["High", "Medium", "Low", "Informational"]);'
+var kinds = map(['incident', 'alert'], kind => {
+  opensIncident: kind == 'incident'
+  severities: map(filter(items(raises), one => one.value == kind), one => one.key)
+})
+var deployed = flatten(map(kinds, kind => map(rules, rule => { kind: kind, rule: rule })))
 
 // What the Azure-Sentinel repository abbreviates, in the words of the API.
 var operators = {
@@ -34,29 +46,34 @@ resource onboarding 'Microsoft.SecurityInsights/onboardingStates@2025-09-01' = {
 }
 
 resource alertRules 'Microsoft.SecurityInsights/alertRules@2025-09-01' = [
-  for rule in rules: {
+  for one in deployed: {
     scope: workspace
-    name: rule.id
+    name: one.kind.opensIncident ? one.rule.id : guid(one.rule.id, 'alert')
     kind: 'Scheduled'
     properties: {
-      displayName: rule.name
-      description: rule.description
-      enabled: rule.?enabled ?? true
-      severity: rule.severity
-      query: rule.query
-      queryFrequency: duration(rule.queryFrequency)
-      queryPeriod: duration(rule.queryPeriod)
-      triggerOperator: operators[rule.triggerOperator]
-      triggerThreshold: rule.triggerThreshold
+      displayName: one.kind.opensIncident ? one.rule.name : '${one.rule.name} (alert alone)'
+      description: one.rule.description
+      enabled: (one.rule.?enabled ?? true) && !empty(one.kind.severities)
+      severity: one.rule.severity
+      query: replace(one.rule.query, allSeverities, 'let Severities = dynamic(${string(one.kind.severities)});')
+      queryFrequency: duration(one.rule.queryFrequency)
+      queryPeriod: duration(one.rule.queryPeriod)
+      triggerOperator: operators[one.rule.triggerOperator]
+      triggerThreshold: one.rule.triggerThreshold
       suppressionEnabled: false
       suppressionDuration: 'PT5H' // asked for, though suppression is off
-      tactics: rule.tactics
-      techniques: rule.relevantTechniques
-      entityMappings: rule.?entityMappings
-      customDetails: rule.?customDetails
-      alertDetailsOverride: rule.?alertDetailsOverride
-      eventGroupingSettings: rule.?eventGroupingSettings
-      incidentConfiguration: rule.?incidentConfiguration
+      tactics: one.rule.tactics
+      techniques: one.rule.relevantTechniques
+      entityMappings: one.rule.?entityMappings
+      customDetails: one.rule.?customDetails
+      alertDetailsOverride: one.rule.?alertDetailsOverride
+      eventGroupingSettings: one.rule.?eventGroupingSettings
+      incidentConfiguration: {
+        createIncident: one.kind.opensIncident
+        groupingConfiguration: union(one.rule.incidentConfiguration.groupingConfiguration, {
+          enabled: one.kind.opensIncident
+        })
+      }
     }
     dependsOn: [
       onboarding

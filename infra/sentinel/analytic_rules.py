@@ -116,13 +116,16 @@ def _columns(rule: Rule, alert: Alert) -> list[str]:
 
 
 def _description(rule: Rule, alert: Alert) -> str:
-    joined = ", or the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
-    again = "" if rule.first_seen_only else f", and once more each time it escalates: a value doubled{joined}"
-    quiet = "" if alert.raises == "incident" else " It opens no incident, since everyday use looks the same."
+    joined = ", the second trigger joined" if rule.requires == "any" and len(rule.thresholds) > 1 else ""
+    again = (
+        ""
+        if rule.first_seen_only
+        else f", and once more each time it escalates: a value doubled{joined}, or the severity rose"
+    )
     says = " ".join(alert.says.split())
     return (
         f"Raises an alert when the LLM abuse detector opens an episode: {says} "
-        f"The alert comes once for an episode{again}.{quiet}"
+        f"The alert comes once for an episode{again}."
     )
 
 

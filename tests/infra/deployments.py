@@ -35,12 +35,16 @@ MANY_SETTINGS = {name: "true" if what == ENABLED else "30" for name, (_, what) i
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "foreign": {"existingWorkspaceId": WORKSPACE, "existingEventHubNamespaceId": NAMESPACE},
-    "isolated": {"networkIsolation": True},
+    "isolated": {
+        "networkIsolation": True,
+        "raises": {"High": "alert", "Medium": "alert", "Low": "row", "Informational": "row"},
+    },
     "without-sentinel": {"sentinel": False, "includeRequestResponse": False},
     "five-accounts": {"watchedAccountIds": FIVE_ACCOUNTS},
     "many-settings": {
         "settings": MANY_SETTINGS,
         "tags": {"cost-center": "SOC", "owner": "it's ${nobody}"},
+        "raises": {"High": "incident", "Medium": "alert", "Low": "row", "Informational": "row"},
         "alwaysReadyInstances": 2,
         "findingsRetentionDays": 1095,
     },

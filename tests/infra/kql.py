@@ -21,7 +21,7 @@ import msgspec
 import yaml
 
 from detectors.errors import PostingError
-from detectors.evaluation.baseline import MemoryBaseline
+from detectors.evaluation.baseline import Baseline, MemoryBaseline
 from detectors.evaluation.policy import Policy
 from detectors.evaluator import Evaluator
 from detectors.events import Event
@@ -143,24 +143,20 @@ class Workspace:
             )
         self._waiting[table].clear()
 
-    def query(
-        self, text: str, now: datetime, *, period: timedelta | None = None, scope_end: datetime | None = None
-    ) -> list[Row]:
+    def query(self, text: str, now: datetime, *, period: timedelta | None = None) -> list[Row]:
         """Run a query.
 
         Args:
             text: KQL.
-            now: what `now()` says.
-            period: only rows whose TimeGenerated lies this far back from `scope_end` at most, as a scheduled rule has.
-            scope_end: the end of what the query sees; `now` if not given.
+            now: what `now()` says, and the end of what the query sees.
+            period: only rows whose TimeGenerated lies this far back at most, as a scheduled rule has.
         """
         for table, rows in self._waiting.items():
             if rows:
                 self._store(table)
-        end = scope_end or now
-        since = datetime(2000, 1, 1, tzinfo=UTC) if period is None else end - period
+        since = datetime(2000, 1, 1, tzinfo=UTC) if period is None else now - period
         self._connection.execute(
-            "UPDATE scope SET since = ?, until = ?, ingested = ?", [since, end, max(now, end) + SENTINEL_DELAY]
+            "UPDATE scope SET since = ?, until = ?, ingested = ?", [since, now, now + SENTINEL_DELAY]
         )
         sql, slots = _translate(text)
         found = self._connection.execute(sql, {slot: now.replace(tzinfo=None) for slot in slots})
@@ -184,7 +180,7 @@ WORDING = "// What the alert says."
 """What follows this line in a rule's query only adds columns."""
 
 SENTINEL_DELAY = timedelta(minutes=5)
-"""A scheduled rule runs this long after the end of what it looks at: "Handle ingestion delay in scheduled rules"."""
+"""A scheduled rule runs this long after the end of what it looks at, which is what `now()` says in its query."""
 
 
 def _aware(value: object) -> object:
@@ -211,7 +207,6 @@ class ScheduledRule:
         first: datetime,
         last: datetime,
         *,
-        clock_ahead: timedelta = timedelta(),
         worded: bool = False,
     ) -> list[tuple[datetime, Row]]:
         """Return the alerts of every run from `first` to `last`, each with the time up to which that run looked.
@@ -220,13 +215,12 @@ class ScheduledRule:
             workspace: where.
             first: the end of the first run's scope.
             last: no run ends later.
-            clock_ahead: how far `now()` is past the end of the scope.
             worded: with the columns that make the alert's text, which cost most of the time.
         """
         alerts = []
         query = self.query if worded else self.query.split(WORDING)[0]
         while first <= last:
-            rows = workspace.query(query, first + clock_ahead, period=self.period, scope_end=first)
+            rows = workspace.query(query, first, period=self.period)
             alerts += [(first, row) for row in rows]
             first += self.frequency
         return alerts
@@ -265,7 +259,7 @@ class Posting:
 class Deployment:
     """The real pipeline over tables in memory, posting into a workspace."""
 
-    def __init__(self, workspace: Workspace, policy: Policy | None = None) -> None:
+    def __init__(self, workspace: Workspace, policy: Policy | None = None, baseline: Baseline | None = None) -> None:
         self.posting = Posting(workspace)
         store, quarantine = BucketStore(MemoryTable()), Quarantine(MemoryTable(), excerpt_characters=100)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -276,7 +270,7 @@ class Deployment:
             handover=Handover(MemoryTable()),
             quarantine=quarantine,
             sink=self.posting,
-            baseline=MemoryBaseline(),
+            baseline=baseline or MemoryBaseline(),
             policy=policy or Policy(),
             streams=(FINDINGS, HEALTH),
             retention=timedelta(hours=25),

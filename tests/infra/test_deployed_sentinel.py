@@ -1,5 +1,6 @@
 """Sentinel is given what its files say, in properties that Azure knows."""
 
+import json
 import re
 from copy import deepcopy
 
@@ -43,15 +44,23 @@ def test_bicep_knows_every_file() -> None:
 
 @with_sentinel
 def test_every_rule_is_deployed_as_its_file_says(name: str, compiler: Compiler) -> None:
-    """In the words of the API; what a file leaves out is null, and a rule switched on."""
+    """In the words of the API, once for incidents and once for alerts alone; what a file leaves out is null."""
+    raises = {"High": "incident", "Medium": "incident", "Low": "alert", "Informational": "alert"}
+    raises |= DEPLOYMENTS[name].get("raises", {})
     rules = deployed(compiler.deployed(name)[0], RULE)
-    assert rules == {
-        rule_id: {
-            "displayName": file["name"],
+    files_by_id = files("analytic-rules")
+    by_name = {file["name"]: file for file in files_by_id.values()}
+    for rule_id, rule in rules.items():
+        incident = rule_id in files_by_id
+        file = by_name[rule["displayName"].removesuffix(" (alert alone)")]
+        kind = "incident" if incident else "alert"
+        severities = sorted(severity for severity, raised in raises.items() if raised == kind)
+        assert rule == {
+            "displayName": file["name"] + ("" if incident else " (alert alone)"),
             "description": file["description"],
-            "enabled": file.get("enabled", True),
+            "enabled": file.get("enabled", True) and bool(severities),
             "severity": file["severity"],
-            "query": file["query"],
+            "query": restricted(file["query"], severities),
             "queryFrequency": ISO[file["queryFrequency"]],
             "queryPeriod": ISO[file["queryPeriod"]],
             "triggerOperator": OPERATORS[file["triggerOperator"]],
@@ -64,17 +73,27 @@ def test_every_rule_is_deployed_as_its_file_says(name: str, compiler: Compiler) 
             "customDetails": file.get("customDetails"),
             "alertDetailsOverride": file.get("alertDetailsOverride"),
             "eventGroupingSettings": file.get("eventGroupingSettings"),
-            "incidentConfiguration": file.get("incidentConfiguration"),
+            "incidentConfiguration": {
+                "createIncident": incident,
+                "groupingConfiguration": file["incidentConfiguration"]["groupingConfiguration"] | {"enabled": incident},
+            },
         }
-        for rule_id, file in files("analytic-rules").items()
-    }
+    assert len(rules) == 2 * len(files_by_id)
+    assert rules.keys() > files_by_id.keys()
+
+
+def restricted(query: str, severities: list[str]) -> str:
+    """Return a query that alerts on some severities."""
+    every = 'dynamic(["High", "Medium", "Low", "Informational"])'
+    assert query.count(every) == 1
+    return query.replace(every, f"dynamic({json.dumps(severities, separators=(',', ':'))})")
 
 
 def test_a_rule_is_deployed_switched_off_if_its_file_says_so(compiler: Compiler) -> None:
     """No file does today: how Bicep reads it is all that can be seen."""
     modules = compiler.template()["resources"]
     rule = modules["sentinelContent"]["properties"]["template"]["resources"]["alertRules"]
-    assert re.fullmatch(r"\[coalesce\(tryGet\(.*, 'enabled'\), true\(\)\)\]", rule["properties"]["enabled"])
+    assert re.fullmatch(r"\[and\(coalesce\(tryGet\(.*, 'enabled'\), true\(\)\), .*\)\]", rule["properties"]["enabled"])
 
 
 @with_sentinel

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.baseline import MAX_MEMBERS, Baseline, MemoryBaseline, SeenMembers, Sighting, digest, learn
+from detectors.evaluation.silence import ActiveHours
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.azure_tables import open_table
 from detectors.storage.baseline_table import MAX_CONFLICTS, TableBaseline
@@ -52,6 +53,23 @@ def make(request: pytest.FixtureRequest, table_name: str) -> Iterator[Callable[[
         azurite: Azurite = request.getfixturevalue("azurite")
         connection = StorageConnection(connection_string=azurite.connection_string)
         yield lambda: TableBaseline(open_table(connection, table_name))
+
+
+def test_the_hours_of_each_account_are_remembered_whatever_rules_look_at(make: Callable[[], Baseline]) -> None:
+    """By every host; of what rules count, no hours are kept."""
+    for hour in (0, 1, 5):
+        bucket = START + timedelta(hours=hour)
+        seen = Sighting(ACCOUNT_SEEN, (canonical_id(),), bucket)
+        make().find_newcomers([seen, _sighting("eve", bucket)], bucket + BUCKET)
+    (account,) = make().active_hours().items()
+    assert account[0] == canonical_id()
+    assert account[1].usual_gap == 4
+
+
+def test_a_row_of_a_release_that_kept_no_hours_is_read() -> None:
+    """The account is watched for silence from its next record on."""
+    stored = msgspec.msgpack.encode((5, {b"12345678": (5, 6)}, 1))
+    assert msgspec.msgpack.decode(stored, type=SeenMembers).hours == ActiveHours()
 
 
 def test_a_newcomer_is_one_in_every_window_that_holds_its_first_bucket(make: Callable[[], Baseline]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from detectors.evaluation.episodes import Episode, EpisodeChange, PostedMinute, Status, advance, finding_id
 from detectors.evaluation.policy import Suppression
 from detectors.evaluation.window import GroupResult
-from detectors.rules.rule import Trigger
+from detectors.rules.rule import Severity, Trigger
 from detectors.rules.tally import Key, Tally
 from detectors.windows import BUCKET, key_of
 from tests.builders import START
@@ -96,6 +96,13 @@ def test_a_second_trigger_that_joins_escalates() -> None:
     episodes, later = advance(episodes, [_result(100, 1_500_000)], START + 2 * BUCKET, {})
     _, left_and_back = advance(episodes, [_result(0, 1_500_000)], START + 3 * BUCKET, {})
     assert _statuses([*joined, *later, *left_and_back]) == ["Escalated", "Ongoing", "Ongoing"]
+
+
+def test_a_severity_that_rises_escalates_once_and_one_that_falls_does_not() -> None:
+    """Who was told of something informational, or was not, hears when it turns out to be more."""
+    severities: list[Severity] = ["Informational", "Medium", "Low", "Medium", "High"]
+    results = [msgspec.structs.replace(_result(120), severity=severity) for severity in severities]
+    assert _statuses(_through(*results)) == ["New", "Escalated", "Ongoing", "Ongoing", "Escalated"]
 
 
 def test_an_episode_that_began_earlier_than_was_known_keeps_its_id() -> None:

@@ -102,6 +102,8 @@ HEARTBEAT_COLUMNS = {
     "Partitions": "dynamic",
     "MaxLagSeconds": "real",
     "ExpiredExceptions": "dynamic",
+    "SilentAccounts": "dynamic",
+    "OtherSilentAccounts": "long",
     "DetectorVersion": "string",
 }
 
@@ -410,5 +412,7 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         ],
         "MaxLagSeconds": 1.5,
         "ExpiredExceptions": [],
+        "SilentAccounts": [],
+        "OtherSilentAccounts": 0,
         "DetectorVersion": __version__,
     }

@@ -1,11 +1,15 @@
 """What the heartbeat says of a window: sums, the longest lag, partitions that are known, exceptions that expired."""
 
+import json
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
+from detectors.evaluation.silence import MAX_SILENT, SilentAccount
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.events import Source
 from detectors.reporting.heartbeat import MAX_EXPIRED, Heartbeat, RunProgress, WindowHealth, heartbeat, measure_health
 from detectors.rules.counters import Counters
+from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
 from detectors.windows import microseconds, window_buckets
 from tests.builders import NAMESPACE, SOURCE, START
@@ -37,10 +41,18 @@ def test_a_partition_that_brought_nothing_is_listed_with_its_last_arrival() -> N
     ]
 
 
-def _beat(expired: list[SuppressionRule]) -> Heartbeat:
+def _beat(expired: Sequence[SuppressionRule] = (), silent: Sequence[SilentAccount] = ()) -> Heartbeat:
     health = WindowHealth(Counters(), [])
     return heartbeat(
-        START, START, health, RunProgress(), resources_seen=0, findings=0, open_episodes=0, expired=expired
+        START,
+        START,
+        health,
+        RunProgress(),
+        resources_seen=0,
+        findings=0,
+        open_episodes=0,
+        expired=expired,
+        silent=silent,
     )
 
 
@@ -60,3 +72,14 @@ def test_of_many_expired_exceptions_the_first_are_listed() -> None:
     days = [date(2026, 11, 22) - timedelta(days=age) for age in range(MAX_EXPIRED + 1)]
     listed = _beat([SuppressionRule(Scope(), frozenset(), "Tests.", "us", day) for day in days]).expired_exceptions
     assert [row["Expires"] for row in listed] == [day.isoformat() for day in days[:MAX_EXPIRED]]
+
+
+def test_of_many_silent_accounts_the_first_are_listed_and_the_others_counted() -> None:
+    """The row stays below the limit of a column, with the longest ids that are watched."""
+    names = [f"{number:03}".rjust(MAX_ACCOUNT_BYTES, "a") for number in range(MAX_SILENT + 7)]
+    longer = "b" * (MAX_ACCOUNT_BYTES + 1)
+    beat = _beat(silent=[SilentAccount(name, START, 63) for name in [longer, *names]])
+    first = {"ResourceId": names[0], "LastSeen": "2026-11-23T08:00:00+00:00", "UsualGapHours": 63}
+    assert beat.silent_accounts[0] == first
+    assert (len(beat.silent_accounts), beat.other_silent_accounts) == (MAX_SILENT, 8)
+    assert len(json.dumps(beat.silent_accounts)) < 64 * 1024

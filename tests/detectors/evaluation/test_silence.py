@@ -1,0 +1,107 @@
+"""Whose silence is unusual: not that of nights, weekends and jobs, and soon that of an account whose logs were cut."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.evaluation.silence import ActiveHours, silent_accounts
+
+MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WEEK = 7 * 24
+USES: dict[str, Callable[[int], bool]] = {
+    "busy": lambda _: True,
+    "office": lambda hour: hour // 24 % 7 < 5 and 8 <= hour % 24 < 18,
+    "office, asleep on a long weekend": lambda hour: hour // 24 % 7 < 5 and 8 <= hour % 24 < 18 and hour // 24 != 18,
+    "a job every 25 hours": lambda hour: hour % 25 == 3,
+    "a job every Sunday": lambda hour: hour % WEEK == 6 * 24 + 2,
+}
+"""Whether an account logs in an hour, counted from a Monday on."""
+
+
+def hours_of(active: Iterable[int]) -> ActiveHours:
+    """Return what is remembered of hours counted from the Monday."""
+    hours = ActiveHours()
+    for hour in active:
+        hours = hours.marked(MONDAY + hour * HOUR)
+    return hours
+
+
+def silences(uses: Callable[[int], bool], until: int, begin: int) -> list[int]:
+    """Return the hours in which an account is said to be silent, while another logs all the time."""
+    account, other, found = ActiveHours(), ActiveHours(), []
+    for hour in range(begin, until):
+        at = MONDAY + hour * HOUR
+        account, other = account.marked(at) if uses(hour) else account, other.marked(at)
+        if [one.resource_id for one in silent_accounts({"account": account, "other": other})]:
+            found.append(hour)
+    return found
+
+
+@pytest.mark.parametrize("begin", range(0, WEEK, 12))
+@pytest.mark.parametrize("name", USES)
+def test_normal_use_is_no_silence(name: str, begin: int) -> None:
+    """In six weeks, on whatever day and hour the detector is first started."""
+    assert silences(USES[name], begin + 6 * WEEK, begin) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [("busy", 24), ("office", 2 * 63), ("a job every 25 hours", 50), ("a job every Sunday", 2 * WEEK)],
+)
+def test_logs_that_are_cut_are_silence_after_twice_the_longest_rest(name: str, hours: int) -> None:
+    """And for a day at least; it goes on until somebody sees to it."""
+    cut = 4 * WEEK
+    last = max(hour for hour in range(cut) if USES[name](hour))
+    found = silences(lambda hour: hour <= last and USES[name](hour), last + hours + WEEK, 0)
+    assert found == list(range(last + hours, last + hours + WEEK))
+
+
+def test_an_account_that_nobody_knows_yet_is_given_a_week() -> None:
+    """It may have been used on one day only."""
+    found = silences(lambda hour: hour < 3, 3 * WEEK, 0)
+    assert found[0] == 2 + WEEK
+
+
+def test_an_account_that_is_gone_for_good_is_not_told_of_for_ever() -> None:
+    """Four weeks after it became silent it is taken for deleted."""
+    found = silences(lambda hour: hour < 10 * 24, 80 * 24, 0)
+    assert len(found) == 28 * 24
+
+
+def test_the_latest_silence_comes_first() -> None:
+    """So that accounts that went long ago do not hide it in a list with an end."""
+    accounts = {f"gone on day {day}": hours_of(range(day * 24)) for day in (8, 10, 9)}
+    found = silent_accounts(accounts | {"busy": hours_of(range(12 * 24))})
+    assert [one.resource_id for one in found] == ["gone on day 10", "gone on day 9", "gone on day 8"]
+    assert found[0].last_seen == MONDAY + 10 * 24 * HOUR - HOUR
+    assert found[0].usual_gap == 1
+
+
+def test_nobody_is_silent_when_nothing_arrives() -> None:
+    """Time is taken from whoever logged last."""
+    assert silent_accounts({}) == []
+    assert silent_accounts({"one": hours_of(range(9 * 24)), "two": hours_of(range(9 * 24 - 20))}) == []
+
+
+@given(st.lists(st.integers(0, 60 * 24), min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_hours_are_the_same_in_whatever_order_and_how_often_they_are_marked(hours: list[int], rng: Random) -> None:
+    """Windows are evaluated again, and batches are counted late."""
+    marked = hours_of(sorted(set(hours)))
+    shuffled = [*hours, *hours]
+    rng.shuffle(shuffled)
+    assert hours_of(shuffled) == marked
+    recent = sorted({hour for hour in hours if max(hours) - hour < 28 * 24})
+    gaps = [later - earlier for earlier, later in pairwise(recent)]
+    assert marked.usual_gap == max(gaps, default=1)
+
+
+def test_what_is_remembered_of_an_account_is_small() -> None:
+    """However long and however often it logs."""
+    assert len(msgspec.msgpack.encode(hours_of(range(100 * 24)))) < 120
