@@ -157,12 +157,11 @@ _RAW = RawTable(
         'extend Properties = parse_json(column_ifexists("properties_s", ""))',
         """extend ObjectId = coalesce(
     tostring(Properties.objectId), column_ifexists("objectId_g", ""), column_ifexists("objectId_s", ""),
-    tostring(Properties.callerObjectId), column_ifexists("callerObjectId_g", ""))""",
+    tostring(Properties.callerObjectId))""",
         """extend
     ModelName = coalesce(tostring(Properties.modelName), column_ifexists("modelName_s", "")),
     IsStreamed = coalesce(tostring(Properties.streamType), column_ifexists("streamType_s", "")) == "Streaming",
     Written = coalesce(tolong(Properties.responseLength), tolong(column_ifexists("responseLength_d", real(null))))""",
-        "extend ResponseLength = iff(IsStreamed and Written == 0, long(null), Written)",
     ),
     {
         "category": "Category",
@@ -170,14 +169,17 @@ _RAW = RawTable(
         "resource": "tolower(_ResourceId)",
         "activity": f'iff(OperationName in ({_GENERATING}), "generation", "")',
         "status": "ResultSignature",
-        "streamed": 'iff(IsStreamed, iff(isnull(ResponseLength), "empty", "yes"), "no")',
-        "row": 'iff(isnotempty(ObjectId) or ResponseLength > 0 or isnotempty(ModelName), "call", "twin")',
+        "streamed": 'iff(IsStreamed, iff(Written > 0, "yes", "empty"), "no")',
+        "row": 'iff(isnotempty(ObjectId) or Written > 0 or isnotempty(ModelName), "call", "twin")',
         "authentication": 'iff(isempty(ObjectId), "key", "entra")',
-        CALLER: "coalesce(ObjectId, CallerIPAddress)",
+        CALLER: (
+            "iff(isempty(ObjectId) and isnotempty(CallerIPAddress), "
+            'strcat("ip ", replace_regex(CallerIPAddress, @"\\*+$", "***")), ObjectId)'
+        ),
         "request_length": (
             'coalesce(tolong(Properties.requestLength), tolong(column_ifexists("requestLength_d", real(null))))'
         ),
-        "response_length": "ResponseLength",
+        "response_length": "iff(IsStreamed and Written == 0, long(null), Written)",
     },
 )
 """Properties are text in one column, or have a column each once a record needed it."""

@@ -37,4 +37,6 @@ var huntingQueries huntingQuery[] = [
   loadYamlContent('hunting-queries/keys-listed-then-volume.yaml')
   loadYamlContent('hunting-queries/large-transfer-in-raw-logs.yaml')
   loadYamlContent('hunting-queries/model-theft-in-raw-logs.yaml')
+  loadYamlContent('hunting-queries/refused-access-in-raw-logs.yaml')
+  loadYamlContent('hunting-queries/refused-requests-in-raw-logs.yaml')
 ]

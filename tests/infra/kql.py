@@ -57,6 +57,8 @@ FLATTENED_COLUMNS = {
     "properties_s": "string",
     "objectId_g": "string",
     "objectId_s": "string",
+    "modelName_s": "string",
+    "streamType_s": "string",
     "requestLength_d": "real",
     "responseLength_d": "real",
 }

@@ -7,7 +7,13 @@ from typing import Any
 
 from tests.infra.kql import Row, template
 
-FLATTENED = {"objectId": "objectId_g", "requestLength": "requestLength_d", "responseLength": "responseLength_d"}
+FLATTENED = {
+    "objectId": "objectId_g",
+    "modelName": "modelName_s",
+    "streamType": "streamType_s",
+    "requestLength": "requestLength_d",
+    "responseLength": "responseLength_d",
+}
 """The columns that properties get where they are not kept as text."""
 
 

@@ -16,7 +16,6 @@ from detectors.examples.play import play
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Condition, Example, Rule, Selection, Threshold
-from detectors.sources import callers
 from detectors.windows import bucket_start
 from infra.sentinel import hunting_queries
 from local.traffic import Scenario, Traffic
@@ -127,8 +126,13 @@ def burst(rng: Random, time: datetime) -> list[Row]:
     if rng.random() < 0.3:
         fields = {} if length is None else {"responseLength": length}
         return [list_key(name, caller=caller, **fields) | moment] * rng.choice([1, 40, 99, 100])
+    if rng.random() < 0.3:
+        refused = {"resultSignature": rng.choice(["400", "401", "403"])}
+        return [chat(name, objectId=caller) | moment | refused] * rng.choice([9, 10, 25, 50])
     sizes: dict[str, object] = {
         "objectId": caller,
+        "modelName": rng.choice([None, "gpt-4o", "gpt-4o"]),
+        "streamType": rng.choice([None, "Non-Streaming", "Streaming"]),
         "requestLength": rng.choice([None, 4_999, 5_000, rng.randrange(9_000)]),
         "responseLength": rng.choice([None, 0, 0, length, rng.randrange(2_000_000)]),
     }
@@ -145,7 +149,7 @@ def morning() -> list[Arrived]:
     arrived = [(DAY - timedelta(days=15), list_key(name, caller=PIPELINE)) for name in ("one", "two")]
     arrived += [(DAY - timedelta(days=13), list_key("young", caller=PIPELINE))]
     arrived = [(moment, record | {"time": moment.isoformat()}) for moment, record in arrived]
-    for _ in range(150):
+    for _ in range(250):
         time = DAY + rng.randrange(180) * MINUTE
         late = [rng.choice([1, 2, 9, 12, 55]) * MINUTE for _ in range(2)]
         arrived += [(time + rng.choice(late), record) for record in burst(rng, time)]
@@ -278,9 +282,8 @@ def counted(rule: Rule, arrived: Iterable[Arrived]) -> set[tuple[object, ...]]:
     for moment, record in arrived:
         delta = counter.count([Event(1, moment, message(record))], moment)
         for key, tally in delta.tallies.items():
-            group = [caller.object_id or caller.ip_address for caller in map(callers.parse, key.group)]
-            for age in range(1, 7):
-                windows[bucket_start(moment) + age * LATER, *group] += tally.count
+            for age in range(1, 7) if key.rule_id == rule.id else ():
+                windows[bucket_start(moment) + age * LATER, *key.group] += tally.count
     return {(*place, count) for place, count in windows.items()}
 
 
