@@ -8,7 +8,7 @@ from random import Random
 
 from detectors.examples.events import Happening
 from local.ground_truth import Fact
-from local.samples import SOURCE, Account, Call, Shape, guid, list_key
+from local.samples import GENERATING, SOURCE, Account, Call, Shape, guid, list_key
 
 _TICKS_A_SECOND = 10_000_000
 _UNIX_EPOCH_TICKS = 621_355_968_000_000_000  # .NET counts from year 1
@@ -34,7 +34,9 @@ def key_listing(account: Account, second: int, caller: str, length: int | None =
         "category": "Audit",
         "operation": "ListKey",
         "resource": account.canonical_id,
-        "authentication": "entra",
+        "streamed": "no",
+        "row": "call" if caller or length else "twin",
+        "authentication": "entra" if caller else "key",
         "caller": caller,
         "response_length": length,
     }
@@ -52,7 +54,7 @@ class Scribe:
         """Return a record of an example. Logs of other sources come one by one, as a shipper sends them."""
         fields = dict(one.fields)
         if fields.get("authentication") == "key":
-            fields["caller"] = f"ip {fields['caller']}"
+            fields["caller"] = _masked(fields["caller"])
         at_ms = int((one.at.timestamp() - self._start_second) * 1_000)
         fact = Fact(one.source, int(one.at.timestamp()), fields)
         return PlannedRecord(at_ms, json.dumps(one.record), fact, alone=one.source != SOURCE)
@@ -79,9 +81,10 @@ class Scribe:
         if shape.call is None:
             return text, None
         if not shape.has_lengths:  # the object id stands among the properties too, so only the address is left
-            return text, Fact(SOURCE, second, _fields(shape.call, ""))
-        lengths = {"request_length": request, "response_length": response}
-        return text, Fact(SOURCE, second, _fields(shape.call, shape.call.caller) | lengths)
+            return text, Fact(SOURCE, second, _fields(shape.call, "") | {"streamed": "no", "row": "twin"})
+        streamed = "yes" if "Streaming" in text and "Non-Streaming" not in text else "no"
+        told = {"request_length": request, "response_length": response, "streamed": streamed, "row": "call"}
+        return text, Fact(SOURCE, second, _fields(shape.call, shape.call.caller) | told)
 
     def _filled(self, template: str, at_ms: int, request: int, response: int, duration: int) -> tuple[str, int]:
         """Return the record, and the second of its own time: at most a millisecond before `at_ms`."""
@@ -106,11 +109,17 @@ def _fields(call: Call, object_id: str) -> dict[str, str | int | None]:
     return {
         "category": "RequestResponse",
         "operation": call.operation,
+        "activity": "generation" if call.operation in GENERATING else None,
         "resource": call.account.canonical_id,
         "status": call.status,
         "authentication": "entra" if object_id else "key",
-        "caller": object_id or (f"ip {call.address}" if call.address else ""),
+        "caller": object_id or _masked(call.address),
     }
+
+
+def _masked(address: object) -> str:
+    """Return a caller of whom only an address is known; a network is the same with one star or three."""
+    return f"ip {str(address).rstrip('*')}***" if address else ""
 
 
 @lru_cache(maxsize=4096)

@@ -107,6 +107,9 @@ _OPERATIONS: tuple[tuple[str, int, float, float, float, tuple[tuple[str, str], .
     ("Models_List", 4, 1, 2600, 40, ()),
     ("Create_Thread", 3, 4, 110, 90, ()),
 )
+GENERATING = ("ChatCompletions_Create", "Completions_Create")
+"""Those in which a model writes an answer."""
+
 _ERROR_BYTES = 200.0
 _AS_OBJECT, _AS_TEXT, _LEFT_OUT = "object", "text", "null"
 """How a record carries its properties."""

@@ -17,6 +17,7 @@ type Place = tuple[str, tuple[str, ...]]
 """A rule's id and a group."""
 
 AZURE_RULES = {"model_theft", "denial_of_service", "insecure_output", "large_transfer", "new_key_lister"}
+BEDROCK_RULES = {"bedrock_denied_models", "bedrock_validation_exceptions", "bedrock_guardrail_violations"}
 GENERATING = {
     "ChatCompletions_Create",
     "Responses_Create",
@@ -120,7 +121,8 @@ def _on_azure(record: RawRecord) -> Iterator[Place]:
 
 
 def _on_bedrock(record: RawRecord) -> Iterator[Place]:
-    user, model, account = record["identity"]["arn"], record["modelId"], record["accountId"]
+    arn, model, account = record["identity"]["arn"], record["modelId"], record["accountId"]
+    user = arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
     if record.get("errorCode") == "AccessDeniedException":
         yield "bedrock_denied_models", (user, model, account)
     if record.get("errorCode") == "ValidationException":

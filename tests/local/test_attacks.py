@@ -10,6 +10,7 @@ from detectors.rules.rule import Rule
 from detectors.sources.catalogue import BY_NAME
 from local.expected_findings import TUNING, Row, expectation
 from local.traffic import Message, Scenario
+from tests import oracle
 from tests.local.days import Record, day, is_reading, properties, records
 
 SCENARIO = Scenario(records=4_000, malformed=0)
@@ -18,12 +19,15 @@ type Found = list[tuple[Message, Record]]
 
 
 def about(subject: str) -> Found:
-    """Return the records of an account, or of a user of Bedrock."""
-    return [
-        (message, record)
-        for message, record in records(day(SCENARIO)[0])
-        if subject in {(record.get("resourceId") or "").lower(), record.get("identity", {}).get("arn")}
-    ]
+    """Return the records of an account, of a caller of one, or of whoever calls AWS."""
+    return [found for found in records(day(SCENARIO)[0]) if subject in _whom(found[1])]
+
+
+def _whom(record: Record) -> set[str]:
+    arn = str((record.get("userIdentity") or record.get("identity") or {}).get("arn"))
+    role = arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
+    caller = oracle.properties(record).get("objectId", "") if "identity" not in record else ""
+    return {(record.get("resourceId") or "").lower(), role, caller}
 
 
 def planned(rule: Rule, *, fires: bool) -> int:
