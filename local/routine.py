@@ -12,6 +12,7 @@ from local.samples import SOURCE, Account
 
 _HOUR_MS, _TWENTY_MINUTES_MS = 3_600_000, 1_200_000
 _LONGEST_LAG_MS = 240_000
+_TEAMS = 3
 
 
 def routine(stage: Stage, pipelines: Sequence[str]) -> Iterator[PlannedRecord]:
@@ -24,7 +25,13 @@ def routine(stage: Stage, pipelines: Sequence[str]) -> Iterator[PlannedRecord]:
 
 def listing(stage: Stage, pipelines: Sequence[str], at_ms: int) -> PlannedRecord:
     """Return a pipeline lists an account's keys."""
-    return _listing(stage, at_ms, stage.rng.choice(stage.accounts), stage.rng.choice(pipelines))
+    account = stage.rng.choice(stage.accounts)
+    return _listing(stage, at_ms, account, stage.rng.choice(listers(stage, pipelines, account)))
+
+
+def listers(stage: Stage, pipelines: Sequence[str], account: Account) -> Sequence[str]:
+    """Return whose pipelines list an account's keys: a team has some of the accounts, so that nobody lists many."""
+    return pipelines[stage.accounts.index(account) % _TEAMS :: _TEAMS]
 
 
 def _listing(stage: Stage, at_ms: int, account: Account, pipeline: str) -> PlannedRecord:
@@ -33,9 +40,9 @@ def _listing(stage: Stage, at_ms: int, account: Account, pipeline: str) -> Plann
 
 
 def _roll_call(stage: Stage, pipelines: Sequence[str]) -> Iterator[PlannedRecord]:
-    """In the first minutes each pipeline lists the keys of each account: whoever comes a day later is new."""
+    """In the first minutes each pipeline lists the keys of each of its accounts: whoever comes a day later is new."""
     for account in stage.accounts:
-        for pipeline in pipelines:
+        for pipeline in listers(stage, pipelines, account):
             yield _listing(stage, stage.rng.randrange(_TWENTY_MINUTES_MS), account, pipeline)
 
 

@@ -13,7 +13,7 @@ from random import Random
 from local.attacks import Stage, attacks
 from local.ground_truth import Truth
 from local.record_writer import PlannedRecord, Scribe, key_listing
-from local.routine import listing, routine
+from local.routine import listers, listing, routine
 from local.samples import ODD_LENGTHS, Kind, fleet, guid, list_key, malformed, shapes
 
 MINUTE_MS = 60_000
@@ -97,7 +97,7 @@ class _Day:
         self.scribe = Scribe(rng, int(scenario.start.timestamp()))
         self.stage = Stage(rng, self.scribe, accounts, scenario.start, scenario.duration)
         self.shapes = shapes(rng, accounts)
-        self.pipelines = [guid(rng) for _ in range(3)]
+        self.pipelines = [guid(rng) for _ in range(6)]
         self.truth = Truth()
 
     def plan(self) -> list[_Draft]:
@@ -157,7 +157,8 @@ class _Day:
     def _damaged(self, kind: Kind, records: list[str], bucket: datetime) -> bytes:
         """Damage a message with an odd key reading in it, of the account whose readings have lengths at all."""
         self.truth.malformed[kind] += 1
-        account, caller = next(one for one in self.stage.accounts if one.tells_lengths), self.pipelines[0]
+        account = next(one for one in self.stage.accounts if one.tells_lengths)
+        caller = listers(self.stage, self.pipelines, account)[0]
         if kind in ODD_LENGTHS:  # it is still one reading, without a length
             self.truth.note(key_listing(account, int(bucket.timestamp()), caller), bucket)
         odd = list_key(

@@ -25,6 +25,8 @@ GENERATING = {
     "Creates a completion for the chat message",
     "getChatCompletions",
 }
+RULES = AZURE_RULES | BEDROCK_RULES
+
 type Numbers = Mapping[str, Mapping[str, int]]
 """Thresholds by rule and name."""
 
@@ -64,7 +66,7 @@ class Group:
         for record in self.records:
             fields = properties(record)
             who = fields.get("objectId") or fields.get("callerObjectId") or record.get("callerIpAddress") or ""
-            received[who] += answered(record) or 0
+            received[re.sub(r"\*+$", "***", who)] += answered(record) or 0
         return received
 
 

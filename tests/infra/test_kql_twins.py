@@ -176,7 +176,7 @@ def test_a_twin_says_what_the_detector_says(
 @pytest.fixture(scope="module")
 def attacked_day() -> list[Arrived]:
     """Six hours of ordinary load of many kinds, with attacks."""
-    sent = Traffic(Scenario(start=DAY, duration=timedelta(hours=6), records=4_000, malformed=0))
+    sent = Traffic(Scenario(start=DAY, duration=timedelta(hours=6), records=5_000, malformed=0))
     return [(one.enqueued, record) for one in sent for record in records([one.body])]
 
 

@@ -13,7 +13,7 @@ from local.traffic import Message, Scenario
 from tests import oracle
 from tests.local.days import Record, day, is_reading, properties, records
 
-SCENARIO = Scenario(records=4_000, malformed=0)
+SCENARIO = Scenario(records=5_000, malformed=0)
 each_rule = pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: str(rule.id))
 type Found = list[tuple[Message, Record]]
 

@@ -27,7 +27,7 @@ type Played = tuple[Outcome, Truth]
 @pytest.fixture(scope="module")
 def played() -> Played:
     """Provide a stretch with every fault: redeliveries, a host that dies, missed timers, malformed messages."""
-    scenario = Scenario(duration=timedelta(hours=4), records=3_000)
+    scenario = Scenario(duration=timedelta(hours=4), records=5_000)
     traffic = Traffic(scenario)
     middle = scenario.start + timedelta(hours=2)
     faults = Faults(redelivered=0.5, crash_at=middle, silent=(middle, middle + timedelta(minutes=30)))

@@ -111,7 +111,7 @@ def test_a_run_of_generated_traffic_is_held_against_what_was_generated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each record counted once, as far back as buckets are kept, by each rule that is on; else the exit code is 1."""
-    traffic = Traffic(Scenario(records=3_000))
+    traffic = Traffic(Scenario(records=5_000))
     list(traffic)
     exact = traffic.truth.counts()
     rule_id, until = lost

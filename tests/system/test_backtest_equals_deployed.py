@@ -27,7 +27,7 @@ from tests.detectors.backtest.replays import Replayed, run
 
 pytestmark = pytest.mark.real
 
-SCENARIO = Scenario(records=4_000, partitions=3)
+SCENARIO = Scenario(records=5_000, partitions=3)
 NOON = SCENARIO.start + timedelta(hours=12, minutes=5)
 FAULTS = Faults(redelivered=0.4, crash_at=NOON, silent=(NOON, NOON + timedelta(minutes=30)))
 CUT = timedelta(minutes=5)
