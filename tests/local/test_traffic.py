@@ -96,7 +96,7 @@ def test_another_seed_gives_another_day(traffic: tuple[Sequence[Message], Truth]
     ]
 
     bodies = [
-        {message.body for message in messages if b"/resourcegroups/rg-search/" in message.body.lower()}
+        {message.body for message in messages if b"/accounts/aoai-" in message.body.lower()}
         for messages in (other, traffic[0])
     ]
     assert not bodies[0] & bodies[1]
