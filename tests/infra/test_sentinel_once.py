@@ -11,6 +11,8 @@ import pytest
 from tests.builders import START, list_key, message
 from tests.infra.kql import FINDINGS, SCHEMA, Deployment, ScheduledRule, Workspace
 
+pytestmark = pytest.mark.real
+
 THEFT = ScheduledRule.load("model-theft.yaml")
 TICK = timedelta(seconds=45)
 PHASES = (0, 2.5, 4)

@@ -9,6 +9,8 @@ import pytest
 from tests.builders import START, list_key, message
 from tests.infra.kql import HEALTH, Deployment, Row, ScheduledRule, Workspace
 
+pytestmark = pytest.mark.real
+
 UNREAD = ScheduledRule.load("unread-logs.yaml")
 TICK = timedelta(seconds=45)
 WRAPPED = json.dumps({"kind": "Log", "content": json.dumps(list_key())}).encode()
