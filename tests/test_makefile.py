@@ -33,3 +33,12 @@ def test_what_is_installed_speaks_only_if_it_fails(code: int, said: str) -> None
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (code, "Installing it\n", said)
+
+
+def test_progress_ends_with_the_work_though_its_process_hears_no_signal() -> None:
+    """As one that was just begun may not: it would hold what others wait for, and count seconds without end."""
+    deaf = "trap '' TERM; exec sh local/quietly 'Installing it' true"
+    done = subprocess.run(  # noqa: S603 - our own
+        ["/bin/sh", "-c", deaf], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "Installing it\n"
