@@ -98,7 +98,7 @@ class MemoryBaseline:
         self._known: dict[Key, SeenMembers] = {}
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
-        """See `Baseline.meet`."""
+        """See `Baseline.find_newcomers`."""
         changed, found = learn(self._known, sightings, window_end)
         self._known |= changed
         return found

@@ -26,7 +26,7 @@ class TableBaseline:
         self._table = table
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
-        """See `Baseline.meet`.
+        """See `Baseline.find_newcomers`.
 
         Raises:
             ConflictError: other runs keep writing the same rows; the step must run again.
