@@ -4,6 +4,7 @@
 or stands at the test or its module; a test without it that uses a real part fails, so that none is forgotten.
 """
 
+import signal
 import sys
 import uuid
 from collections.abc import Generator, Iterator, Sequence
@@ -46,7 +47,8 @@ def compiler(pytestconfig: pytest.Config) -> Compiler:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say at once that `$BICEP` names no compiler, if so."""
+    """Say at once that `$BICEP` names no compiler, if so; hear Ctrl-C, which shells keep from what they run aside."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "real: needs another process or engine; `make check` leaves it out")
     sys.addaudithook(_note)
     try:

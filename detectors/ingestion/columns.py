@@ -84,16 +84,12 @@ def _by_minute(
     if not target.choice.rule.per_minute:
         yield group, observations
         return
-    minutes = [None if one[1] is None else one[1] // MINUTE_MICROSECONDS for one in observations]  # type: ignore[operator]  # a number, see Decision.by_minute
-    for minute in dict.fromkeys(minutes):
-        if minute is not None:
-            all_in_it = minutes.count(minute) == len(minutes)
-            part = (
-                observations
-                if all_in_it
-                else [one for one, its in zip(observations, minutes, strict=True) if its == minute]
-            )
-            yield (*group, minute_of(minute)), part
+    parts: defaultdict[int, list[Observation]] = defaultdict(list)
+    for one in observations:
+        if one[1] is not None:
+            parts[one[1] // MINUTE_MICROSECONDS].append(one)  # type: ignore[operator]  # a number, see Decision.by_minute
+    for minute, part in parts.items():
+        yield (*group, minute_of(minute)), observations if len(part) == len(observations) else part
 
 
 def _responses_counted(decision: Decision, observations: Sequence[Observation]) -> list[int | None]:

@@ -18,10 +18,10 @@ NO_TIME, NO_CALLER = "no_time", "no_caller"
 """The reasons under which records are quarantined that a rule counts by minute or by caller, and that tell none."""
 
 _FIRST_NUMBER = 2
+"""Where the numbers begin in an observation."""
+
 _MAX_REMEMBERED = 4096
 """Answers remembered about records that cannot be read in full."""
-
-"""Where the numbers begin in an observation."""
 
 
 class Choice(NamedTuple):

@@ -77,7 +77,7 @@ class Unreadable:
     """
 
     fields: tuple[str, ...]
-    text: str
+    text: str = field(repr=False)
     private: bool
 
     @property

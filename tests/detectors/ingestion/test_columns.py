@@ -1,6 +1,6 @@
 """Adding up column by column: any split of a batch, merged again, is the whole."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
@@ -134,3 +134,24 @@ def test_a_combination_whose_group_is_not_known_adds_nothing() -> None:
     )
     tallies, _ = _added_up((ungrouped, [(1, MOMENTS[0], None, 0, "dana")]))
     assert list(tallies) == [Key(RULE.id, ("a",))]
+
+
+def test_a_record_is_looked_at_as_often_however_many_minutes_there_are() -> None:
+    """A sender may give each record a minute of its own."""
+    looked = []
+    for step in (0, 60_000_000):
+        columns = Columns()
+        columns.observations[DECISION] = observations = _Watched((n, n * step, 9_000, 10, "dana") for n in range(50))
+        columns.add_up()
+        looked.append(observations.iterations)
+    assert looked[1] <= looked[0]
+
+
+class _Watched(list[Observation]):
+    """Counts how often somebody goes over it."""
+
+    iterations = 0
+
+    def __iter__(self) -> Iterator[Observation]:
+        self.iterations += 1
+        return super().__iter__()

@@ -413,6 +413,14 @@ def test_what_nobody_reads_is_not_decoded(monkeypatch: pytest.MonkeyPatch, body:
     assert PROMPT not in str(decoded)
 
 
+def test_what_is_shown_of_an_unreadable_record_holds_no_prompt() -> None:
+    """Neither its excerpt nor how it is printed."""
+    record = {"schemaType": "ModelInvocationLog", "category": [1], "input": PROMPT}
+    unreadable = decode(message(record)).unreadable
+    assert list(unreadable) == [0]
+    assert PROMPT not in f"{unreadable} {unreadable[0].excerpt}"
+
+
 def test_of_many_flaws_the_first_of_each_reason_are_kept() -> None:
     """The others are counted."""
     decoded = decode(message(*[7] * 1_000, {**GOOD, "time": 5}, GOOD))
