@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from detectors.sources import repair
+from detectors.sources import lenient, repair
 from detectors.sources.callers import named
 from detectors.sources.source import CALLER, NOTHING, TOKENS, Field, LogSource, Observed, Scalar, Whole, first_text
 
@@ -234,6 +234,7 @@ class _Counted(msgspec.Struct, rename="camel"):
 
 
 _NOT_COUNTED = _Counted()
+_COUNTS = frozenset(one.encode_name for one in msgspec.structs.fields(_Counted))
 _decode_counted = msgspec.json.Decoder(_Counted | None).decode
 
 
@@ -242,7 +243,9 @@ def _counted(side: msgspec.Raw) -> _Counted:
     try:
         return _decode_counted(side) or _NOT_COUNTED
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _NOT_COUNTED
+        text = bytes(side).decode(errors="replace")
+    told = repair.members(text, _COUNTS) if text[:1] == "{" else {}
+    return lenient.read(_Counted, {name: _parsed(value.encode()) for name, value in told.items()})[0]
 
 
 def _observe(record: BedrockRecord) -> Observed:

@@ -124,9 +124,11 @@ LEFT_OUT = "(left out: the message holds prompts or answers)"
 NO_RECORD = Record()
 """Stands where a message holds none."""
 
+_MARKS = frozenset[str]().union(*(source.record_wire for source in SOURCES))
 _TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
 _PRIVATE = frozenset().union(*(source.private for source in SOURCES))
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
+_CONTENT = frozenset(one.encode_name for one in _FIELDS.values() if one.name in _PRIVATE and one.type is msgspec.Raw)
 _KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
 _HOLDS_CONTENT = re.compile(b"|".join(source.private_mark for source in SOURCES if source.private_mark))
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
@@ -197,7 +199,7 @@ def _decode_one_by_one(body: bytes) -> Message:
     found: Counter[str] = Counter()
     unreadable: dict[int, Unreadable] = {}
     private = _HOLDS_CONTENT.search(body) is not None
-    for index, element in enumerate(map(_unquoted, repair.elements(body.decode(errors="replace")))):
+    for index, element in enumerate(map(_unquoted, repair.elements(body.decode(errors="replace"), _MARKS))):
         if isinstance(element, str) and element[0] == "{":
             record, fields = _read(element)
             records.append(record)
@@ -235,19 +237,24 @@ def _read(text: str) -> tuple[Any, tuple[str, ...]]:
     try:
         written = _decode_written(text)
         values = {
-            name: _value(kind, bytes(value).decode(errors="replace"))
-            for (name, kind), value in zip(_KINDS.items(), msgspec.structs.astuple(written), strict=True)
+            name: _value(name, bytes(value).decode(errors="replace"))
+            for name, value in zip(_KINDS, msgspec.structs.astuple(written), strict=True)
             if value is not None
         }
     except _REFUSED:
-        values = {name: _value(_KINDS[name], value) for name, value in repair.members(text, _KINDS).items()}
+        values = {name: _value(name, value) for name, value in repair.members(text, _KINDS).items()}
     return lenient.read(Record, values)
 
 
-def _value(kind: object, written: str) -> object:
-    """Return what is written in a field. Blob data and the like are an empty list: no field can hold one."""
+def _value(name: str, written: str) -> object:
+    """Return what is written in a field. Blob data and the like are an empty list: no field can hold one.
+
+    What may hold prompts or answers stays as it is written.
+    """
+    if name in _CONTENT:
+        return msgspec.Raw(written.encode())
     try:
-        return _decode_raw(written) if kind is msgspec.Raw else _decode_any(written)
+        return _decode_raw(written) if _KINDS[name] is msgspec.Raw else _decode_any(written)
     except _REFUSED:
         pass
     try:

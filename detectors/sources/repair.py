@@ -66,13 +66,13 @@ def parse(text: str) -> object:
         raise ValueError("not JSON that can be read") from None
 
 
-def elements(text: str) -> Iterator[str | Broken]:
+def elements(text: str, marks: Collection[str]) -> Iterator[str | Broken]:
     """Yield what stands in a message, each as it is written: its records, or whatever stands where records belong.
 
-    A message that is no JSON as a whole is read too: a broken record costs only itself. Several envelopes or records
+    Behind what is broken, an object with one of the `marks` among its names is the next record. A message that is no JSON as a whole is read too: a broken record costs only itself. Several envelopes or records
     in a row are read as well, as some senders join them with newlines.
     """
-    structure = Structure(text)
+    structure = Structure(text, marks)
     if structure.end(0) < max(len(text), 1):
         yield from _salvaged(text, structure)
         return

@@ -7,6 +7,7 @@ traits is decided once for each distinct combination of them.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -137,8 +138,16 @@ class LogSource:
     @property
     def shape_wire(self) -> frozenset[str]:
         """The same as names in JSON."""
+        return self._wire(self.shape)
+
+    @property
+    def record_wire(self) -> frozenset[str]:
+        """Names in JSON that tell a record of it, of any sort, from other objects."""
+        return self._wire(self.marks, self.times, filter(None, [self.watched_attribute]))
+
+    def _wire(self, *attributes: Iterable[str]) -> frozenset[str]:
         wire = {one.name: one.encode_name for one in msgspec.structs.fields(self.record)}
-        return frozenset(wire[name] for name in self.shape)
+        return frozenset(wire[name] for name in chain(*attributes))
 
 
 def first_text(record: msgspec.Struct, attributes: Iterable[str]) -> str | None:

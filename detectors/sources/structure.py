@@ -10,7 +10,7 @@ Certain repairs are part of the grammar: raw control characters inside of string
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 _W = r"[ \t\n\r]*+"
 _ESCAPE = r"\\(?:[%s\\/bfnrt]|u[0-9a-fA-F]{4})"
@@ -31,20 +31,22 @@ _FURTHER = {"[": re.compile(rf"{_W},{_ELEMENTS}"), "{": re.compile(rf"{_W},{_MEM
 _IS_SIMPLE = re.compile(SIMPLE)
 _ELEMENT = re.compile(rf"[ \t\n\r,]*+(?:({SIMPLE})|(?=[\[{{]))")
 _MEMBER = re.compile(rf"[ \t\n\r,]*+({STRING}){_W}:{_W}(?:({SIMPLE})|(?=[\[{{]))")
-_RECORD_FIELD = re.compile(rf"""["'](?:operationName|category|resourceId|time|schemaType)["']{_W}:""")
 _NEXT_RECORD = re.compile(r"""[\[},]\s*+(?:,\s*+)?+(?=\{\s*+["'])""")
+_NOTHING = re.compile(r"(?!)")
 _BROKEN = -1
 
 type Span = tuple[int, int]
 
 
 class Structure:
-    """The values in a text, which may be broken."""
+    """The values in a text, which may be broken; an object with one of the `marks` among its names is a record."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, marks: Collection[str] = ()) -> None:
         self._text = text
+        names = "|".join(map(re.escape, sorted(marks)))
+        self._mark = re.compile(rf"""["'](?:{names})["']{_W}:""") if marks else _NOTHING
         self._ends = array("i", bytes(4 * len(text)))
-        """Where the object or array that begins at a place ends: negative if it holds no field of a record."""
+        """Where the object or array that begins at a place ends: negative if it is no record."""
 
     def end(self, start: int) -> int:
         """Where the value that begins at a place ends; 0 if there is none."""
@@ -87,7 +89,7 @@ class Structure:
         opened, named = array("i", [start]), bytearray(1)
         pattern, position = _FIRST[text[start]], start + 1
         while step := pattern.match(text, position):
-            if not named[-1] and text[opened[-1]] == "{" and _RECORD_FIELD.search(text, position, step.end()):
+            if not named[-1] and text[opened[-1]] == "{" and self._mark.search(text, position, step.end()):
                 named[-1] = 1
             position = step.end()
             if step.lastindex == 1:

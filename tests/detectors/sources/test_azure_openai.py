@@ -25,7 +25,7 @@ def _traits(record: dict[str, Any]) -> Traits:
 def test_a_key_listing_says_who_listed_the_keys_of_what() -> None:
     """Its traits begin with the source's name, and its numbers are not there."""
     traits, time, request, response, caller, unreadable = SOURCE.observe(_record(list_key()))
-    assert traits == ("azure_openai", "Audit", "ListKey", resource_id(), None, "entra")
+    assert traits == ("azure_openai", "Audit", "ListKey", resource_id(), None, "entra", "no", "call")
     assert (time, request, response) == ("2026-11-23T07:59:58.1234567Z", None, None)
     assert (caller, unreadable) == (PIPELINE, frozenset())
 

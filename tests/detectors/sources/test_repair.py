@@ -12,6 +12,7 @@ from tests.examples import examples
 
 RECORD = {"operationName": "ListKey", "note": 'it\'s said: "no"'}
 TEXT = json.dumps(RECORD)
+MARKS = {"operationName"}
 
 
 def test_what_surrounds_a_message_is_taken_off() -> None:
@@ -72,12 +73,12 @@ def test_any_text_in_single_quotes_comes_back(value: dict[str, str]) -> None:
 @pytest.mark.parametrize("joined", [f"{TEXT}\n{TEXT}", f'{{"records": [{TEXT}]}}\n{{"records":[{TEXT}]}}', TEXT * 2])
 def test_records_in_a_row_are_read_one_by_one(joined: str) -> None:
     """Some senders join messages."""
-    assert list(elements(joined)) == [TEXT] * 2
+    assert list(elements(joined, MARKS)) == [TEXT] * 2
 
 
 def test_a_broken_record_keeps_its_place_between_sound_ones() -> None:
     """As the stretch of text that it is."""
-    found = list(elements(f'{{"records": [{TEXT}, {{"operationName": what}}, {TEXT}]}}'))
+    found = list(elements(f'{{"records": [{TEXT}, {{"operationName": what}}, {TEXT}]}}', MARKS))
     assert [found[0], found[2]] == [TEXT] * 2
     assert isinstance(found[1], Broken)
     assert "what" in found[1].text
@@ -87,6 +88,6 @@ def test_a_broken_record_keeps_its_place_between_sound_ones() -> None:
 @given(cut=st.integers(1, len(TEXT) - 1), before=st.integers(0, 3))
 def test_a_message_cut_anywhere_gives_the_records_before_the_cut(cut: int, before: int) -> None:
     """Whole, and the rest as one that is broken."""
-    found = list(elements('{"records": [' + f"{TEXT}, " * before + TEXT[:cut]))
+    found = list(elements('{"records": [' + f"{TEXT}, " * before + TEXT[:cut], MARKS))
     assert found[:before] == [TEXT] * before
     assert all(isinstance(one, Broken) for one in found[before:])

@@ -107,7 +107,7 @@ def test_no_text_is_gone_over_more_than_three_times(monkeypatch: pytest.MonkeyPa
         for bracket, pattern in patterns.items():
             monkeypatch.setitem(patterns, bracket, Measured(pattern, lengths))
     text = begin + unit * 500
-    known = Structure(text)
+    known = Structure(text, {"time"})
     for start in range(len(text)):
         if text[start] in "[{":
             known.end(start)
