@@ -47,7 +47,7 @@ class TableBaseline:
         self, kind: "_Kind[K, V]", slices: Iterable[int], apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]
     ) -> F:
         """Read what is known, apply what was seen, and write what changes; again if another run was faster."""
-        for _ in range(MAX_CONFLICTS):
+        for _ in range(MAX_CONFLICTS + 1):
             rows = {key: row for index in slices for key, row in self._read(kind, index)}
             known = {key: _unpacked(kind, row) for key, row in rows.items()}
             changed, found = apply(known)
