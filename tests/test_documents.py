@@ -155,7 +155,7 @@ def _anchors(text: str) -> set[str]:
 
 def _default(value: object) -> str:
     """Return a default as the README shows it."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return f"{{ {', '.join(f"{name}: '{one}'" for name, one in value.items())} }}"
     if value is None:
         return "required"

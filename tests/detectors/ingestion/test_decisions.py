@@ -71,6 +71,7 @@ def azure(draw: st.DrawFn) -> Sample:
     }
     if draw(st.booleans()):
         record["callerIpAddress"] = ip = "81.2.69.***"
+    values["status"] = values["status"] and str(values["status"])
     values["resource"] = name and canonical_id(name)
     values["authentication"] = "entra" if object_id else "key"
     values["activity"] = "generation" if values["operation"] == "ChatCompletions_Create" else None
