@@ -223,7 +223,10 @@ def _unquoted(element: str | repair.Broken) -> str | repair.Broken:
         inner = unquoted(json.loads(element))
     except ValueError:
         return element
-    return element if inner is None else inner.decode(errors="replace").strip()
+    if inner is None:
+        return element
+    text = repair.clean(inner).decode(errors="replace")
+    return text if repair.is_sound(text) else repair.Broken(text)
 
 
 def _read(text: str) -> tuple[Any, tuple[str, ...]]:

@@ -66,6 +66,11 @@ def parse(text: str) -> object:
         raise ValueError("not JSON that can be read") from None
 
 
+def is_sound(text: str) -> bool:
+    """Tell whether a text is one value."""
+    return 0 < len(text) == Structure(text).end(0)
+
+
 def elements(text: str, marks: Collection[str]) -> Iterator[str | Broken]:
     """Yield what stands in a message, each as it is written: its records, or whatever stands where records belong.
 

@@ -63,15 +63,15 @@ class Structure:
         return len(self._text)
 
     def elements(self, start: int) -> Iterator[Span]:
-        """Yield the values in the sound array that begins at a place."""
-        position = start + 1
+        """Yield the values in the array that begins at a place; none if it is not sound."""
+        position = start + 1 if self._container(start) != _BROKEN else len(self._text)
         while found := _ELEMENT.match(self._text, position):
             first, position = found.span(1) if found[1] else (found.end(), abs(self._container(found.end())))
             yield first, position
 
     def members(self, start: int) -> Iterator[tuple[str, Span]]:
-        """Yield the names, as they are written, and the values in the sound object that begins at a place."""
-        position = start + 1
+        """Yield the names, as written, and values in the object that begins at a place; none if it is not sound."""
+        position = start + 1 if self._container(start) != _BROKEN else len(self._text)
         while found := _MEMBER.match(self._text, position):
             first, position = found.span(2) if found[2] else (found.end(), abs(self._container(found.end())))
             yield found[1], (first, position)

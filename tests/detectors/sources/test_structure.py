@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -68,6 +69,13 @@ def test_what_stands_in_objects_and_arrays_is_told(
 def test_what_can_be_repaired_is_sound(text: str) -> None:
     """However deep it is."""
     assert Structure(text).end(0) == len(text)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": {"c": [}', '{"a": {"b": "', "{", "", "x", "[[1, 2]", '{"a" 1}'])
+def test_what_is_not_sound_holds_nothing(text: str) -> None:
+    """Whoever asks for it gets an answer, not an endless walk."""
+    known = Structure(text)
+    assert not [*islice(known.members(0), 9), *islice(known.elements(0), 9)]
 
 
 class Measured:
