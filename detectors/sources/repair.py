@@ -74,8 +74,9 @@ def is_sound(text: str) -> bool:
 def elements(text: str, marks: Collection[str]) -> Iterator[str | Broken]:
     """Yield what stands in a message, each as it is written: its records, or whatever stands where records belong.
 
-    Behind what is broken, an object with one of the `marks` among its names is the next record. A message that is no JSON as a whole is read too: a broken record costs only itself. Several envelopes or records
-    in a row are read as well, as some senders join them with newlines.
+    A message that is no JSON as a whole is read too: a broken record costs only itself, and behind it an object with
+    one of the `marks` among its names is the next record. Several envelopes or records in a row are read as well, as
+    some senders join them with newlines.
     """
     structure = Structure(text, marks)
     if structure.end(0) < max(len(text), 1):

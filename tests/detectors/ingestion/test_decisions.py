@@ -128,7 +128,7 @@ VALUES: Mapping[str, Sequence[str | int]] = {
     "streamed": ["yes", "empty", "no"],
     "row": ["call", "twin"],
     "request_length": [0, 7, 9_000],
-    **dict.fromkeys(("response_length", "input_tokens", "output_tokens"), [0, 7, 9_000]),
+    **{name: [0, 7, 9_000] for name in ("response_length", "input_tokens", "output_tokens")},
 }
 SAMPLED = [BY_NAME["azure_openai"], BY_NAME["aws_bedrock"]]
 
