@@ -1,0 +1,105 @@
+"""Wrappers: what shippers put around a record is taken off, and what only looks like one stays a record of its own."""
+
+import json
+from typing import Any
+
+import pytest
+
+from detectors.ingestion.counting import BatchCounter
+from detectors.ingestion.delta import Delta
+from detectors.rules.catalogue import BY_ID
+from detectors.sources.decoding import Record, decode
+from detectors.sources.wrappers import unwrap
+from tests.builders import START, canonical_id, event, keys_listed, list_key, message
+
+TEXT = json.dumps(list_key())
+RECORD = list_key()
+
+CLOUDWATCH: dict[str, Any] = {
+    "messageType": "DATA_MESSAGE",
+    "owner": "111122223333",
+    "logGroup": "/models",
+    "logEvents": [{"id": "1", "timestamp": 1, "message": TEXT}, {"id": "2", "timestamp": 2, "message": TEXT}],
+}
+EXPORTED = {
+    "TimeGenerated": RECORD["time"],
+    "Category": "Audit",
+    "OperationName": "ListKey",
+    "_ResourceId": canonical_id(),
+    "properties_s": json.dumps(RECORD["properties"]),
+}
+
+
+def _counted(*records: object) -> Delta:
+    return BatchCounter([BY_ID["model_theft"]]).count([event(1, *records)], START)
+
+
+def _nested(depth: int) -> object:
+    """Return a record in so many wrappers."""
+    inner: object = RECORD
+    for _ in range(depth):
+        inner = {"message": json.dumps(inner)}
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "records"),
+    [
+        (CLOUDWATCH, 2),
+        ({"version": "0", "detail-type": "API call", "detail": RECORD}, 1),
+        ({"message": TEXT, "source_type": "aws_kinesis_firehose"}, 1),
+        ({"@timestamp": 1, "log": f"{TEXT}\n"}, 1),
+        ({"schema": {"type": "string"}, "payload": TEXT}, 1),
+        ({"schema": None, "payload": RECORD}, 1),
+        (EXPORTED, 1),
+        (TEXT, 1),
+        ({"message": json.dumps({"records": [RECORD, RECORD]})}, 2),
+    ],
+)
+def test_what_is_wrapped_is_counted(wrapped: object, records: int) -> None:
+    """As the records that it is; nothing of it is unknown."""
+    delta = _counted(wrapped)
+    assert [tally.count for key, tally in delta.tallies.items() if key.rule_id == "model_theft"] == [records]
+    assert (delta.counters.unknown, delta.flaws) == ({}, [])
+
+
+@pytest.mark.parametrize(("depth", "known"), [(0, True), (1, True), (2, True), (3, False)])
+def test_a_shipper_behind_a_shipper_is_the_most(depth: int, *, known: bool) -> None:
+    """What lies deeper is of no source that is known, and said so."""
+    delta = _counted(_nested(depth))
+    assert any(key.rule_id == "model_theft" for key in delta.tallies) is known
+    assert bool(delta.counters.unknown) is not known
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"message": "a line of text"},
+        {"message": 5},
+        {"detail": "text"},
+        {"logEvents": "none"},
+        {"logEvents": [{"id": 1}]},
+        {"log": '{"cut'},
+        {"payload": [1]},
+    ],
+)
+def test_what_only_looks_like_a_wrapper_is_told_and_costs_no_neighbour(record: dict[str, Any]) -> None:
+    """By the names of its fields, or as a flaw."""
+    delta = _counted(record, RECORD)
+    assert [tally.count for key, tally in delta.tallies.items() if key.rule_id == "model_theft"] == [1]
+    assert list(delta.counters.unknown) == [", ".join(record)] or [placed.flaw.reason for placed in delta.flaws]
+
+
+def test_an_event_whose_detail_tells_no_time_has_that_of_the_event() -> None:
+    """EventBridge says it outside."""
+    (record,) = decode(
+        message({"time": "2026-11-23T08:00:00Z", "detail": {"eventName": "A", "eventSource": "b"}})
+    ).records
+    (inner,) = unwrap(record)
+    assert decode(inner).records[0].time == "2026-11-23T08:00:00Z"
+    assert unwrap(Record()) == []
+
+
+def test_wrapped_keys_are_listed() -> None:
+    """The wrapper is what is missing here."""
+    assert keys_listed([event(1, RECORD)]) == 1
