@@ -39,6 +39,9 @@ param raises raisedBySeverity = { High: 'incident', Medium: 'incident', Low: 'al
 @description('Send RequestResponse logs to the hub too: one record for each call of a model.')
 param includeRequestResponse bool = true
 
+@description('Send the activity log of the accounts\' subscriptions to the hub too: it tells key listings on all of their accounts, and deleted diagnostic settings. Who deploys needs Monitoring Contributor on these subscriptions.')
+param includeActivityLog bool = false
+
 @description('Partitions of the hub: how many instances can count at once. It cannot be changed later.')
 @minValue(1)
 @maxValue(32)
@@ -116,6 +119,8 @@ var workspaceParts = split(workspaceId, '/')
 var ownNamespaceId = resourceId('Microsoft.EventHub/namespaces', baseName)
 var namespaceId = empty(existingEventHubNamespaceId) ? ownNamespaceId : existingEventHubNamespaceId
 var namespaceParts = split(namespaceId, '/')
+
+var watchedSubscriptionIds = union(map(watchedAccountIds, accountId => split(accountId, '/')[2]), [])
 
 var privateServices = [
   {
@@ -290,6 +295,17 @@ module diagnostics 'modules/diagnostics.bicep' = [
       senderRuleId: eventHub.outputs.senderRuleId
       hubName: eventHub.outputs.hubName
       includeRequestResponse: includeRequestResponse
+    }
+  }
+]
+
+module activityLogs 'modules/activity-log.bicep' = [
+  for subscriptionId in includeActivityLog ? watchedSubscriptionIds : []: {
+    scope: subscription(subscriptionId)
+    params: {
+      settingName: 'llm-abuse-detector'
+      senderRuleId: eventHub.outputs.senderRuleId
+      hubName: eventHub.outputs.hubName
     }
   }
 ]

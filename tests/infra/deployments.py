@@ -40,7 +40,7 @@ DEPLOYMENTS: dict[str, dict[str, Any]] = {
         "raises": {"High": "alert", "Medium": "alert", "Low": "row", "Informational": "row"},
     },
     "without-sentinel": {"sentinel": False, "includeRequestResponse": False},
-    "five-accounts": {"watchedAccountIds": FIVE_ACCOUNTS},
+    "five-accounts": {"watchedAccountIds": FIVE_ACCOUNTS, "includeActivityLog": True},
     "many-settings": {
         "settings": MANY_SETTINGS,
         "tags": {"cost-center": "SOC", "owner": "it's ${nobody}"},

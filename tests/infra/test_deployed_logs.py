@@ -29,6 +29,8 @@ from tests.infra.deployments import (
 COLUMNS = {"LlmThreatFindings_CL": columns(Finding), "LlmDetectorHealth_CL": columns(Heartbeat)}
 """What the app posts to each table."""
 
+ACCOUNTS = "/providers/Microsoft.CognitiveServices/accounts/"
+
 IN_PREVIEW = {DIAGNOSTICS}
 """Its only other version, 2016-09-01, is of the time of one setting for each resource: Azure documents the preview."""
 
@@ -40,16 +42,37 @@ def test_every_watched_account_sends_its_logs_to_the_hub(name: str, compiler: Co
     """By a setting on the account itself, in its subscription and group, with the rule that may only send."""
     evaluated, _ = compiler.deployed(name)
     watched = DEPLOYMENTS[name].get("watchedAccountIds", [account("aoai-prod")])
-    made = {setting["id"] for setting in evaluated.of(DIAGNOSTICS)}
+    settings = [setting for setting in evaluated.of(DIAGNOSTICS) if ACCOUNTS in setting["id"]]
+    made = {setting["id"] for setting in settings}
     assert made == {f"{one}/providers/{DIAGNOSTICS}/llm-abuse-detector" for one in watched}
     sender = evaluated.one(f"{HUB_NAMESPACE}/authorizationRules")
     assert sender["properties"]["rights"] == ["Send"]
     categories = ["Audit"] if name == "without-sentinel" else ["Audit", "RequestResponse"]
-    for setting in evaluated.of(DIAGNOSTICS):
+    for setting in settings:
         assert setting["properties"] == {
             "eventHubAuthorizationRuleId": sender["id"],
             "eventHubName": evaluated.one(HUB)["name"].split("/")[-1],
             "logs": [{"category": category, "enabled": True} for category in categories],
+        }
+
+
+@each_deployment
+def test_each_of_their_subscriptions_sends_its_activity_log_once_if_that_is_asked_for(
+    name: str, compiler: Compiler
+) -> None:
+    """What was done to resources, alone."""
+    evaluated, _ = compiler.deployed(name)
+    settings = [setting for setting in evaluated.of(DIAGNOSTICS) if ACCOUNTS not in setting["id"]]
+    asked_for = DEPLOYMENTS[name].get("includeActivityLog", False)
+    subscriptions = {one.split("/")[2] for one in DEPLOYMENTS[name].get("watchedAccountIds", []) if asked_for}
+    assert sorted(setting["id"] for setting in settings) == [
+        f"/subscriptions/{one}/providers/{DIAGNOSTICS}/llm-abuse-detector" for one in sorted(subscriptions)
+    ]
+    for setting in settings:
+        assert setting["properties"] == {
+            "eventHubAuthorizationRuleId": evaluated.one(f"{HUB_NAMESPACE}/authorizationRules")["id"],
+            "eventHubName": evaluated.one(HUB)["name"].split("/")[-1],
+            "logs": [{"category": "Administrative", "enabled": True}],
         }
 
 
