@@ -136,13 +136,13 @@ _FIREWALL = (
     '/RESOURCEGROUPS/RG-HUB/PROVIDERS/MICROSOFT.NETWORK/AZUREFIREWALLS/FW","time":"%%(second)s.%%(tick)07dZ"}'
 )
 _ACTIVITY = (
-    '{"category":"Administrative","operationName":"MICROSOFT.COGNITIVESERVICES/ACCOUNTS/LISTKEYS/ACTION",'
+    '{"category":"Administrative","operationName":"MICROSOFT.COGNITIVESERVICES/ACCOUNTS/DEPLOYMENTS/WRITE",'
     '"level":4,"properties":{"responseLength":null},"resourceId":"/SUBSCRIPTIONS/%s/RESOURCEGROUPS/RG-GENAI-PROD/PROVIDERS'
     '/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/AOAI-SHARED","resultSignature":"Success.","time":"%%(second)sZ"}'
 )
-# Other services on the same hub, and how many of 2,000 shapes are theirs. Two only seem to be key readings: one
-# quotes such a record in its message, the other is the control plane's own account of it. Surprises by type are
-# rare, as they are in reality: each may cost its whole message a detector's fast path.
+# Other services on the same hub, and how many of 2,000 shapes are theirs. One only seems to be a key reading: it
+# quotes such a record in its message. Surprises by type are rare, as they are in reality: each may cost its whole
+# message a detector's fast path.
 _NEIGHBOURS = (
     (_FIREWALL, 11),
     (_ACTIVITY, 4),

@@ -75,7 +75,8 @@ print(json.dumps({
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Provide the rule that the README writes, with examples, an alert and a guide."""
     path = tmp_path_factory.mktemp("my-rules")
-    (text,) = re.findall(r'```toml\n(id = "guessed_deployments".*?)```', (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    readme = (ROOT / "README.md").read_text()
+    (text,) = re.findall(r'```toml\n(id = "guessed_deployments".*?)```', readme, flags=re.DOTALL)
     (path / "guessed_deployments.toml").write_text(text + REST)
     (path / "guessed_deployments.md").write_text("# Triage: guessed deployments\n")
     return path

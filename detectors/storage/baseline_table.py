@@ -17,7 +17,8 @@ from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.slices import SLICES, slice_of
 from detectors.storage.tables import Row, Table, bytes_of
 
-MAX_CONFLICTS = 6
+MAX_CONFLICTS = 5
+"""Lost writes after which a step gives up."""
 _pack = msgspec.msgpack.Encoder().encode
 
 

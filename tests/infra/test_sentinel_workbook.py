@@ -10,8 +10,8 @@ import pytest
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.rules.catalogue import BY_ID
-from tests.builders import PIPELINE, START, USER_ARN, chat, list_key, message
-from tests.infra.attacks import ATTACKS, TICK
+from tests.builders import PIPELINE, ROLE_ARN, START, USER_ARN, chat, list_key, message
+from tests.infra.attacks import ATTACKS, SWEEPER, TICK
 from tests.infra.kql import FINDINGS, HEALTH, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
 
 pytestmark = pytest.mark.real
@@ -161,9 +161,15 @@ def test_findings_and_callers_follow_the_choice_of_accounts(deployment: Deployme
     assert [row["MostAtOnce"] for row in show(deployment, "callers", accounts=f"'{second}'")] == [120]
 
 
+ROLES = ROLE_ARN.removesuffix("app-prod")
+
+FIRING = {rule_id for rule_id in ATTACKS if not BY_ID[rule_id].first_seen_only}
+"""Rules that need no days of learning."""
+
+
 @pytest.fixture(scope="module")
 def every_rule() -> Deployment:
-    """Each rule but one fires at 08:01 and again at 08:31; exceptions explain one of them, and one has expired."""
+    """Each rule that learns nothing fires at 08:01 and again at 08:31; exceptions explain one, and one has expired."""
     known = SuppressionRule(Scope("insecure_output"), frozenset(), "Load test.", "platform team", date(2026, 12, 1))
     gone = SuppressionRule(Scope("model_theft"), frozenset({PIPELINE}), "Rotates keys.", "key team", date(2026, 11, 1))
     deployment = Deployment(Workspace(), Policy(suppression_rules=[known, gone]))
@@ -179,7 +185,7 @@ def every_rule() -> Deployment:
 def test_episodes_are_counted_by_rule(every_rule: Deployment) -> None:
     """With what was alerted on, and what exceptions kept quiet."""
     shown = {row["Rule"]: row for row in show(every_rule, "rules")}
-    fired = [BY_ID[rule_id].name for rule_id in ATTACKS if rule_id != "new_key_lister"]
+    fired = [BY_ID[rule_id].name for rule_id in FIRING]
     assert shown.keys() == set(fired)
     assert {(row["Episodes"], row["Open"]) for row in shown.values()} == {(1, 1)}
     quiet = BY_ID["insecure_output"].name
@@ -189,13 +195,23 @@ def test_episodes_are_counted_by_rule(every_rule: Deployment) -> None:
 
 
 def test_an_episode_says_where_it_is_and_what_fired(every_rule: Deployment) -> None:
-    """An Azure account, or a user of AWS; what is suppressed comes after what is open."""
+    """An Azure account, a role of AWS, or a caller of many accounts; what is suppressed comes after what is open."""
     shown = [(row["State"], row["Where"], row["FiredBy"], row["FiresAt"]) for row in show(every_rule, "episodes")]
     assert shown[-1] == ("suppressed", "probed", "count", 10)
     assert sorted(shown[:-1], key=str) == [
-        ("open", USER_ARN, "count", 1),
-        ("open", USER_ARN, "count", 4),
-        ("open", USER_ARN, "count", 4),
+        ("open", SWEEPER, "accounts", None),
+        ("open", "aoai-prod", "count", 20),
+        ("open", "aoai-prod", "count", 50),
+        ("open", ROLE_ARN, "count", 1),
+        ("open", ROLE_ARN, "count", 4),
+        ("open", ROLE_ARN, "count", 4),
+        ("open", f"{ROLES}explorer", "models", None),
+        ("open", f"{ROLES}intruder", "count", 1),
+        ("open", f"{ROLES}intruder", "count", 1),
+        ("open", f"{ROLES}prober", "count", 4),
+        ("open", f"{ROLES}spender", "count, input_tokens", 11),
+        ("open", f"{ROLES}visitors", "count", 6),
+        ("open", "blinded", "count", 1),
         ("open", "drained", "response_length", None),
         ("open", "flooded", "count, request_length", 10),
         ("open", "stolen", "count", 100),
@@ -204,10 +220,12 @@ def test_an_episode_says_where_it_is_and_what_fired(every_rule: Deployment) -> N
 
 def test_the_choice_of_a_rule_or_of_a_user_is_kept_to(every_rule: Deployment) -> None:
     """In every part that reads findings; a user of AWS can be chosen as an account can."""
-    assert {row["value"] for row in show(every_rule, "Rules")} == ATTACKS.keys() - {"new_key_lister"}
-    assert USER_ARN in {row["value"] for row in show(every_rule, "Accounts")}
+    assert {row["value"] for row in show(every_rule, "Rules")} == FIRING
+    chosen = [row["value"] for row in show(every_rule, "Accounts")]
+    assert {ROLE_ARN, SWEEPER} < set(chosen)
+    assert len(chosen) == len(set(chosen))
     assert [row["Where"] for row in show(every_rule, "episodes", rules="'denial_of_service'")] == ["flooded"]
-    assert {row["Where"] for row in show(every_rule, "episodes", accounts=f"'{USER_ARN}'")} == {USER_ARN}
+    assert {row["Where"] for row in show(every_rule, "episodes", accounts=f"'{ROLE_ARN}'")} == {ROLE_ARN}
     assert [row["Caller"] for row in show(every_rule, "callers", rules="'bedrock_denied_models'")] == [USER_ARN]
 
 
@@ -249,5 +267,5 @@ def test_the_records_of_each_rule_are_counted_once(every_rule: Deployment) -> No
     beat = every_rule.posting.rows(HEALTH)[-1]
     assert rows == {one["RuleId"]: (one["Records"], one["WithLength"]) for one in beat["SelectedByRule"]}
     assert rows.keys() == ATTACKS.keys()
-    assert (rows["model_theft"], rows["new_key_lister"]) == ((130 + 430 + 2, 0), (130 + 430 + 2, 0))
+    assert (rows["model_theft"], rows["new_key_lister"]) == ((130 + 430 + 2 + 2, 0), (130 + 430 + 2 + 2, 0))
     assert rows["insecure_output"] == (11 + 41, 52)

@@ -38,7 +38,7 @@ def test_a_batch_is_handed_over_until_it_is_taken(caplog: pytest.LogCaptureFixtu
 @pytest.mark.real
 def test_a_run_that_is_stuck_says_so_and_ends_at_ctrl_c() -> None:
     """In a word, not in a traceback; the exit code is that of an interrupted command."""
-    command = [sys.executable, "-m", "local", "run", "--records", "3000", "--set", f"BucketStorage={NOBODY}"]
+    command = [sys.executable, "-m", "local", "run", "--records", "5000", "--set", f"BucketStorage={NOBODY}"]
     running = subprocess.Popen(  # noqa: S603 - our own interpreter
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -68,6 +68,7 @@ def test_every_setting_of_a_rule_is_taken(tmp_path: Path, capsys: pytest.Capture
         "model_theft",
         "denial_of_service",
         "large_transfer",
+        "key_sweep",
         "bedrock_validation_exceptions",
     }
 
@@ -121,7 +122,7 @@ def test_a_run_of_generated_traffic_is_held_against_what_was_generated(
     assert 0 < counts.total() < exact.total()
     for counted, expected in ((exact, 0), (counts, code)):
         monkeypatch.setattr("local.__main__._play", lambda *_, counted=counted: Outcome(counts=counted))
-        assert main(["run", "--records", "3000", "--format", "ndjson", *arguments]) == expected
+        assert main(["run", "--records", "5000", "--format", "ndjson", *arguments]) == expected
         shown = capsys.readouterr().err
         assert ("NOT exact" in shown) == bool(expected)
         assert ("model_theft: records of " in shown) == bool(expected)

@@ -266,7 +266,7 @@ def _refused() -> None:
     raise ConflictError("precondition failed")
 
 
-@pytest.mark.parametrize(("conflicts", "ends_well"), [(MAX_CONFLICTS - 1, True), (MAX_CONFLICTS, False)])
+@pytest.mark.parametrize(("conflicts", "ends_well"), [(MAX_CONFLICTS, True), (MAX_CONFLICTS + 1, False)])
 def test_endless_conflicts_raise_so_that_the_step_runs_again(conflicts: int, *, ends_well: bool) -> None:
     """Nothing spins for ever; the step's next try learns what this one could not."""
     shaky = ShakyTable(_table_that_knows_a_pipeline(), before_write=[_refused] * conflicts)
