@@ -14,6 +14,7 @@ from detectors.sources.aws_bedrock import (
     MAX_CHARACTERS,
     POLICIES,
     REASONING,
+    SOURCE,
     BedrockRecord,
     account_id,
     guardrails,
@@ -310,3 +311,15 @@ def test_a_role_is_one_principal_however_its_sessions_are_called() -> None:
     role = "arn:aws:sts::111122223333:assumed-role/app"
     assert {principal(f"{role}/{session}") for session in ("a", "b/c", "")} == {role}
     assert principal("arn:aws:iam::111122223333:user/team/dana") == "arn:aws:iam::111122223333:user/team/dana"
+
+
+@pytest.mark.parametrize(
+    ("told", "tokens"),
+    [(b"7", 7), (b'"7"', 7), (b"7.0", 7), (b"-1", None), (b'"x"', None), (b"[ 218 B blob data ]", None), (b"{}", None)],
+)
+@pytest.mark.parametrize("text", [b"a line\nanother", b"plain"])
+def test_tokens_are_read_beside_prompts_that_are_not(told: bytes, tokens: int | None, text: bytes) -> None:
+    """A raw line break in a prompt costs no token; a number that is none counts as not told."""
+    record = bedrock(input={"inputBodyJson": "@text", "inputTokenCount": "@told"})
+    body = message(record).replace(b"@text", text).replace(b'"@told"', told)
+    assert SOURCE.observe(decode(body).records[0])[2] == tokens
