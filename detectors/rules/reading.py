@@ -67,7 +67,7 @@ from detectors.rules.rule import (
 )
 from detectors.rules.tally import MAX_DISTINCT
 from detectors.sources import catalogue as sources
-from detectors.sources.source import LogSource
+from detectors.sources.source import CALLER, LogSource
 from detectors.toml_table import TomlTable, lines_of, nearest, shown
 
 _MAX_TEXT = 200
@@ -155,8 +155,13 @@ def _selections(top: TomlTable, key: str) -> Iterator[Selection]:
 
 def _condition(table: TomlTable, field: str, source: LogSource) -> Condition | None:
     value = table.take_any(field)
+    if field == CALLER:
+        table.refuse(
+            field, "caller is many values, of which none is special: group by it, and name known ones in tuning."
+        )
+        return None
     if field not in source.fields and field not in source.number_wire:
-        table.refuse_unknown(field, (*source.fields, *source.number_wire))
+        table.refuse_unknown(field, (*(source.fields.keys() - {CALLER}), *source.number_wire))
         return None
     word, operand = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else ("is", value)
     test = _TESTS.get(word)

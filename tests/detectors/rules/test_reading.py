@@ -101,6 +101,11 @@ def test_a_file_is_a_rule(tmp_path: Path) -> None:
             "[[select]] 1, line 13: kategory is not known: did you mean category?",
         ),
         ('{ not = "200" }', '{ nott = "200" }', "line 15: status is {'nott': '200'}: give it a text, a number, a list"),
+        (
+            "status = { known = false }",
+            'caller = "eve"',
+            "line 20: caller is many values, of which none is special: group by it",
+        ),
         ("{ at_least = 5 }", '{ at_least = "5" }', "line 16: response_length is {'at_least': '5'}: give it a text"),
         ("{ known = false }", "{ known = 1 }", "[[select]] 2, line 20: status is {'known': 1}: give it"),
         ('by = ["resource", "caller"]', 'by = ["status"]', "[group], line 23: status is not known: there is resource"),
