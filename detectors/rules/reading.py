@@ -161,7 +161,7 @@ def _condition(table: TomlTable, field: str, source: LogSource) -> Condition | N
         )
         return None
     if field not in source.fields and field not in source.number_wire:
-        table.refuse_unknown(field, (*(source.fields.keys() - {CALLER}), *source.number_wire))
+        table.refuse_unknown(field, [one for one in (*source.fields, *source.number_wire) if one != CALLER])
         return None
     word, operand = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else ("is", value)
     test = _TESTS.get(word)
