@@ -184,8 +184,6 @@ _RAW = RawTable(
 )
 """Properties are text in one column, or have a column each once a record needed it."""
 
-_OBJECT_ID = frozenset({"properties", "objectId"})
-
 
 def _account(of: Traits) -> str | None:
     resource = _resource(of)
