@@ -126,9 +126,10 @@ NO_RECORD = Record()
 
 _MARKS = frozenset[str]().union(*(source.record_wire for source in SOURCES))
 _TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
-_PRIVATE = frozenset().union(*(source.private for source in SOURCES))
+_SAID = frozenset[str]().union(*(source.private for source in SOURCES))
+_PRIVATE = _SAID.union(one.name for one in msgspec.structs.fields(Wrapper))  # a record in a wrapper is no less private
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
-_CONTENT = frozenset(one.encode_name for one in _FIELDS.values() if one.name in _PRIVATE and one.type is msgspec.Raw)
+_CONTENT = frozenset(one.encode_name for one in _FIELDS.values() if one.name in _SAID and one.type is msgspec.Raw)
 _KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
 _HOLDS_CONTENT = re.compile(b"|".join(source.private_mark for source in SOURCES if source.private_mark))
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode

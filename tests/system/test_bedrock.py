@@ -280,6 +280,8 @@ TOLD = bedrock(
         message(TOLD).replace(b"{", b"", 1),
         message(json.dumps(TOLD)[:-300]),
         message([TOLD]),
+        message({"message": json.dumps(TOLD), "category": 5}),
+        message({"detail": TOLD, "operationName": [], "log": SECRET}),
         json.dumps(TOLD).encode()[:-1] + b"x}",
         message(TOLD).replace(b"ModelInvocationLog", b"")[:-300],
         b'"outputBodyJson": {"text": "' + SECRET.encode(),
