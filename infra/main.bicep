@@ -34,7 +34,7 @@ param networkIsolation bool = false
 param sentinel bool = true
 
 @description('What a severity raises in Sentinel: an incident, an alert without one, or neither (row).')
-param raises raisedBySeverity = { High: 'incident', Medium: 'incident', Low: 'alert', Informational: 'alert' }
+param raises raisedBySeverity = { High: 'incident', Medium: 'incident', Low: 'alert', Informational: 'row' }
 
 @description('Send RequestResponse logs to the hub too: one record for each call of a model.')
 param includeRequestResponse bool = true

@@ -49,7 +49,7 @@ def compiler(pytestconfig: pytest.Config) -> Compiler:
 def pytest_configure(config: pytest.Config) -> None:
     """Say at once that `$BICEP` names no compiler, if so; hear Ctrl-C, which shells keep from what they run aside."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "real: needs another process or engine; `make check` leaves it out")
+    config.addinivalue_line("markers", "real: needs a process, an engine or many seconds; `make check` leaves it out")
     sys.addaudithook(_note)
     try:
         bicep.find()

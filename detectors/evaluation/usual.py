@@ -2,7 +2,12 @@
 
 Ten calls a minute are nothing for one application and an attack on another. For thresholds that say so in the rule's
 file, a finding counts in full only from `FACTOR` times the usual on. The usual is the median of the daily peaks of the
-days before: an attack of less than half of the days does not raise it, a slow rise over weeks does.
+days before: an attack of less than half of the days does not raise it, a slow rise over weeks does. A job that runs
+once a week reaches its height on one day of seven, so what the same day of the week reached twice is usual as well.
+
+An entity that is new says nothing about itself. For most rules it is Informational until it is known. Where refusals
+are counted, a stranger matters more than whoever was always there: a threshold may say that the unknown is unusual,
+which holds once the detector has learned for `LEARNING_DAYS`.
 
 The peaks of a day depend on that day's windows alone, so evaluating a window again gives the same result.
 """
@@ -23,13 +28,15 @@ DAYS = 14
 """Days whose peaks are kept."""
 
 LEARNING_DAYS = 7
-"""Days with records from which on the usual is known."""
+"""Days with records from which on the usual is known, and days after which an entity that appears is a stranger."""
 
 FACTOR = 3
 """How many times the usual is unusual."""
 
 _GROWTH = 1.05
 """A stored peak may lag by this factor, so that a slow climb within a day does not cost a write in every window."""
+
+_WEEK = 7
 
 _DAY_MICROSECONDS = 24 * 60 * 60 * 1_000_000
 
@@ -42,15 +49,25 @@ class Peak(NamedTuple):
     entity: tuple[str, ...]
 
 
+WATCH = Peak("(watch)", "", ("(watch)",))
+"""Stands for no entity: its one day is the day on which the detector began to learn."""
+
+
 class DailyPeaks(msgspec.Struct, array_like=True):
     """The stored peaks of one threshold and entity, by day (whole days since 1970)."""
 
     days: dict[int, Number] = {}
 
     def usual(self, day: int) -> Number | None:
-        """Return the median peak of the days before a day; None while too few are known."""
-        before = [peak for known, peak in self.days.items() if day - DAYS <= known < day]
-        return median(before) if len(before) >= LEARNING_DAYS else None
+        """Return what the days before a day say: their median peak, or what both a week and two weeks ago reached.
+
+        None while too few are known. Of a day of the week that was seen once, that once counts.
+        """
+        before = {known: peak for known, peak in self.days.items() if day - DAYS <= known < day}
+        weekly = [before[known] for known in (day - _WEEK, day - 2 * _WEEK) if known in before]
+        if len(before) < LEARNING_DAYS:
+            return min(weekly) if len(weekly) > 1 else None
+        return max([median(before.values()), *([min(weekly)] if weekly else [])])
 
     def with_peak(self, day: int, value: Number) -> "DailyPeaks":
         """Add a window's value; return `self` if it changes nothing worth a write."""
@@ -67,7 +84,7 @@ def day_of(window_end: datetime) -> int:
 
 
 def peaks(tallies: Iterable[tuple[Key, Tally]]) -> dict[Peak, Number]:
-    """Find the largest value of each threshold that goes by the usual, for each entity of a window."""
+    """Find the largest value of each threshold that goes by the usual, for each entity of a window; and `WATCH`."""
     found: dict[Peak, Number] = {}
     for key, tally in tallies:
         rule = BY_ID.get(key.rule_id)
@@ -75,20 +92,33 @@ def peaks(tallies: Iterable[tuple[Key, Tally]]) -> dict[Peak, Number]:
             if rule and threshold.usual and (value := measure(tally, threshold.measure)) is not None:
                 peak = Peak(key.rule_id, threshold.name, rule.episode_group(key.group))
                 found[peak] = max(value, found.get(peak, value))
-    return found
+    return found | ({WATCH: 0} if found else {})
 
 
 def learn_peaks(
     known: Mapping[Peak, DailyPeaks], seen: Mapping[Peak, Number], window_end: datetime
 ) -> tuple[dict[Peak, DailyPeaks], dict[Peak, Number]]:
-    """Apply the peaks of a window: return what changes, and what is usual for each of them, where that is known."""
+    """Apply the peaks of a window: return what changes, and what is usual for each of them, where that is known.
+
+    For a stranger whose threshold calls the unknown unusual, 0 is usual.
+    """
     day = day_of(window_end)
-    changed, usual = {}, {}
+    began = min(known[WATCH].days) if WATCH in known else day
+    changed: dict[Peak, DailyPeaks] = {} if WATCH in known or WATCH not in seen else {WATCH: DailyPeaks({day: 0})}
+    usual: dict[Peak, Number] = {}
     for peak, value in seen.items():
+        if peak == WATCH:
+            continue
         before = known.get(peak) or DailyPeaks()
         if (found := before.usual(day)) is not None:
             usual[peak] = found
+        elif _unknown_is_unusual(peak) and min([day, *before.days]) - began >= LEARNING_DAYS:
+            usual[peak] = 0
         after = before.with_peak(day, value)
         if after is not before:
             changed[peak] = after
     return changed, usual
+
+
+def _unknown_is_unusual(peak: Peak) -> bool:
+    return any(one.unknown_is_unusual for one in BY_ID[peak.rule_id].thresholds if one.name == peak.threshold)

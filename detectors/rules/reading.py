@@ -24,6 +24,7 @@ measure = "count"
 at_least = 100
 unit = "Key listings"               # what the number is, for people
 usual = true                        # below three times the usual the severity is Informational (optional)
+unknown = "unusual"                 # who is new, after a week of learning, counts in full (optional, beside usual)
 
 [[upstream_select]]                 # what the upstream rule's own query counts, for `as_upstream` in tuning (optional)
 source = "azure_openai"
@@ -226,8 +227,11 @@ def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Thresh
     elif of and (measure != "distinct" or of not in fields):
         table.refuse("of", f"of is {shown(of)}: {nearest(of, sorted(fields))} It goes with distinct alone.")
     usual = bool(table.take("usual", bool, "true or false"))
+    unknown = table.one_of("unknown", ("unusual", "usual"))
+    if unknown and not usual:
+        table.refuse("unknown", "unknown goes with usual = true.")
     table.refuse_others()
-    return Threshold(name, measure, at_least, unit, of, usual)
+    return Threshold(name, measure, at_least, unit, of, usual, unknown == "unusual")
 
 
 def _measures(used: Sequence[LogSource]) -> tuple[Measure, ...]:

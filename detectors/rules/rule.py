@@ -99,6 +99,7 @@ class Threshold:
         unit: what the value is, for people: `Key listings`.
         of: for `distinct`, the field of which distinct values are counted.
         usual: whether what the value says depends on what is usual for the entity, see `detectors.evaluation.usual`.
+        unknown_is_unusual: whether it counts in full for an entity that appears after the detector has learned.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Threshold:
     unit: str = ""
     of: str = ""
     usual: bool = False
+    unknown_is_unusual: bool = False
 
 
 @dataclass(frozen=True, slots=True)

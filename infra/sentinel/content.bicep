@@ -32,6 +32,7 @@ var rules analyticsRule[] = [
 @export()
 var huntingQueries huntingQuery[] = [
   loadYamlContent('hunting-queries/denial-of-service-in-raw-logs.yaml')
+  loadYamlContent('hunting-queries/files-and-deployments.yaml')
   loadYamlContent('hunting-queries/first-time-key-listers.yaml')
   loadYamlContent('hunting-queries/insecure-output-in-raw-logs.yaml')
   loadYamlContent('hunting-queries/keys-listed-then-volume.yaml')

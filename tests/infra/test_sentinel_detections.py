@@ -158,7 +158,8 @@ def test_an_alert_says_what_happened_and_to_whom(attacked: Deployment, rule_id: 
     else:
         where = f": {SWEEPER}" if rule_id == "key_sweep" else f" on {row['ResourceName']}"
     assert (row["Title"], row["Summary"]) == (f"{rule.name}{where}", SAID[rule_id])
-    assert (row["RuleId"], row["Severity"]) == (rule_id, "Informational" if rule.goes_by_usual else rule.severity)
+    has_to_be_known = any(one.usual and not one.unknown_is_unusual for one in rule.thresholds)
+    assert (row["RuleId"], row["Severity"]) == (rule_id, "Informational" if has_to_be_known else rule.severity)
     assert row["AtlasTechniques"] == ", ".join(rule.techniques)
 
 

@@ -1,4 +1,4 @@
-"""The usual: daily peaks over two weeks, known after a week, and hardly moved by single days."""
+"""The usual: daily peaks over two weeks, known after a week, hardly moved by single days; and strangers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from detectors.evaluation.baseline import Baseline, MemoryBaseline
 from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope
-from detectors.evaluation.usual import DAYS, FACTOR, LEARNING_DAYS, DailyPeaks, Peak, day_of, peaks
+from detectors.evaluation.usual import DAYS, FACTOR, LEARNING_DAYS, WATCH, DailyPeaks, Peak, day_of, peaks
 from detectors.evaluation.window import GroupTotal, evaluate_thresholds
 from detectors.rules.tally import Key, Lengths, Tally
 from detectors.storage.baseline_table import TableBaseline
@@ -52,6 +52,62 @@ def test_a_day_is_as_its_highest_window_whatever_comes_later(baseline: Baseline)
     assert baseline.find_usual({PEAK: 1}, START + timedelta(days=LEARNING_DAYS))[PEAK] == 50
 
 
+def _peaks_of(baseline: Baseline, peak: Peak, values: dict[int, int]) -> dict[int, float | None]:
+    """Learn peaks by day; return what was usual on each of these days."""
+    return {
+        day: baseline.find_usual({WATCH: 0, peak: value}, START + timedelta(days=day)).get(peak)
+        for day, value in values.items()
+    }
+
+
+def test_a_job_of_mondays_is_usual_on_mondays(baseline: Baseline) -> None:
+    """From the second week on; on other days it would be unusual."""
+    seen = _peaks_of(baseline, PEAK, {day: 90 if day % 7 == 0 else 10 for day in range(23)})
+    assert {seen[day] for day in range(7, 23) if day % 7} == {10}
+    assert {seen[day] for day in range(7, 23, 7)} == {90}
+
+
+def test_one_attack_makes_no_day_of_the_week_usual(baseline: Baseline) -> None:
+    """Where the week before it was watched too."""
+    seen = _peaks_of(baseline, PEAK, {day: 90 if day == 14 else 10 for day in range(22)})
+    assert seen[21] == 10
+
+
+def test_what_runs_on_mondays_alone_is_known_after_two(baseline: Baseline) -> None:
+    """Once may be chance."""
+    assert _peaks_of(baseline, PEAK, {0: 50, 7: 90, 14: 70, 21: 60}) == {0: None, 7: None, 14: 50, 21: 70}
+
+
+STRANGER = Peak("refused_requests", "count", (canonical_id(), "203.0.113.*"))
+
+
+def test_a_stranger_has_nothing_that_is_usual(baseline: Baseline) -> None:
+    """Who appears after a week of learning: until it is known itself, in full."""
+    assert _peaks_of(baseline, PEAK, dict.fromkeys(range(LEARNING_DAYS), 10))[LEARNING_DAYS - 1] is None
+    days = range(LEARNING_DAYS, 2 * LEARNING_DAYS + 1)
+    assert _peaks_of(baseline, STRANGER, dict.fromkeys(days, 40)) == {**dict.fromkeys(days[:-1], 0), days[-1]: 40}
+
+
+def test_who_was_there_while_the_detector_learned_is_no_stranger(baseline: Baseline) -> None:
+    """An application that works on some days stays unknown until there are enough of them."""
+    days = [0, 1, 2, 3, 4, 8, 9, 10]
+    assert _peaks_of(baseline, STRANGER, dict.fromkeys(days, 40)) == {**dict.fromkeys(days[:-1]), 10: 40}
+
+
+def test_of_most_rules_the_unknown_is_informational(baseline: Baseline) -> None:
+    """What an application sends depends on the application."""
+    _peaks_of(baseline, STRANGER, dict.fromkeys(range(LEARNING_DAYS), 10))
+    assert _peaks_of(baseline, PEAK, {20: 10}) == {20: None}
+
+
+def test_a_stranger_counts_in_full() -> None:
+    """At any number, as nothing is three times nothing."""
+    key = Key("refused_requests", (canonical_id(), "203.0.113.*"))
+    totals = {key: GroupTotal(Tally(20), [0, 0, 0, 0, 0, 20])}
+    (result,) = evaluate_thresholds(START, totals, Policy(), newcomers={}, usual={STRANGER: 0})
+    assert result.severity == "Medium"
+
+
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 10**9)), max_size=60))
 def test_what_is_kept_is_bounded(values: list[tuple[int, int]]) -> None:
     """Two weeks and a day, in whatever order windows come."""
@@ -74,7 +130,8 @@ def test_the_peak_of_minutes_is_that_of_the_largest() -> None:
         for minute, count in ((1, 5), (2, 9), (3, 7))
     ]
     theft = Key("model_theft", (canonical_id(),)), Tally(100, responses=Lengths(1, 5, 5))
-    assert peaks([*tallies, theft]) == {PEAK: 9}
+    assert peaks([*tallies, theft]) == {PEAK: 9, WATCH: 0}
+    assert peaks([theft]) == {}
 
 
 MINUTE = Key("denial_of_service", (canonical_id(), "2026-11-23T08:00Z"))

@@ -72,7 +72,7 @@ def test_a_finding_tells_who_is_new_and_for_how_long_others_were_watched() -> No
         {"Name": "learning_days", "Measure": "days_watched", "Value": 20, "Threshold": 14},
     ]
     assert (row["ResourceName"], row["Callers"]) == ("aoai-prod", [{"ObjectId": EVE, "IpAddress": "", "Count": 3}])
-    assert (row["Severity"], row["RiskScore"]) == ("Informational", 21)
+    assert (row["Severity"], row["RiskScore"]) == ("Low", 21)
 
 
 def test_a_newcomer_is_one_episode_of_an_hour_and_known_from_then_on() -> None:

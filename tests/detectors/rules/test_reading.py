@@ -48,6 +48,16 @@ def _read(text: str, folder: Path, name: str = "mine.toml") -> tuple[Rule | None
     return reading.read(path, problems), problems
 
 
+def test_a_number_may_go_by_what_is_usual(tmp_path: Path) -> None:
+    """And say what is true of who is not known."""
+    rule, problems = _read(SOUND + 'usual = true\nunknown = "unusual"\n', tmp_path)
+    assert rule
+    assert problems == []
+    assert rule.thresholds == (Threshold("count", "count", 3, "Key listings", usual=True, unknown_is_unusual=True),)
+    _, problems = _read(SOUND + 'unknown = "unusual"\n', tmp_path)
+    assert [problem.split(": ", 1)[1] for problem in problems] == ["unknown goes with usual = true."]
+
+
 def test_a_file_is_a_rule(tmp_path: Path) -> None:
     """Each word of it has its place in the rule."""
     rule, problems = _read(SOUND, tmp_path)
