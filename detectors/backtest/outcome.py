@@ -47,6 +47,7 @@ class Quality(msgspec.Struct, kw_only=True):
         records: records read, bad ones included.
         selected: by rule id: records selected, and how many carried a response length.
         selected_by_any: records that one rule or more selected.
+        unknown: records of no known source, by the names of their fields, most records first.
         problems: bad lines and records by reason.
         examples: where the first of each reason are.
         duplicates: captured events that came a second time and were not counted again.
@@ -61,6 +62,7 @@ class Quality(msgspec.Struct, kw_only=True):
     records: int = 0
     selected: dict[str, Selected] = {}
     selected_by_any: int = 0
+    unknown: dict[str, int] = {}
     problems: dict[str, int] = {}
     examples: list[Place] = []
     duplicates: int = 0

@@ -148,21 +148,21 @@ class _Counting:
         except _REFUSED:
             lines = []
         if len(lines) == self._counts.lines - first + 1:
-            self._add_decoded(first, lines)
+            self._add_decoded(first, lines, data)
             return
         for number, line in enumerate(data.split(b"\n"), first):  # some are broken, or blank
             if line.strip():
                 self._add_message(number, decode(line))
 
-    def _add_decoded(self, first: int, lines: Sequence[Line]) -> None:
+    def _add_decoded(self, first: int, lines: Sequence[Line], data: bytes) -> None:
         """Count decoded lines: all at once if none of them is a message, which is a third faster."""
         unset = msgspec.UNSET
         if all(line.records is unset for line in lines):
-            self._counter.count_message(self._delta, first, Message(lines), self._by_own_time, step=1)
+            self._counter.count_message(self._delta, first, Message(lines, body=data), self._by_own_time, step=1)
             self._widen(map(own_time, lines))
             return
-        for number, line in enumerate(lines, first):
-            self._add_message(number, Message([line] if line.records is unset else line.records))
+        for number, (line, body) in enumerate(zip(lines, data.split(b"\n"), strict=False), first):
+            self._add_message(number, Message([line] if line.records is unset else line.records, body=body))
 
     def _add_message(self, place: int, message: Message) -> None:
         self._counter.count_message(self._delta, place, message, self._by_own_time)

@@ -62,6 +62,7 @@ class QualityMeter:
             records=self._counters.records,
             selected=self._counters.selected,
             selected_by_any=self._counters.by_any_rule.records,
+            unknown=dict(Counter(self._counters.unknown).most_common()),
             problems=dict(problems.most_common()),
             examples=_first_of_each(self._examples),
             duplicates=self._duplicates,

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from detectors.backtest.outcome import EpisodeSummary, Outcome, Trial
-from detectors.backtest.presentation import counted, last_part, minute, resource_short, size
+from detectors.backtest.outcome import EpisodeSummary, Outcome, Quality, Trial
+from detectors.backtest.presentation import counted, last_part, minute, printable, resource_short, size
 from detectors.cli.layout import Rows, aligned
 from detectors.evaluation.suppressions import Suppression
 from detectors.rules.catalogue import BY_ID
@@ -17,6 +17,7 @@ MAX_SHOWN = 50
 """Episodes on a terminal; ndjson and the report have them all."""
 
 MAX_EXCEPTIONS = 3
+MAX_SHAPES = 5
 
 
 def summary(outcome: Outcome) -> Iterator[str]:
@@ -61,7 +62,8 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
     elif not quality.records and not quality.problems:
         yield "There was no record in it."
     if quality.records and not quality.selected:
-        yield f"No rule selects any of the {quality.records:,} records: are this the log and the time you meant?"
+        yield f"No rule selects any of {counted(quality.records, 'record')}: is this the log and the time you meant?"
+    yield from _unknown(quality)
     for rule_id, selected in sorted(quality.selected.items()):
         measures = {threshold.measure for threshold in BY_ID[rule_id].thresholds}
         if "max_response_length" in measures and not selected.with_length:
@@ -73,6 +75,11 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
         for place in quality.examples:
             if place.reason == reason:
                 yield f"  {place.file}{f':{place.line}' if place.line else ''}: {place.detail}"
+
+
+def _unknown(quality: Quality) -> Iterator[str]:
+    for fields, count in list(quality.unknown.items())[:MAX_SHAPES]:
+        yield f"{counted(count, 'record')} of no log that is read here, with the fields: {printable(fields)}"
 
 
 def _between(first: datetime | None, last: datetime | None) -> str:

@@ -81,6 +81,8 @@ def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
 def _of_rule(rule_id: str, entry: TomlTable) -> PolicyChange:
     values = _values(entry, rule_id)
     as_upstream = entry.take("as_upstream", bool, "true or false")
+    if as_upstream is not None and rule_id in BY_ID and not BY_ID[rule_id].source_id:
+        entry.refuse("as_upstream", f"{rule_id} has no upstream rule: write a rule of your own instead.")
     entry.refuse_others()
     return PolicyChange(entry.place, Scope(rule_id), **values, as_upstream=as_upstream)
 

@@ -106,6 +106,8 @@ def _caveats(outcome: Outcome) -> Iterator[tuple[str, bool]]:
         yield f"{unread} of {read.files:,} could not be read to the end: see ", True
     if count := sum(read.problems.values()):
         yield f"{counted(count, 'problem')} of {counted(len(read.problems), 'kind')} in the data: see ", True
+    if unknown := sum(read.unknown.values()):
+        yield f"{counted(unknown, 'record')} of no log that is read here: see ", True
     for rule, names in dead(read, outcome.rules):
         yield f"{rule.name}: no selected record told its response length. {cannot_fire(rule, names)}", False
 

@@ -282,9 +282,17 @@ def test_bad_lines_are_counted_by_reason_with_their_place(
     ]
 
 
+def test_records_of_no_known_log_are_told_by_their_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrapper that nobody knows would hide everything; what stands in it is not shown, and commands no terminal."""
+    wrapped = {"parcel": json.dumps(list_key()), "host\x1b[2J": "h"}
+    lines, _ = _printed(capsys, [_write(tmp_path / "other.json", wrapped, wrapped, list_key())])
+    assert "2 records of no log that is read here, with the fields: host\\x1b[2J, parcel" in lines
+    assert not any("ListKey" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("records", "told"),
-    [([], "There was no record in it."), ([of_another_service()], "No rule selects any of the 1 records")],
+    [([], "There was no record in it."), ([of_another_service()], "No rule selects any of 1 record:")],
 )
 def test_an_export_that_says_nothing_is_not_taken_for_safety(
     records: list[object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -220,6 +220,17 @@ def test_a_value_of_a_rule_that_cannot_be_right_is_refused(values: str, fix: str
         )
 
 
+@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.id)
+def test_only_a_rule_with_an_upstream_rule_can_count_as_that_one_does(rule: Rule) -> None:
+    """For another it would silently change nothing, or turn off what is usual."""
+    text = f"[rules.{rule.id}]\nas_upstream = true\n"
+    if rule.source_id:
+        (change,) = tuning.parse(text, "tuning.toml").changes
+        assert change.as_upstream
+    else:
+        assert f"{rule.id} has no upstream rule" in _problem(text)
+
+
 @pytest.mark.parametrize("value", ["1", "9007199254740992", "1_000"])
 def test_numbers_up_to_the_edges_are_taken(value: str) -> None:
     """The limits themselves are inside."""
