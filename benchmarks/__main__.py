@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from benchmarks import backtest, breakage, decoding, growth, invocation, machine, rules
+from benchmarks import backtest, breakage, decoding, growth, invocation, machine, rules, scaling
 from benchmarks.corpus import MESSAGES_PER_BATCH, RECORDS_PER_MESSAGE, corpus
 from benchmarks.report import Section, lines, show
 
@@ -41,7 +41,9 @@ def _sections(records: int, backtest_records: int) -> Iterator[Section]:
     yield rules.measure(decoded)
     batch = corpus(MESSAGES_PER_BATCH * RECORDS_PER_MESSAGE)
     yield breakage.measure(batch)
-    yield from invocation.measure(batch)
+    invoked = invocation.measure(batch)
+    yield from invoked
+    yield from scaling.measure(invocation.event_seconds(invoked, batch))
     yield growth.measure()
     yield backtest.measure(backtest_records)
 

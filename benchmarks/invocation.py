@@ -28,6 +28,7 @@ from local.host import ROOT, sample_settings
 from local.protos import TypedData
 from local.worker import Worker
 
+_WHOLE = "the whole invocation"
 INVOCATIONS = 40
 WARM_UP = 3
 
@@ -85,6 +86,12 @@ def measure(corpus: Corpus) -> list[Section]:
     ]
 
 
+def event_seconds(measured_sections: Sequence[Section], corpus: Corpus) -> float:
+    """Return the seconds on one core that an event of a full batch takes, of which the host has its share."""
+    (whole,) = (row for row in measured_sections[0].rows if row["part"] == _WHOLE)
+    return float(whole["cpu_ms"]) / 1_000 / len(corpus.events)
+
+
 async def _run(corpus: Corpus) -> tuple[list[Invocation], Multiset[str]]:
     """Return the invocations, and their requests to storage by HTTP method."""
     worker = Worker(ROOT)
@@ -116,7 +123,7 @@ def _parts(invocation: Invocation) -> dict[str, Spent]:
         "ours: merge and pack": spent["add"] - spent["write"],
         "ours: events, bucket, watermark": spent["ours"] - spent["count"] - spent["add"],
         "the storage call": spent["write"],
-        "the whole invocation": total,
+        _WHOLE: total,
     }
 
 
