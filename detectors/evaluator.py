@@ -14,7 +14,7 @@ from detectors.errors import ConflictError
 from detectors.evaluation.baseline import Baseline
 from detectors.evaluation.episodes import Episode, advance
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.silence import silent_accounts
+from detectors.evaluation.silence import empty_hours, silent_accounts
 from detectors.evaluation.usual import peaks
 from detectors.evaluation.window import GroupResult, evaluate_thresholds, in_order, sightings, sum_window
 from detectors.reporting.finding import as_json, finding
@@ -130,6 +130,7 @@ class Evaluator:
         known = self._known(plan)
         episodes, changes = advance(self._journal.episodes(plan.base_window), results, window_end, known)
         row = self._journal.row(plan, episodes)
+        active = self._baseline.active_hours()
         beat = heartbeat(
             window_end,
             now,
@@ -139,7 +140,8 @@ class Evaluator:
             findings=len(changes),
             open_episodes=len(episodes),
             expired=self._policy.expired(window_end),
-            silent=silent_accounts(self._baseline.active_hours()),
+            silent=silent_accounts(active),
+            empty_hours=empty_hours(active, window_end),
         )
         self._sink.post(self._findings_stream, [as_json(finding(change, window_end, now)) for change in changes])
         self._sink.post(self._health_stream, [as_json(beat)])

@@ -1,9 +1,11 @@
 """Tells the silence of an account from its usual rest: nights, weekends, the time between two jobs. Pure.
 
 An account is silent when it has logged nothing for twice its longest rest of the last four weeks, and for a day at
-least. Time is taken from the account that logged last: when nothing arrives at all, that is no account's doing.
+least. Time is taken from the account that logged last: when nothing arrives at all, that is no account's doing. Then
+all of them together have been silent, which is unusual after half as long again as their longest rest.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -27,6 +29,10 @@ _UNKNOWN = 84
 """The rest, in hours, that an account is granted until then."""
 
 _FACTOR = 2
+_WEEKEND = 72
+"""The rest, in hours, that all accounts together are granted until then."""
+
+_FACTOR_OF_ALL = 1.5
 _FORGOTTEN_AFTER = 28 * 24
 """Hours after which a silent account is taken for deleted."""
 
@@ -53,6 +59,20 @@ class ActiveHours(msgspec.Struct, frozen=True, array_like=True):
             return self
         return ActiveHours(last, added.to_bytes((added.bit_length() + 7) // 8))
 
+    def joined(self, other: "ActiveHours") -> "ActiveHours":
+        """Return the hours in which either logged."""
+        last = max(self.last, other.last)
+        bits = 0
+        for one in (self, other):
+            bits |= int.from_bytes(one.marks) << (last - one.last) if one.last and last - one.last < _KEPT else 0
+        bits &= (1 << _KEPT) - 1
+        return ActiveHours(last, bits.to_bytes((bits.bit_length() + 7) // 8))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was watched for long enough to have shown a weekend."""
+        return int.from_bytes(self.marks).bit_length() > _KNOWN_AFTER
+
     @property
     def usual_gap(self) -> int:
         """The longest rest in hours, from one active hour to the next."""
@@ -62,8 +82,7 @@ class ActiveHours(msgspec.Struct, frozen=True, array_like=True):
     @property
     def patience(self) -> int:
         """The hours after which its silence is unusual."""
-        watched = int.from_bytes(self.marks).bit_length() - 1
-        granted = 0 if watched >= _KNOWN_AFTER else _UNKNOWN
+        granted = 0 if self.is_known else _UNKNOWN
         return max(_AT_LEAST, _FACTOR * max(self.usual_gap, granted))
 
 
@@ -90,3 +109,15 @@ def silent_accounts(accounts: Mapping[str, ActiveHours]) -> list[SilentAccount]:
         if hours.patience <= now - hours.last < hours.patience + _FORGOTTEN_AFTER
     ]
     return sorted(silent, key=lambda one: (-microseconds(one.last_seen), one.resource_id))
+
+
+def empty_hours(accounts: Mapping[str, ActiveHours], window_end: datetime) -> int | None:
+    """Return for how many hours no account has logged, if that is unusual; 0 if not; None while no account is known."""
+    together = ActiveHours()
+    for hours in accounts.values():
+        together = together.joined(hours)
+    if not together.last:
+        return None
+    patience = max(_AT_LEAST, math.ceil(_FACTOR_OF_ALL * together.usual_gap) if together.is_known else _WEEKEND)
+    rest = (microseconds(window_end) - 1) // _HOUR - together.last
+    return rest if rest >= patience else 0

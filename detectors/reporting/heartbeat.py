@@ -54,6 +54,8 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
         silent_accounts: ResourceId, LastSeen and UsualGapHours of accounts that have stopped logging: for twice
             the longest gap between their records and for a day at least; the latest first, at most 100.
         other_silent_accounts: how many more there are.
+        empty_hours: for how long no account has logged, if that is longer than usual; 0 if it is not, empty while no
+            account is known.
         detector_version: the release that posted the row.
     """
 
@@ -80,6 +82,7 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     expired_exceptions: Dynamic
     silent_accounts: Dynamic
     other_silent_accounts: int
+    empty_hours: int | None
     detector_version: str
 
 
@@ -156,6 +159,7 @@ def heartbeat(
     open_episodes: int,
     expired: Sequence[SuppressionRule] = (),
     silent: Sequence[SilentAccount] = (),
+    empty_hours: int | None = None,
 ) -> Heartbeat:
     """Build the row that reports the evaluation of a window."""
     total = health.counters
@@ -209,5 +213,6 @@ def heartbeat(
             for account in listed
         ],
         other_silent_accounts=len(silent) - len(listed),
+        empty_hours=empty_hours,
         detector_version=__version__,
     )

@@ -10,7 +10,7 @@ import pytest
 from detectors.errors import PostingError
 from detectors.evaluation.baseline import MemoryBaseline, Sighting
 from detectors.rules.tally import ACCOUNT_SEEN
-from tests.builders import START, canonical_id, list_key, message
+from tests.builders import START, bedrock, canonical_id, list_key, message
 from tests.infra.kql import FINDINGS, HEALTH, SCHEMA, Deployment, Row, ScheduledRule, Workspace
 
 pytestmark = pytest.mark.real
@@ -291,13 +291,37 @@ def test_a_detector_that_never_spoke_is_noticed(workspace: Workspace) -> None:
 
 
 def test_a_hub_without_records_for_a_day_is_noticed(deployment: Deployment, workspace: Workspace) -> None:
-    """Heartbeats go on; the last record left its window at 09:00, 60 minutes after the start."""
-    deployment.receive(at(1), body(1))
+    """Heartbeats go on; the last record, of AWS, left its window at 09:00, 60 minutes after the start."""
+    deployment.receive(at(1), message(bedrock()))
     tick_until(deployment, 10, 27 * 60)
     assert watch(workspace, 31, 91) == []
-    assert watch(workspace, 24 * 60 + 21, 27 * 60) == [(25 * 60 + 1, "no records for a day")]
+    assert watch(workspace, 24 * 60 + 21, 27 * 60) == [(25 * 60 + 1, "no records")]
     ((_, row),) = SILENT.runs(workspace, at(25 * 60 + 1), at(25 * 60 + 1), worded=True)
     assert (row["Severity"], row["LastRecords"]) == ("Medium", at(60))
+
+
+def test_accounts_that_never_rest_are_missed_after_a_day(workspace: Workspace) -> None:
+    """Once when it begins, and each morning, which is 2,880 minutes after the start."""
+    deployment = Deployment(workspace, baseline=used_all_the_time("first", "second"))
+    deployment.receive(at(1), body(1, "first"))
+    tick_until(deployment, 10, 49 * 60)
+    found = [moment for moment, condition in watch(workspace, 31, 49 * 60) if condition == "no records"]
+    assert found == [24 * 60 + 21, 48 * 60 + 1]
+
+
+def test_the_weekend_of_an_office_is_no_silence(workspace: Workspace) -> None:
+    """Accounts that rested for 63 hours before may do so again; after 95 hours the logs are missed."""
+    baseline = MemoryBaseline()
+    for day in range(-10, 1):  # from a Friday on, to this Monday
+        for hour in range(10) if (at(0) + timedelta(days=day)).weekday() < 5 else ():
+            moment = at(24 * 60 * day + 60 * hour)
+            baseline.find_newcomers([Sighting(ACCOUNT_SEEN, (canonical_id(),), moment)], moment + timedelta(minutes=10))
+    deployment = Deployment(workspace, baseline=baseline)
+    last_hour = 9 * 60
+    tick_until(deployment, last_hour + 46 * 60, last_hour + 96 * 60)
+    found = watch(workspace, last_hour + 47 * 60, last_hour + 96 * 60)
+    assert [condition for _, condition in found] == ["no records"]
+    assert found[0][0] == last_hour + 95 * 60 + 20
 
 
 def test_late_counting_is_noticed_once(deployment: Deployment, workspace: Workspace) -> None:
@@ -343,7 +367,7 @@ def test_the_alarm_text_is_there_for_every_condition(workspace: Workspace) -> No
     rows: dict[str, Row] = {row["Condition"]: row for _, row in SILENT.runs(workspace, at(6), at(6), worded=True)}
     assert rows["counting is late"]["Summary"].startswith("Records were counted up to 700 seconds after")
     assert rows["windows skipped"]["Summary"].startswith("3 windows of an hour were never evaluated")
-    assert rows["no records for a day"]["Summary"].startswith("The detector runs, but no log record has come since")
+    assert rows["no records"]["Summary"].startswith("The detector runs, but no log record has come since")
 
 
 def used_all_the_time(*names: str) -> MemoryBaseline:

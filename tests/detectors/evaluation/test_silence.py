@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.evaluation.silence import ActiveHours, silent_accounts
+from detectors.evaluation.silence import ActiveHours, empty_hours, silent_accounts
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -105,3 +105,34 @@ def test_hours_are_the_same_in_whatever_order_and_how_often_they_are_marked(hour
 def test_what_is_remembered_of_an_account_is_small() -> None:
     """However long and however often it logs."""
     assert len(msgspec.msgpack.encode(hours_of(range(100 * 24)))) < 120
+
+
+@given(st.sets(st.integers(0, 900), max_size=30), st.sets(st.integers(0, 900), max_size=30))
+def test_hours_of_two_accounts_join_as_if_they_were_one(one: set[int], other: set[int]) -> None:
+    """Whichever comes first, and however far apart they are."""
+    both = hours_of(sorted(one | other))
+    assert hours_of(sorted(one)).joined(hours_of(sorted(other))) == both
+    assert hours_of(sorted(other)).joined(hours_of(sorted(one))) == both
+
+
+def _empty(uses: Callable[[int], bool], days: int, rest: int) -> int | None:
+    """Return what is said of a rest after so many days of use by two accounts."""
+    active = [hour for hour in range(days * 24) if uses(hour)]
+    accounts = {"one": hours_of(active[::2]), "other": hours_of(active[1::2])}
+    return empty_hours(accounts, MONDAY + (active[-1] + 1 + rest) * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("use", "days", "usual", "unusual"), [("busy", 14, 23, 24), ("office", 15, 94, 95), ("office", 5, 71, 72)]
+)
+def test_all_accounts_may_rest_for_half_as_long_again_as_they_did(
+    use: str, days: int, usual: int, unusual: int
+) -> None:
+    """For a day at least, and for three while no weekend was seen."""
+    assert _empty(USES[use], days, usual) == 0
+    assert _empty(USES[use], days, unusual) == unusual
+
+
+def test_of_no_account_nothing_is_usual() -> None:
+    """Then nobody can tell a rest from an end."""
+    assert empty_hours({}, MONDAY) is None

@@ -104,6 +104,7 @@ HEARTBEAT_COLUMNS = {
     "ExpiredExceptions": "dynamic",
     "SilentAccounts": "dynamic",
     "OtherSilentAccounts": "long",
+    "EmptyHours": "long",
     "DetectorVersion": "string",
 }
 
@@ -414,5 +415,6 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         "ExpiredExceptions": [],
         "SilentAccounts": [],
         "OtherSilentAccounts": 0,
+        "EmptyHours": None,
         "DetectorVersion": __version__,
     }
