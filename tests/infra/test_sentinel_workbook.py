@@ -10,9 +10,9 @@ import pytest
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.rules.catalogue import BY_ID
-from tests.builders import PIPELINE, ROLE_ARN, START, USER_ARN, chat, list_key, message
+from tests.builders import PIPELINE, ROLE_ARN, START, USER_ARN, canonical_id, chat, list_key, message
 from tests.infra.attacks import ATTACKS, SWEEPER, TICK
-from tests.infra.kql import FINDINGS, HEALTH, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
+from tests.infra.kql import FINDINGS, HEALTH, SCHEMA, SENTINEL, Analysis, Deployment, Row, Workspace, analyse
 
 pytestmark = pytest.mark.real
 
@@ -269,3 +269,18 @@ def test_the_records_of_each_rule_are_counted_once(every_rule: Deployment) -> No
     assert rows.keys() == ATTACKS.keys()
     assert (rows["model_theft"], rows["new_key_lister"]) == ((130 + 430 + 2 + 2, 0), (130 + 430 + 2 + 2, 0))
     assert rows["insecure_output"] == (11 + 41, 52)
+
+
+def test_silent_accounts_and_records_of_no_known_log_are_shown() -> None:
+    """Of the newest heartbeat those, and these of all hours."""
+    deployment = Deployment(Workspace())
+    account = {"ResourceId": canonical_id("cut"), "LastSeen": START.isoformat(), "UsualGapHours": 3}
+    for hour, silent in ((1, [account, account]), (2, [account])):
+        shapes = [{"Fields": "host, line", "Records": 4}]
+        row = dict.fromkeys(SCHEMA[HEALTH]) | {"SilentAccounts": silent, "UnknownRecords": shapes}
+        end = (START + timedelta(hours=hour)).isoformat()
+        deployment.posting.workspace.add(HEALTH, [row | {"TimeGenerated": end, "WindowEnd": end}], START)
+    assert show(deployment, "silent") == [{"Account": canonical_id("cut"), "LastSeen": START, "UsualGapHours": 3}]
+    assert show(deployment, "unknown") == [
+        {"Fields": "host, line", "Records": 8, "LastSeen": START + timedelta(hours=2)}
+    ]
