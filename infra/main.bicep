@@ -47,6 +47,11 @@ param includeActivityLog bool = false
 @maxValue(32)
 param partitionCount int = 4
 
+@description('Throughput units up to which a new namespace grows by itself: 1 MB/s or 1,000 events/s each.')
+@minValue(1)
+@maxValue(40)
+param maximumThroughputUnits int = 10
+
 @description('Hours for which the hub keeps events, so that the evidence of a finding can be looked up. How far back the detector catches up is BUCKET_RETENTION_HOURS.')
 @minValue(24)
 @maxValue(168)
@@ -171,6 +176,7 @@ module eventHubNamespace 'modules/event-hub-namespace.bicep' = if (empty(existin
     location: location
     tags: tags
     networkIsolation: networkIsolation
+    maximumThroughputUnits: maximumThroughputUnits
   }
 }
 

@@ -11,6 +11,9 @@ param location string
 @description('Tags of the resource.')
 param tags textMap
 
+@description('Throughput units up to which it grows by itself.')
+param maximumThroughputUnits int
+
 @description('Only private endpoints, and Azure Monitor as a trusted service, reach the namespace.')
 param networkIsolation bool
 
@@ -30,7 +33,7 @@ resource namespace 'Microsoft.EventHub/namespaces@2026-01-01' = {
     disableLocalAuth: false
     // Azure Monitor drops logs that a namespace throttles for long: let it grow.
     isAutoInflateEnabled: true
-    maximumThroughputUnits: 10
+    maximumThroughputUnits: maximumThroughputUnits
     minimumTlsVersion: '1.2'
     publicNetworkAccess: networkIsolation ? 'Disabled' : 'Enabled'
   }

@@ -46,6 +46,7 @@ DEPLOYMENTS: dict[str, dict[str, Any]] = {
         "tags": {"cost-center": "SOC", "owner": "it's ${nobody}"},
         "raises": {"High": "incident", "Medium": "alert", "Low": "row", "Informational": "row"},
         "alwaysReadyInstances": 2,
+        "maximumThroughputUnits": 40,
         "findingsRetentionDays": 1095,
     },
 }

@@ -147,7 +147,15 @@ def test_a_workspace_and_a_namespace_of_others_are_used_and_not_made(compiler: C
     assert foreign.one(HUB)["id"].startswith(f"{NAMESPACE}/")
     assert foreign.of(LOG_WORKSPACE) == foreign.of(HUB_NAMESPACE) == []
     assert workspace_of(own) == own.one(LOG_WORKSPACE)["id"]
+    assert own.one(HUB_NAMESPACE)["properties"]["maximumThroughputUnits"] == 10
     assert own.one(HUB)["id"].startswith(f"{own.one(HUB_NAMESPACE)['id']}/")
+
+
+def test_a_new_namespace_grows_as_far_as_it_may(compiler: Compiler) -> None:
+    """Azure Monitor drops logs that a namespace throttles for long."""
+    many, _ = compiler.deployed("many-settings")
+    hub = many.one(HUB_NAMESPACE)["properties"]
+    assert (hub["isAutoInflateEnabled"], hub["maximumThroughputUnits"]) == (True, 40)
 
 
 def test_an_isolated_deployment_is_reached_through_private_endpoints_alone(compiler: Compiler) -> None:
