@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test bench lint format generate docs docs-serve clean setup chromium lock upgrade
+.PHONY: help demo run check test bench soak lint format generate docs docs-serve clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -41,6 +41,9 @@ check: lint ## lint, check types and run the quick tests
 
 bench: setup ## measure speed and memory
 	@$(PYTHON) -m benchmarks
+
+soak: setup ## send ten million records through the worker, and watch its memory: minutes
+	@$(PYTHON) -m benchmarks.soak
 
 lint: $(PYTHON_READY) docs ## lint, formatting, layers, Bicep and the site
 	@$(PYTHON) -m ruff check
