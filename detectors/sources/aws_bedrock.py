@@ -289,5 +289,9 @@ SOURCE = LogSource(
     name_of_caller=lambda _: partial(named, characters=_MAX_ARN_CHARACTERS),
     times=_TIMES,
     private=frozenset({"identity", "input", "output"}),
-    private_mark=rb"ModelInvocationLog|schemaVersion|arn:|modelId|(?:in|out)put(?:Body|ContentType|TokenCount)",
+    private_marks=(
+        *(b"ModelInvocationLog", b"schemaVersion", b"arn:", b"modelId"),
+        *(b"inputBody", b"inputContentType", b"inputTokenCount"),
+        *(b"outputBody", b"outputContentType", b"outputTokenCount"),
+    ),
 )

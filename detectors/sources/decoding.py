@@ -1,39 +1,44 @@
 """Event Hub message body -> the records in it, and what was wrong with the rest.
 
 Azure Monitor sends `{"records": [...]}`; a bare record and a bare array of records occur as well. Only the fields
-that sources name are decoded. The fast way hands a whole message to msgspec; a message that it refuses is read
-again record by record, and if it is not even JSON, as far as `repair` can tell what it was. So no record is lost to
-a bad neighbour. Nothing here raises, whatever the bytes.
+that sources name are decoded, and of those only what the rules of a `Decoder` may read. The fast way hands a whole
+message to msgspec; a message that it refuses is read again record by record, and if it is not even JSON, as far as
+`repair` can tell what it was. So no record is lost to a bad neighbour. Nothing here raises, whatever the bytes.
 
 Some sources' records hold prompts and answers. Nothing of these is kept, not even of a record that is broken.
 """
 
 import json
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
 
 from detectors.sources import lenient, repair
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.source import first_text
+from detectors.sources.source import LogSource, first_text
 from detectors.sources.text import storable
 from detectors.sources.wrappers import Wrapper, unquoted
 
 _STRUCTS: list[type[msgspec.Struct]] = [*(source.record for source in SOURCES), Wrapper]
 _FIELDS = {one.name: one for struct in _STRUCTS for one in msgspec.structs.fields(struct)}
 
-Record: Any = msgspec.defstruct(
-    "Record",
-    [(one.name, one.type, msgspec.field(name=one.encode_name, default=one.default)) for one in _FIELDS.values()],
-    module=__name__,
-    gc=False,
-)
-"""One record of any source, or a wrapper: the fields of all of them, so that a batch is decoded at once."""
 
+def record_type(attributes: Collection[str] = _FIELDS.keys()) -> Any:  # noqa: ANN401 - a class made at run time
+    """Make a struct of some of the fields of records."""
+    fields = [
+        (one.name, one.type, msgspec.field(name=one.encode_name, default=one.default))
+        for one in _FIELDS.values()
+        if one.name in attributes
+    ]
+    return msgspec.defstruct("Record", fields, module=__name__, gc=False)
+
+
+Record = record_type()
+"""One record of any source, or a wrapper: the fields of all of them, so that a batch is decoded at once."""
 
 _Written: Any = msgspec.defstruct(
     "_Written",
@@ -43,10 +48,11 @@ _Written: Any = msgspec.defstruct(
 )
 """The same fields as they are written, whatever they hold."""
 
-Envelope: Any = msgspec.defstruct(
-    "Envelope", [("records", list[Record] | msgspec.UnsetType, msgspec.UNSET)], module=__name__, gc=False
-)
-"""What Azure Monitor wraps around records; any other object is a bare record."""
+
+class _WrittenEnvelope(msgspec.Struct, gc=False):
+    """What Azure Monitor wraps around records."""
+
+    records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Unreadable:
         return _excerpt(f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in shown.items())}}}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """What one message body holds.
 
@@ -100,6 +106,7 @@ class Message:
         unreadable: by place, fields that had to be left out. Whether that matters depends on whether a rule
             selects the record.
         body: the message itself, if it is at hand.
+        read_whole: reads the records again with all of their fields; None if they have them.
     """
 
     records: Sequence[Any]
@@ -107,6 +114,12 @@ class Message:
     more_flaws: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
     body: bytes = b""
+    read_whole: Callable[[], Sequence[Any]] | None = None
+
+    @cached_property
+    def whole(self) -> Sequence[Any]:
+        """The records with all of their fields."""
+        return self.records if self.read_whole is None else self.read_whole()
 
     def names(self, indexes: Sequence[int]) -> list[list[str]]:
         """List the names of the fields of some records, in order; empty if they cannot be read."""
@@ -125,13 +138,18 @@ NO_RECORD = Record()
 """Stands where a message holds none."""
 
 _MARKS = frozenset[str]().union(*(source.record_wire for source in SOURCES))
+_OF_ANY_SOURCE = frozenset(name for source in SOURCES for name in (*source.marks, source.watched_attribute)).union(
+    one.name for one in _FIELDS.values() if lenient.may_be_unreadable(one.type)
+)
+"""Attributes to read whatever the rules: they tell sources apart, are watched, or make a record a flawed one."""
+
 _TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
 _SAID = frozenset[str]().union(*(source.private for source in SOURCES))
 _PRIVATE = _SAID.union(one.name for one in msgspec.structs.fields(Wrapper))  # a record in a wrapper is no less private
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
 _CONTENT = frozenset(one.encode_name for one in _FIELDS.values() if one.name in _SAID and one.type is msgspec.Raw)
 _KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
-_HOLDS_CONTENT = re.compile(b"|".join(source.private_mark for source in SOURCES if source.private_mark))
+_PRIVATE_MARKS = [mark for source in SOURCES for mark in source.private_marks]
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_objects = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
@@ -140,10 +158,10 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOT_JSON = ("not_json", "this is not JSON")
 _NO_OBJECT = ("not_a_record", "a record is an object, and this is none")
 
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_array = msgspec.json.Decoder(list[Record]).decode
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_written = msgspec.json.Decoder(_Written).decode
+_decode_written_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_written_envelope = msgspec.json.Decoder(_WrittenEnvelope).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -171,16 +189,44 @@ def _object(text: msgspec.Raw) -> dict[str, msgspec.Raw]:
         return {}
 
 
-def decode(body: bytes) -> Message:
-    """Read one message body of any bytes."""
-    body = repair.clean(body)
-    try:
-        if body[:1] == b"[":
-            return Message(_decode_array(body), body=body)
-        records = _decode_envelope(body).records
-        return Message([_decode_record(body)] if records is msgspec.UNSET else records, body=body)
-    except _REFUSED:
-        return _decode_one_by_one(body)
+class Decoder:
+    """Reads messages of any bytes: of their records some fields, and the others when they are asked for.
+
+    Args:
+        record: what `record_type` made of the fields.
+    """
+
+    def __init__(self, record: Any = Record) -> None:  # noqa: ANN401 - see `record_type`
+        envelope: Any = msgspec.defstruct(
+            "Envelope", [("records", list[record] | msgspec.UnsetType, msgspec.UNSET)], module=__name__, gc=False
+        )
+        self._decode_envelope = msgspec.json.Decoder(envelope).decode
+        self._decode_array = msgspec.json.Decoder(list[record]).decode
+        self._is_partial = record is not Record
+
+    def decode(self, body: bytes) -> Message:
+        """Read one message body."""
+        body = repair.clean(body)
+        try:
+            records = self._decode_array(body) if body[:1] == b"[" else self._decode_envelope(body).records
+            if records is msgspec.UNSET:  # what is no envelope is a bare record
+                return Message([_decode_record(body)], body=body)
+        except _REFUSED:
+            return _decode_one_by_one(body)
+        return Message(records, body=body, read_whole=partial(_whole, body) if self._is_partial else None)
+
+
+decode = Decoder().decode
+"""Read one message body of any bytes, and all fields of its records."""
+
+
+def _whole(body: bytes) -> Sequence[Any]:
+    return decode(body).records
+
+
+def attributes_for(sources: Iterable[LogSource]) -> frozenset[str]:
+    """Name what to read of records if rules read some sources."""
+    return _OF_ANY_SOURCE.union(one.name for source in sources for one in msgspec.structs.fields(source.record))
 
 
 def own_time(record: msgspec.Struct) -> str | None:
@@ -199,8 +245,8 @@ def _decode_one_by_one(body: bytes) -> Message:
     flaws: list[RecordFlaw] = []
     found: Counter[str] = Counter()
     unreadable: dict[int, Unreadable] = {}
-    private = _HOLDS_CONTENT.search(body) is not None
-    for index, element in enumerate(map(_unquoted, repair.elements(body.decode(errors="replace"), _MARKS))):
+    private = any(mark in body for mark in _PRIVATE_MARKS)  # several times faster than one pattern
+    for index, element in enumerate(map(_unquoted, _elements(body))):
         if isinstance(element, str) and element[0] == "{":
             record, fields = _read(element)
             records.append(record)
@@ -214,6 +260,17 @@ def _decode_one_by_one(body: bytes) -> Message:
             text = element.text if isinstance(element, repair.Broken) else element
             flaws.append(RecordFlaw(index, reason, detail, LEFT_OUT if private else _excerpt(text)))
     return Message(records, flaws, found - Counter(flaw.reason for flaw in flaws), unreadable, body)
+
+
+def _elements(body: bytes) -> Iterable[str | repair.Broken]:
+    """Tell apart what stands in a message, as it is written: with msgspec if it is JSON, else with `repair`."""
+    try:
+        written = _decode_written_array(body) if body[:1] == b"[" else _decode_written_envelope(body).records
+        if written is not msgspec.UNSET and body.decode():
+            return [bytes(one).decode() for one in written]
+    except _REFUSED:
+        pass
+    return repair.elements(body.decode(errors="replace"), _MARKS)
 
 
 def _unquoted(element: str | repair.Broken) -> str | repair.Broken:

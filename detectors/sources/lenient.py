@@ -27,6 +27,15 @@ def read[S: msgspec.Struct](kind: type[S], value: Mapping[str, object]) -> tuple
     return kind(**fields), tuple(unreadable)
 
 
+_MEANS_TEXT = (Scalar, str | int | None)
+"""Kinds of fields where other services put anything: what is no text means nothing."""
+
+
+def may_be_unreadable(kind: object) -> bool:
+    """Tell whether a field of this kind may hold what it cannot hold."""
+    return kind is not msgspec.Raw and kind not in _MEANS_TEXT
+
+
 type _Reader = Callable[[str, object, list[str]], object]
 
 
@@ -43,7 +52,7 @@ def _reader(kind: object) -> _Reader:
         )
     if kind == Whole | None:
         return _read_whole
-    if kind in {Scalar, str | int | None}:  # other services put anything there: what is no text means nothing
+    if kind in _MEANS_TEXT:
         return lambda _name, value, _unreadable: storable(value) if isinstance(value, str) else None
     options = getattr(kind, "__args__", ())
     nested = next((one for one in options if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)

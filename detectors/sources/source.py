@@ -107,7 +107,7 @@ class LogSource:
             learn by it.
         times: attributes that hold a record's own time, as it is written; the first that is there counts.
         private: attributes that hold what people say to models, or who they are: never shown, never stored.
-        private_mark: a pattern of bytes which tells that a broken message may hold prompts or answers.
+        private_marks: any of these in a broken message tells that it may hold prompts or answers.
         raw: the table of a workspace that holds its records; None if there is none of its own.
     """
 
@@ -127,7 +127,7 @@ class LogSource:
     watched_attribute: str = ""
     watched: Callable[[Iterable[Any]], Collection[str]] = frozenset
     private: frozenset[str] = frozenset()
-    private_mark: bytes = b""
+    private_marks: tuple[bytes, ...] = ()
     raw: RawTable | None = None
 
     @property
