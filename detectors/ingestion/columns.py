@@ -1,15 +1,28 @@
-"""Selected records -> tallies. Column by column, since that is several times faster than record by record."""
+"""Selected records -> tallies. All records of a group at once, since that is several times faster than one by one."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from typing import NamedTuple
 
-from detectors.ingestion.decisions import Decision, Target
+from detectors.ingestion.decisions import Choice, Decision, Target
 from detectors.ingestion.delta import Tallies
 from detectors.rules.counters import Counters, Selected
-from detectors.rules.tally import ACCOUNT_SEEN, Group, Key, Observation, Tally
+from detectors.rules.tally import ACCOUNT_SEEN, Key, Observation, Tally
 from detectors.windows import MINUTE_MICROSECONDS, minute_of
 
-NameOf = Callable[[str], str]
+type _Kind = tuple[bool, str | None]
+"""What the records of one combination share: whether their numbers are tokens, and the member that they are of."""
+
+type _Parts = list[tuple[_Kind, Sequence[Observation]]]
+"""The records of one group, in order, by their kind: mostly a single part."""
+
+
+class _Gathered(NamedTuple):
+    """The records of one group of one rule, from all combinations; not told apart by minute yet."""
+
+    choice: Choice
+    parts: _Parts
 
 
 class Columns:
@@ -26,87 +39,99 @@ class Columns:
 
     def add_up(self) -> tuple[Tallies, Counters]:
         """Sum up tallies by rule and group; count how many records each rule selected, and how many any rule did."""
-        tallies: Tallies = {}
-        counted: list[int | None] = []
+        gathered: dict[Key, _Gathered] = {}
+        of_accounts: defaultdict[str, list[Sequence[Observation]]] = defaultdict(list)
+        counted = with_length = 0
         for decision, observations in self.observations.items():
-            name_of = decision.name_of_caller
-            whole = Tally.of(observations, name_of, tokens=decision.tokens)
             for target in decision.targets:
-                rule = target.choice.rule
-                for group, part in _groups(target, observations, name_of):
-                    tally = whole if part is observations else Tally.of(part, name_of, tokens=decision.tokens)
-                    if rule.needs_bytes_by_caller:
-                        tally = tally.weighed(part, name_of)
-                    if rule.distinct:
-                        tally = tally.of_member(target.member)
-                    key = Key(rule.id, group)
-                    if key in tallies:
-                        tallies[key].add(tally)
-                    else:
-                        tallies[key] = tally.copy()
+                kind = decision.tokens, target.member
+                for key, part in _groups(target, observations):
+                    if key not in gathered:
+                        gathered[key] = _Gathered(target.choice, [])
+                    gathered[key].parts.append((kind, part))
             if decision.account is not None:
-                _note(tallies, Key(ACCOUNT_SEEN, (decision.account,)), whole)
-            counted += _responses_counted(decision, observations)
-        any_rule = Selected(len(counted), len(counted) - counted.count(None))
-        return tallies, Counters(selected=_by_rule(tallies), by_any_rule=any_rule)
+                of_accounts[decision.account].append(observations)
+            selected = decision.selected(observations)
+            counted += len(selected)
+            with_length += 0 if decision.tokens else len([1 for one in selected if one[3] is not None])
+        tallies = {key: _tally(choice, parts) for key, choice, parts in _by_minute(gathered)}
+        by_rule = _by_rule(tallies)
+        for account, seen in of_accounts.items():
+            tallies[Key(ACCOUNT_SEEN, (account,))] = _seen(seen)
+        return tallies, Counters(selected=by_rule, by_any_rule=Selected(counted, with_length))
 
 
-def _note(tallies: Tallies, key: Key, whole: Tally) -> None:
-    """Count records without callers and numbers."""
-    seen = tallies.setdefault(key, Tally())
-    seen.add(Tally(whole.count, first_sequence=whole.first_sequence, last_sequence=whole.last_sequence))
-
-
-def _groups(
-    target: Target, observations: Sequence[Observation], name_of: NameOf
-) -> Iterator[tuple[Group, Sequence[Observation]]]:
-    """Yield the groups of one rule among the records of one combination: mostly one, else by caller and by minute."""
+def _groups(target: Target, observations: Sequence[Observation]) -> Iterator[tuple[Key, Sequence[Observation]]]:
+    """Yield the groups of one rule among the records of one combination: one, or one for each caller."""
     if target.group is None:
         return
     taken = target.choice.take(observations)
     if not taken:
         return
-    if not target.by_caller:
-        yield from _by_minute(target, target.group_of(""), taken)
+    if target.key is not None:
+        yield target.key, taken
         return
     callers: defaultdict[str, list[Observation]] = defaultdict(list)
     for one in taken:
         callers[one[4]].append(one)
     for caller, part in callers.items():
         if caller:
-            yield from _by_minute(target, target.group_of(name_of(caller)), part)
+            yield Key(target.choice.rule.id, target.group_of(caller)), part
 
 
-def _by_minute(
-    target: Target, group: Group, observations: Sequence[Observation]
-) -> Iterator[tuple[Group, Sequence[Observation]]]:
-    """One group, or one for each minute if the rule asks for minutes."""
-    if not target.choice.rule.per_minute:
-        yield group, observations
-        return
-    parts: defaultdict[int, list[Observation]] = defaultdict(list)
-    for one in observations:
-        if one[1] is not None:
-            parts[one[1] // MINUTE_MICROSECONDS].append(one)  # type: ignore[operator]  # a number, see Decision.by_minute
-    for minute, part in parts.items():
-        yield (*group, minute_of(minute)), observations if len(part) == len(observations) else part
+def _by_minute(gathered: dict[Key, _Gathered]) -> Iterator[tuple[Key, Choice, _Parts]]:
+    """Yield the groups, those of rules by minute a minute at a time."""
+    for key, (choice, parts) in gathered.items():
+        joined = _joined(parts)
+        if not choice.rule.per_minute:
+            yield key, choice, joined
+            continue
+        minutes: defaultdict[int, _Parts] = defaultdict(list)
+        for kind, part in joined:
+            of_part: defaultdict[int, list[Observation]] = defaultdict(list)
+            for one in part:
+                if one[1] is not None:
+                    of_part[one[1] // MINUTE_MICROSECONDS].append(one)  # type: ignore[operator]  # see Decision.by_minute
+            for minute, found in of_part.items():
+                minutes[minute].append((kind, found))
+        for minute, found_parts in minutes.items():
+            yield Key(key.rule_id, (*key.group, minute_of(minute))), choice, found_parts
 
 
-def _responses_counted(decision: Decision, observations: Sequence[Observation]) -> list[int | None]:
-    """Return the response lengths of the records of a combination that count for at least one rule."""
-    takes_all = any(target.choice.check is None for target in decision.targets)
+def _joined(parts: _Parts) -> _Parts:
+    """Join parts of one kind that follow each other."""
+    if len(parts) == 1:
+        return parts
     return [
-        None if decision.tokens else one[3]
-        for one in observations
-        if takes_all or not decision.is_plain or any(target.choice.takes(one) for target in decision.targets)
+        (kind, list(chain.from_iterable([part for _, part in run])))
+        for kind, run in groupby(parts, lambda part: part[0])
     ]
 
 
+def _tally(choice: Choice, parts: _Parts) -> Tally:
+    """Add up the records of one group, at least one."""
+    tallies = []
+    for (tokens, member), observations in parts:
+        tally = Tally.of(observations, tokens=tokens)
+        if choice.weighs:
+            tally = tally.weighed(observations)
+        tallies.append(tally.of_member(member) if choice.distinct else tally)
+    for later in tallies[1:]:
+        tallies[0].add(later)
+    return tallies[0]
+
+
+def _seen(parts: Sequence[Sequence[Observation]]) -> Tally:
+    """Count records without callers and numbers."""
+    sequences = [one[0] for part in parts for one in part]
+    return Tally(len(sequences), first_sequence=min(sequences), last_sequence=max(sequences))
+
+
 def _by_rule(tallies: Tallies) -> dict[str, Selected]:
-    by_rule: dict[str, Selected] = {}
+    by_rule: defaultdict[str, list[Tally]] = defaultdict(list)
     for key, tally in tallies.items():
-        if key.rule_id == ACCOUNT_SEEN:
-            continue
-        more = Selected(tally.count, tally.responses.records)
-        by_rule[key.rule_id] = by_rule[key.rule_id].merged(more) if key.rule_id in by_rule else more
-    return by_rule
+        by_rule[key.rule_id].append(tally)
+    return {
+        rule_id: Selected(sum([one.count for one in found]), sum([one.responses.records for one in found]))
+        for rule_id, found in by_rule.items()
+    }

@@ -16,7 +16,16 @@ from detectors.ingestion.flaws import Flaws
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Observation
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.decoding import EXCERPT_CHARACTERS, NO_RECORD, Message, decode, without_content
+from detectors.sources.decoding import (
+    EXCERPT_CHARACTERS,
+    NO_RECORD,
+    Decoder,
+    Message,
+    attributes_for,
+    decode,
+    record_type,
+    without_content,
+)
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
 from detectors.sources.wrappers import MAX_DEPTH, unwrap
@@ -25,7 +34,9 @@ from detectors.windows import microseconds, record_time
 Problem = tuple[str, str]
 """What is wrong with a record: reason and detail."""
 
-_SHAPE = attrgetter(*dict.fromkeys(name for source in SOURCES for name in source.shape))
+_FIRST = "operation_name"
+"""What is looked at first: if no rule reads an operation, nothing else of its records is looked at."""
+
 _INCOMPLETE = ("unreadable_field", "counted without what its properties do not tell")
 MAX_SHAPE_CHARACTERS = 100
 _LET_GO = object()
@@ -49,6 +60,12 @@ class BatchCounter:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._readers = [_Reader(source, Decider(source, rules)) for source in SOURCES]
+        names = {selection.source for rule in rules for selection in rule.select}
+        read = [source for source in SOURCES if source.name in names]
+        self._decode = Decoder(record_type(attributes_for(read))).decode
+        marks = [mark for source in SOURCES for mark in source.marks]
+        self._shape_of = attrgetter(*dict.fromkeys([*marks, *(name for source in read for name in source.shape)]))
+        self._let_go: set[object] = set()
         self._by_shape: dict[object, _Reader | object | None] = {}
         self._decisions: dict[tuple[Any, ...], Decision | None] = {}
 
@@ -57,7 +74,7 @@ class BatchCounter:
         delta, columns = Delta(), Columns()
         watched = _Watched()
         for event in events:
-            message = decode(event.body)
+            message = self._decode(event.body)
             watched.note(message)
             self.count_message(delta, event.sequence, message, lambda _: columns)
         delta.tallies, selected = columns.add_up()
@@ -82,25 +99,26 @@ class BatchCounter:
         decisions, unknown = self._decisions, list[int]()
         for index, record, reader in self._candidates(message.records):
             if reader is None:
-                bodies = unwrap(record) if depth < MAX_DEPTH else []
+                bodies = unwrap(message.whole[index]) if depth < MAX_DEPTH else []
                 self._count_wrapped(delta, sequence + step * index, bodies, columns_of, depth + 1)
                 unknown += [] if bodies or record is NO_RECORD else [index]
                 continue
             traits, time, request, response, caller, unreadable = reader.source.observe(record)
-            if traits not in decisions:
-                self._decide(reader, traits)
-            decision = decisions[traits]
+            try:
+                decision = decisions[traits]
+            except KeyError:
+                decision = self._decide(reader, traits)
             problem = _INCOMPLETE if unreadable and reader.decider.could_select(record, unreadable) else None
             if decision is not None:
                 columns = columns_of(time)
                 moment = record_time(time) if decision.by_minute else time
-                one = (sequence + step * index, moment, request, response, caller)
+                one = (sequence + step * index, moment, request, response, decision.names[caller])
                 if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
                     columns.observations[decision].append(one)
                 elif columns:
                     problem = _count_closely(columns, decision, one) or problem
             if problem:
-                flaws.add(index, *problem, partial(_excerpt, record))
+                flaws.add(index, *problem, partial(_excerpt, message, index))
         self._note_unreadable(flaws, message)
         _note_unknown(delta, message, [index for index in unknown if index not in flaws.flawed])
 
@@ -114,25 +132,38 @@ class BatchCounter:
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
         """Yield the records that a rule may select, with their places and readers, and those of no known source."""
-        by_shape = self._by_shape
-        for index, shape in enumerate(map(_SHAPE, records)):
-            if shape not in by_shape:
-                self._recognise(shape, records[index])
-            reader = by_shape[shape]
+        shape_of, by_shape, let_go = self._shape_of, self._by_shape, self._let_go
+        for index, record in enumerate(records):
+            if record.operation_name in let_go:
+                continue
+            shape = shape_of(record)
+            try:
+                reader = by_shape[shape]
+            except KeyError:
+                reader = self._recognise(shape, record)
             if reader is not _LET_GO:
-                yield index, records[index], reader  # type: ignore[misc]  # so it is a reader, or none
+                yield index, record, reader  # type: ignore[misc]  # so it is a reader, or none
 
-    def _recognise(self, shape: object, record: msgspec.Struct) -> None:
+    def _recognise(self, shape: object, record: Any) -> _Reader | object | None:  # noqa: ANN401 - see `record_type`
         """Remember whoever reads records of a shape, if a rule may select them."""
         if len(self._by_shape) >= _MAX_REMEMBERED:
             self._by_shape.clear()
+            self._let_go.clear()
         reader = self._reader_of(record)
-        self._by_shape[shape] = reader if reader is None or reader.decider.may_select(record) else _LET_GO
+        if reader is None or reader.decider.may_select(record):
+            self._by_shape[shape] = reader
+            return reader
+        self._by_shape[shape] = _LET_GO
+        operation = record.operation_name
+        if operation is not None and not any(one.decider.may_select_with(_FIRST, operation) for one in self._readers):
+            self._let_go.add(operation)
+        return _LET_GO
 
-    def _decide(self, reader: _Reader, traits: tuple[Any, ...]) -> None:
+    def _decide(self, reader: _Reader, traits: tuple[Any, ...]) -> Decision | None:
         if len(self._decisions) >= _MAX_REMEMBERED:
             self._decisions.clear()
-        self._decisions[traits] = reader.decider.decide(traits)
+        decision = self._decisions[traits] = reader.decider.decide(traits)
+        return decision
 
     def _note_unreadable(self, flaws: Flaws, message: Message) -> None:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""
@@ -197,5 +228,6 @@ def _count_closely(columns: Columns | Problem, decision: Decision, one: Observat
     return reason, f"{rule.id}: not counted, {' and '.join(rule.group_fields)} cannot be read"
 
 
-def _excerpt(record: msgspec.Struct) -> str:
+def _excerpt(message: Message, index: int) -> str:
+    record = message.whole[index]
     return storable(msgspec.json.encode(without_content(record)).decode()[:EXCERPT_CHARACTERS])

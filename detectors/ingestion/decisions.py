@@ -5,12 +5,12 @@ repeats (its traits: a resource, a caller), and its numbers. Most records are le
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from detectors.rules.rule import Condition, Rule, Selection
-from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Group, Observation
+from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Group, Key, Observation
 from detectors.sources.callers import named
 from detectors.sources.source import CALLER, TOKENS, LogSource, Value
 
@@ -21,35 +21,46 @@ _FIRST_NUMBER = 2
 """Where the numbers begin in an observation."""
 
 _MAX_REMEMBERED = 4096
-"""Answers remembered about records that cannot be read in full."""
+"""Answers remembered about records that cannot be read in full, and callers of one kind."""
+
+_MAX_REMEMBERED_CHARACTERS = 256
 
 
-class Choice(NamedTuple):
+class Choice:
     """A rule that selects records of some traits.
 
     Attributes:
         rule: the rule.
         check: whether it selects a record, by its numbers; None if it selects all of them.
         pick: those of some records that it selects; None as above.
+        distinct: the field of which it counts distinct values; empty if of none.
+        weighs: whether it looks at response bytes by caller.
     """
 
-    rule: Rule
-    check: Callable[[Observation], bool] | None = None
-    pick: Callable[[Sequence[Observation]], list[Observation]] | None = None
+    __slots__ = ("check", "distinct", "pick", "rule", "weighs")
+
+    def __init__(
+        self,
+        rule: Rule,
+        check: Callable[[Observation], bool] | None = None,
+        pick: Callable[[Sequence[Observation]], list[Observation]] | None = None,
+    ) -> None:
+        self.rule = rule
+        self.check = check
+        self.pick = pick
+        self.distinct = rule.distinct
+        self.weighs = rule.needs_bytes_by_caller
 
     def takes(self, one: Observation) -> bool:
         """Tell whether the rule selects a record."""
         return self.check is None or self.check(one)
 
     def take(self, observations: Sequence[Observation]) -> Sequence[Observation]:
-        """Return the records that the rule selects: the very same sequence if these are all."""
-        if self.pick is None:
-            return observations
-        picked = self.pick(observations)
-        return observations if len(picked) == len(observations) else picked
+        """Return the records that the rule selects."""
+        return observations if self.pick is None else self.pick(observations)
 
 
-class Target(NamedTuple):
+class Target:
     """Where one rule counts the records of one combination.
 
     Attributes:
@@ -58,22 +69,23 @@ class Target(NamedTuple):
             it cannot be told. A minute, if the rule has one, comes behind them.
         missing: the reason why not.
         member: what the rule counts distinct ones of, None for the caller of each record, which is not known here.
+        by_caller: whether each caller is a group.
+        key: the rule and its group, without a minute; None if each caller is a group, or none can be told.
+        needs_caller: whether a record without a caller cannot count.
     """
 
-    choice: Choice
-    group: tuple[str | None, ...] | None
-    missing: str
-    member: str | None = None
+    __slots__ = ("by_caller", "choice", "group", "key", "member", "missing", "needs_caller")
 
-    @property
-    def by_caller(self) -> bool:
-        """Whether each caller is a group."""
-        return self.group is not None and None in self.group
-
-    @property
-    def needs_caller(self) -> bool:
-        """Whether a record without a caller cannot count."""
-        return self.by_caller or self.choice.rule.distinct == CALLER
+    def __init__(
+        self, choice: Choice, group: tuple[str | None, ...] | None, missing: str = "", member: str | None = None
+    ) -> None:
+        self.choice = choice
+        self.group = group
+        self.missing = missing
+        self.member = member
+        self.by_caller = group is not None and None in group
+        self.key = None if group is None or self.by_caller else Key(choice.rule.id, self.group_of(""))
+        self.needs_caller = self.by_caller or choice.distinct == CALLER
 
     def missed(self, one: Observation) -> str:
         """Say why a record that the rule takes does not count; empty if it does."""
@@ -88,35 +100,61 @@ class Target(NamedTuple):
         return tuple([caller if value is None else value for value in self.group or ()])
 
 
+class Names(dict[str, str]):
+    """Callers as they are kept, by what is written in records: remembered, as the same ones come again and again."""
+
+    def __init__(self, name_of: Callable[[str], str]) -> None:
+        self._name_of = name_of
+
+    def __missing__(self, caller: str) -> str:
+        """Name a caller; one with a long name is not remembered, since whoever writes it may choose it."""
+        name = self._name_of(caller)
+        if len(caller) <= _MAX_REMEMBERED_CHARACTERS:
+            if len(self) >= _MAX_REMEMBERED:
+                self.clear()
+            self[caller] = name
+        return name
+
+
 class Decision:
     """What all rules make of one combination. Compared by identity: a batch's columns are kept by decision.
 
     Attributes:
-        name_of_caller: how the callers of its records are kept.
+        names: how the callers of its records are kept.
         targets: at least one.
         is_plain: whether its records need no look at each: every target has its group.
         by_minute: whether a target counts by the records' own time, which has to be readable then.
         by_caller: whether a target counts by caller, or callers, which has to be there then.
+        takes_all: whether each of its records counts for some rule, whatever its numbers.
         tokens: whether the numbers of its records are tokens.
         account: the account that its records are about, if it is one to know.
     """
 
-    __slots__ = ("account", "by_caller", "by_minute", "is_plain", "name_of_caller", "targets", "tokens")
+    __slots__ = ("account", "by_caller", "by_minute", "is_plain", "names", "takes_all", "targets", "tokens")
 
     def __init__(
-        self, name_of_caller: Callable[[str], str], targets: Sequence[Target], *, tokens: bool, account: str | None
+        self, names: Mapping[str, str], targets: Sequence[Target], *, tokens: bool, account: str | None
     ) -> None:
-        self.name_of_caller = name_of_caller
+        self.names = names
         self.tokens = tokens
         self.account = account
         self.targets = targets
         self.is_plain = all(target.group is not None for target in targets)
         self.by_minute = any(target.choice.rule.per_minute for target in targets)
         self.by_caller = any(target.needs_caller for target in targets)
+        self.takes_all = not self.is_plain or any(target.choice.check is None for target in targets)
 
     def takes_plainly(self, moment: str | int | None, caller: str) -> bool:
         """Tell whether a record with this time and caller can be counted without a look at each target."""
         return self.is_plain and (moment is not None or not self.by_minute) and bool(caller or not self.by_caller)
+
+    def selected(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """Return those of its records that count for at least one rule."""
+        if self.takes_all:
+            return observations
+        if len(self.targets) == 1:
+            return self.targets[0].choice.take(observations)
+        return [one for one in observations if any(target.choice.takes(one) for target in self.targets)]
 
 
 class Decider:
@@ -136,11 +174,21 @@ class Decider:
         )
         self._choices: dict[tuple[bool, ...], Sequence[Choice]] = {}
         self._could_select: dict[object, bool] = {}
+        self._names: dict[Callable[[str], str], Names] = {}
 
     def may_select(self, record: msgspec.Struct) -> bool:
         """Tell whether a rule may select records of a record's shape."""
+        if not self._selections:  # nor are the source's fields read then
+            return False
         fields = self._source.fields
         values = {name: field.of(record) for name, field in fields.items() if field.attribute}
+        unknown = fields.keys() - values.keys()
+        return any(selection.accepts(values, unknown) for selection in self._selections)
+
+    def may_select_with(self, attribute: str, value: Value) -> bool:
+        """Tell whether a rule may select records of which one attribute is known."""
+        fields = self._source.fields
+        values = {name: field.said(value) for name, field in fields.items() if field.attribute == attribute}
         unknown = fields.keys() - values.keys()
         return any(selection.accepts(values, unknown) for selection in self._selections)
 
@@ -178,8 +226,11 @@ class Decider:
             return None
         values: dict[str, Value] = {}
         targets = [self._target(choice, of, values) for choice in choices]
+        name_of = self._source.name_of_caller(of)
+        if name_of not in self._names:
+            self._names[name_of] = Names(name_of)
         return Decision(
-            self._source.name_of_caller(of),
+            self._names[name_of],
             targets,
             tokens=self._source.numbers == TOKENS,
             account=self._source.account(of),

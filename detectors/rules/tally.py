@@ -5,8 +5,7 @@ batches, buckets and partitions. There is one exception: a stored tally lists at
 the counts of the callers seen first, and the bytes of those with most bytes, so that nobody hides in a crowd.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -31,7 +30,7 @@ MAX_CALLERS = 50
 
 Observation = tuple[int, str | int | None, int | None, int | None, str]
 """What a tally takes from one selected record: the sequence number of its event; its own time, as text or in
-microseconds since 1970; its request and response length in bytes, None if it carries none; and its caller as written.
+microseconds since 1970; its request and response length in bytes, None if it carries none; and its caller as kept.
 A plain tuple, since a named tuple takes eight times as long to create."""
 
 
@@ -109,16 +108,13 @@ class Tally(msgspec.Struct, array_like=True):
     other_members: int = 0
 
     @classmethod
-    def of(
-        cls, observations: Sequence[Observation], name_of: Callable[[str], str] = str, *, tokens: bool = False
-    ) -> "Tally":
-        """Add up records, at least one, by callers whose names are kept in some form; their numbers may be tokens."""
-        sequences, times, requests, responses, callers = zip(*observations, strict=True)
+    def of(cls, observations: Sequence[Observation], *, tokens: bool = False) -> "Tally":
+        """Add up records, at least one; their numbers may be tokens."""
+        sequences, times, requests, responses, names = zip(*observations, strict=True)
         first_time, last_time = time_span(times)
-        named: dict[str, int] = {}
-        for caller, count in Counter(callers).items():
-            name = name_of(caller)
-            named[name] = named.get(name, 0) + count
+        callers: dict[str, int] = {}
+        for name in names:
+            callers[name] = callers.get(name, 0) + 1
         asked, answered, none = Lengths.of(requests), Lengths.of(responses), Lengths()
         return cls(
             count=len(observations),
@@ -130,31 +126,22 @@ class Tally(msgspec.Struct, array_like=True):
             last_time=last_time,
             first_sequence=min(sequences),
             last_sequence=max(sequences),
-            callers=named,
+            callers=callers,
         )
 
-    def weighed(self, observations: Sequence[Observation], name_of: Callable[[str], str] = str) -> "Tally":
+    def weighed(self, observations: Sequence[Observation]) -> "Tally":
         """Add the response bytes of each caller."""
         received: dict[str, int] = {}
-        for *_, response, caller in observations:
+        for _, _, _, response, caller in observations:
             if response:
                 received[caller] = received.get(caller, 0) + response
-        caller_bytes: dict[str, int] = {}
-        for caller, total in received.items():
-            name = name_of(caller)
-            caller_bytes[name] = min(caller_bytes.get(name, 0) + total, MAX_WHOLE)
+        caller_bytes = {caller: min(total, MAX_WHOLE) for caller, total in received.items()}
         return msgspec.structs.replace(self, caller_bytes=caller_bytes)
 
     def of_member(self, member: str | None) -> "Tally":
         """Return the same with all records as those of one member; None where members are the callers."""
         members = dict(self.callers) if member is None else {member: self.count}
         return msgspec.structs.replace(self, members=members)
-
-    def copy(self) -> "Tally":
-        """Copy the tally, to `add` to the copy."""
-        return msgspec.structs.replace(
-            self, callers=dict(self.callers), caller_bytes=dict(self.caller_bytes), members=dict(self.members)
-        )
 
     def add(self, later: "Tally") -> None:
         """Merge another tally into this one, keeping all callers; as `merged`, but without creating a new tally."""

@@ -263,6 +263,8 @@ def _observe(record: BedrockRecord) -> Observed:
     return traits, first_text(record, _TIMES), *tokens, arn or "", frozenset()
 
 
+_keep_name = partial(named, characters=_MAX_ARN_CHARACTERS)
+
 SOURCE = LogSource(
     name=NAME,
     title="AWS Bedrock model invocation logs",
@@ -286,7 +288,7 @@ SOURCE = LogSource(
     },
     numbers=TOKENS,
     number_wire={"input_tokens": frozenset({"input"}), "output_tokens": frozenset({"output"})},
-    name_of_caller=lambda _: partial(named, characters=_MAX_ARN_CHARACTERS),
+    name_of_caller=lambda _: _keep_name,
     times=_TIMES,
     private=frozenset({"identity", "input", "output"}),
     private_marks=(

@@ -74,6 +74,8 @@ def _observe(record: CloudTrailRecord) -> Observed:
     return traits, first_text(record, _TIMES), None, None, arn or "", frozenset()
 
 
+_keep_name = partial(named, characters=_MAX_CHARACTERS)
+
 SOURCE = LogSource(
     name=NAME,
     title="AWS CloudTrail",
@@ -96,7 +98,7 @@ SOURCE = LogSource(
     },
     numbers=LENGTHS,
     number_wire={},
-    name_of_caller=lambda _: partial(named, characters=_MAX_CHARACTERS),
+    name_of_caller=lambda _: _keep_name,
     times=_TIMES,
     private=frozenset({"user_identity"}),
 )

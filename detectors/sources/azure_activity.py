@@ -81,8 +81,11 @@ def _observe(record: ActivityRecord) -> Observed:
     return traits, record.time, None, None, who or record.caller_ip_address or "", frozenset()
 
 
+_keep_name = partial(named, characters=128)
+
+
 def _name_of_caller(of: Traits) -> Callable[[str], str]:
-    return partial(named, characters=128) if of.named else address
+    return _keep_name if of.named else address
 
 
 def _operation(operation_name: str | None) -> str | None:

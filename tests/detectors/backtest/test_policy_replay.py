@@ -11,7 +11,6 @@ from detectors.evaluation.suppressions import Scope, SuppressionRule
 from detectors.evaluation.window import GroupTotal
 from detectors.reporting.finding import finding
 from detectors.rules.tally import Key, Tally
-from detectors.sources.callers import named
 from detectors.windows import BUCKET
 from tests.builders import PIPELINE, START, canonical_id
 
@@ -22,9 +21,7 @@ PROD, DEV = (Key("model_theft", (canonical_id(name),)) for name in ("aoai-prod",
 
 def _total(*callers: str, length: int | None = None) -> GroupTotal:
     """Return records of these callers, each with a length of the response if one is given."""
-    return GroupTotal(
-        Tally.of([(1, None, None, length, caller) for caller in callers], named), [0, 0, 0, 0, 0, len(callers)]
-    )
+    return GroupTotal(Tally.of([(1, None, None, length, caller) for caller in callers]), [0, 0, 0, 0, 0, len(callers)])
 
 
 def _end(window: int) -> datetime:
@@ -149,7 +146,7 @@ def test_a_minute_that_late_records_make_larger_is_one_finding() -> None:
 
 def _asked(count: int) -> GroupTotal:
     """Return requests of ten bytes each."""
-    return GroupTotal(Tally.of([(1, None, 10, None, PIPELINE)] * count, named), [0, 0, 0, 0, 0, count])
+    return GroupTotal(Tally.of([(1, None, 10, None, PIPELINE)] * count), [0, 0, 0, 0, 0, count])
 
 
 EXEMPT = SuppressionRule(Scope("*"), frozenset({PIPELINE}), "The rotation.", "platform team", date(2026, 12, 31))
@@ -174,7 +171,7 @@ def test_a_minute_is_suppressed_until_more_of_it_is_known() -> None:
     """Then it takes its place among what nobody explains."""
     policy = Policy({MINUTES: {"count": 2, "request_length": 1}}, suppression_rules=[EXEMPT])
     more = GroupTotal(
-        Tally.of([(1, None, 10, None, caller) for caller in (*[PIPELINE] * 3, "a", "b")], named), [0, 0, 0, 0, 0, 5]
+        Tally.of([(1, None, 10, None, caller) for caller in (*[PIPELINE] * 3, "a", "b")]), [0, 0, 0, 0, 0, 5]
     )
     for windows, suppressed in (([_asked(3)], 1), ([_asked(3), more], 0)):
         replay, _ = _replayed([{_minute(1): total} for total in windows], PolicyReplay(policy))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.ingestion.columns import Columns
-from detectors.ingestion.decisions import Choice, Decision, Target
+from detectors.ingestion.decisions import Choice, Decision, Names, Target
 from detectors.ingestion.delta import Tallies
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.counters import Counters, Selected
@@ -23,6 +23,7 @@ RULE = BY_ID["large_transfer"]
 PER_MINUTE = replace(RULE, id="by_minute", group_fields=("ResourceId", "Minute"), per_minute=True)
 EACH_CALLER = replace(RULE, id="by_caller", group_by=("resource", "caller"), group_fields=("ResourceId", "Caller"))
 BOTH = replace(EACH_CALLER, id="by_both", group_fields=("ResourceId", "Caller", "Minute"), per_minute=True)
+NAMES = Names(named)
 EMPTY = replace(RULE, id="empty_answers")
 
 MOMENTS = [record_time(f"2026-11-23T{clock}Z") for clock in ("07:59:59.9999999", "08:00:00", "08:00:59", "08:01:00")]
@@ -50,7 +51,7 @@ def _target(rule: Rule, *group: str | None, check: Callable[[Observation], bool]
 
 
 DECISION = Decision(
-    named,
+    NAMES,
     [
         _target(RULE, "a"),
         _target(PER_MINUTE, "a"),
@@ -61,7 +62,7 @@ DECISION = Decision(
     tokens=False,
     account=None,
 )
-OF_ANOTHER_RESOURCE = Decision(named, [_target(RULE, "b")], tokens=False, account=None)
+OF_ANOTHER_RESOURCE = Decision(NAMES, [_target(RULE, "b")], tokens=False, account=None)
 
 
 def _added_up(*parts: tuple[Decision, Sequence[Observation]]) -> tuple[Tallies, Counters]:
@@ -72,7 +73,7 @@ def _added_up(*parts: tuple[Decision, Sequence[Observation]]) -> tuple[Tallies, 
 
 
 def _merged(one: Tallies, other: Tallies) -> Tallies:
-    merged = {key: tally.copy() for key, tally in one.items()}
+    merged = dict(one)
     for key, tally in other.items():
         merged[key] = merged[key].merged(tally) if key in merged else tally
     return merged
@@ -118,7 +119,7 @@ def _texts(one: Observation) -> set[str]:
 
 def test_records_of_several_combinations_and_one_group_are_added_together() -> None:
     """And tallies of groups that were alike stay apart: what is added to one is not added to the other."""
-    twin = Decision(named, [_target(RULE, "a")], tokens=False, account="a")
+    twin = Decision(NAMES, [_target(RULE, "a")], tokens=False, account="a")
     one: Observation = (1, MOMENTS[0], None, 700, "dana")
     tallies, _ = _added_up((DECISION, [one]), (twin, [one, one]), (OF_ANOTHER_RESOURCE, [one]))
     counts = {key: tally.count for key, tally in tallies.items()}
@@ -130,7 +131,7 @@ def test_records_of_several_combinations_and_one_group_are_added_together() -> N
 def test_a_combination_whose_group_is_not_known_adds_nothing() -> None:
     """To the rule that cannot group it; others count it."""
     ungrouped = Decision(
-        named, [Target(Choice(EMPTY), None, "no_resource"), _target(RULE, "a")], tokens=False, account=None
+        NAMES, [Target(Choice(EMPTY), None, "no_resource"), _target(RULE, "a")], tokens=False, account=None
     )
     tallies, _ = _added_up((ungrouped, [(1, MOMENTS[0], None, 0, "dana")]))
     assert list(tallies) == [Key(RULE.id, ("a",))]

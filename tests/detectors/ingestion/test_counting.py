@@ -131,7 +131,7 @@ def test_counters_stored_before_a_field_was_there_can_still_be_read(known: str) 
 def test_all_flaws_are_counted_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each reason some of a message and some of a batch, so that none crowds out the others."""
     made: list[object] = []
-    monkeypatch.setattr(counting, "_excerpt", lambda record: made.append(record) or "")  # type: ignore[func-returns-value]
+    monkeypatch.setattr(counting, "_excerpt", lambda _, index: made.append(index) or "")  # type: ignore[func-returns-value]
     nowhere = {**list_key(), "resourceId": None}
     events = [event(number, *[7] * 300, *[nowhere] * 300, {**list_key(), "time": 5}) for number in range(30)]
     delta = BatchCounter(CATALOGUE).count(events, START)
