@@ -5,7 +5,7 @@ buckets before it, so every bucket is seen by six windows. All times are aware U
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ BUCKET_MICROSECONDS = BUCKET // timedelta(microseconds=1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_SECONDS = 24 * 60 * 60
+_from_iso = datetime.fromisoformat
 _KEY_FORMAT = "%Y%m%dT%H%MZ"
 
 
@@ -67,19 +68,14 @@ def record_time(text: str | None) -> int | None:
     if not text:
         return None
     try:
-        at = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        us_date = _US_DATE.fullmatch(text)
-        return _us_time(us_date) if us_date else None
-    try:
+        at = _from_iso(text)
         if at.tzinfo is not UTC:  # which it is for a Z, in nearly all records
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError:  # before year 1 or after year 9999 in UTC
         return None
-    return _since_epoch(at)
-
-
-def _since_epoch(at: datetime) -> int:
+    except ValueError:
+        us_date = _US_DATE.fullmatch(text)
+        return _us_time(us_date) if us_date else None
     since = at - _EPOCH
     return (since.days * _DAY_SECONDS + since.seconds) * 1_000_000 + since.microseconds
 
@@ -92,7 +88,7 @@ def _us_time(text: re.Match[str]) -> int | None:
             return None
         hour = hour % _NOON + (_NOON if half.upper() == "PM" else 0)
     try:
-        return _since_epoch(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
+        return microseconds(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
     except ValueError:
         return None
 
@@ -108,27 +104,3 @@ MINUTE_MICROSECONDS = 60 * 1_000_000
 def minute_of(minutes: int) -> str:
     """Format a minute, counted since 1970, as `2026-11-23T08:00Z`, which sorts as time does."""
     return f"{from_microseconds(minutes * MINUTE_MICROSECONDS):%Y-%m-%dT%H:%MZ}"
-
-
-_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z")
-"""How Azure writes times: texts of this form sort as the times do."""
-
-
-def time_span(times: Sequence[str | int | None]) -> tuple[int | None, int | None]:
-    """Find the earliest and the latest of some times, as text or as microseconds since 1970; None if there is none.
-
-    Only two of thousands of texts in the usual form are parsed.
-    """
-    known = [time for time in times if time.__class__ is int]
-    if len(known) < len(times):
-        known += filter(None, map(record_time, _first_and_last({time for time in times if time.__class__ is str})))
-    return min(known, default=None), max(known, default=None)
-
-
-def _first_and_last(texts: set[str]) -> Collection[str]:
-    """Narrow texts down to candidates for the earliest and the latest: two, if all have the usual form."""
-    if len(texts) > 2 and len(set(map(len, texts))) == 1:  # noqa: PLR2004 - two would be parsed anyway
-        ends = min(texts), max(texts)
-        if all(map(_ISO_TIME.fullmatch, ends)):
-            return ends
-    return texts

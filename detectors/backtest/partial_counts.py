@@ -183,9 +183,8 @@ class _Counting:
         if newest is not None:
             self._counts.delays[max(arrival - newest, 0) // 1_000_000] += 1
 
-    def _by_own_time(self, text: str | None) -> Columns | Problem | None:
+    def _by_own_time(self, time: int | None) -> Columns | Problem | None:
         """Find the columns for a record by its own time; a record without one is a problem."""
-        time = record_time(text)
         if time is not None and time in _PLAUSIBLE:
             minute = time - time % MINUTE_MICROSECONDS
             self._extend(minute, minute)  # the line may be a wrapper, which tells no time

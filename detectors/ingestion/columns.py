@@ -91,7 +91,7 @@ def _by_minute(gathered: dict[Key, _Gathered]) -> Iterator[tuple[Key, Choice, _P
             of_part: defaultdict[int, list[Observation]] = defaultdict(list)
             for one in part:
                 if one[1] is not None:
-                    of_part[one[1] // MINUTE_MICROSECONDS].append(one)  # type: ignore[operator]  # see Decision.by_minute
+                    of_part[one[1] // MINUTE_MICROSECONDS].append(one)
             for minute, found in of_part.items():
                 minutes[minute].append((kind, found))
         for minute, found_parts in minutes.items():

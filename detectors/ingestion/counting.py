@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -37,6 +37,8 @@ Problem = tuple[str, str]
 _FIRST = "operation_name"
 """What is looked at first: if no rule reads an operation, nothing else of its records is looked at."""
 
+_OPERATION = attrgetter(_FIRST)
+
 _INCOMPLETE = ("unreadable_field", "counted without what its properties do not tell")
 MAX_SHAPE_CHARACTERS = 100
 _LET_GO = object()
@@ -44,25 +46,35 @@ _MAX_REMEMBERED = 20_000
 """Shapes and combinations remembered: names in logs may be made up, and must not fill the memory."""
 
 
-ColumnsOf = Callable[[str | None], Columns | Problem | None]
-"""Where a record counts, by its own time as written; or why it is bad, or None where nobody asked."""
+_WATCHED = [source.watched_attribute for source in SOURCES if source.watched_attribute]
+
+ColumnsOf = Callable[[int | None], Columns | Problem | None]
+"""Where a record counts, by its own time in microseconds since 1970; or why it is bad, or None where nobody asked."""
 
 
-class _Reader(NamedTuple):
+class _Reader:
     """A source, and what decides for its records."""
 
-    source: LogSource
-    decider: Decider
+    __slots__ = ("decider", "observe", "source")
+
+    def __init__(self, source: LogSource, rules: Sequence[Rule]) -> None:
+        self.source = source
+        self.observe = source.observe
+        self.decider = Decider(source, rules)
 
 
 class BatchCounter:
     """Counts batches for a set of rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._readers = [_Reader(source, Decider(source, rules)) for source in SOURCES]
+        self._readers = [_Reader(source, rules) for source in SOURCES]
         names = {selection.source for rule in rules for selection in rule.select}
         read = [source for source in SOURCES if source.name in names]
         self._decode = Decoder(record_type(attributes_for(read))).decode
+        self._skim = Decoder(
+            record_type({_FIRST, *_WATCHED, *(name for source in read for name in source.shape)})
+        ).decode
+        self._is_skimming = False
         marks = [mark for source in SOURCES for mark in source.marks]
         self._shape_of = attrgetter(*dict.fromkeys([*marks, *(name for source in read for name in source.shape)]))
         self._let_go: set[object] = set()
@@ -73,10 +85,18 @@ class BatchCounter:
         """Count these events. They must belong to one bucket; `now` is only for the lag."""
         delta, columns = Delta(), Columns()
         watched = _Watched()
+        looked_at = 0
         for event in events:
-            message = self._decode(event.body)
+            message = (self._skim if self._is_skimming else self._decode)(event.body)
             watched.note(message)
-            self.count_message(delta, event.sequence, message, lambda _: columns)
+            if self._lets_go(message):
+                delta.counters.records += len(message.records)
+                continue
+            looked_at += 1
+            if self._is_skimming:
+                message = self._decode(event.body)
+            self.count_message(delta, event.sequence, message, columns)
+        self._is_skimming = looked_at < len(events) / 2
         delta.tallies, selected = columns.add_up()
         delta.counters = delta.counters.merged(selected)
         delta.counters.messages = len(events)
@@ -86,10 +106,23 @@ class BatchCounter:
             delta.counters.lag_ms = max(lag_ms, 0)
         return delta
 
+    def _lets_go(self, message: Message) -> bool:
+        """Tell whether nothing is wrong with a message and no rule reads any operation in it."""
+        if message.flaws or message.unreadable:
+            return False
+        return self._let_go.issuperset(map(_OPERATION, message.records))
+
     def count_message(
-        self, delta: Delta, sequence: int, message: Message, columns_of: ColumnsOf, *, step: int = 0, depth: int = 0
+        self,
+        delta: Delta,
+        sequence: int,
+        message: Message,
+        columns: Columns | ColumnsOf,
+        *,
+        step: int = 0,
+        depth: int = 0,
     ) -> None:
-        """Count one message: what went through and what was wrong into the delta, records where `columns_of` says.
+        """Count one message: what went through and what was wrong into the delta, records into the columns.
 
         The first record is placed at `sequence`, each further one `step` behind: 1 where records are lines. `depth`
         is the number of wrappers around the message.
@@ -100,34 +133,36 @@ class BatchCounter:
         for index, record, reader in self._candidates(message.records):
             if reader is None:
                 bodies = unwrap(message.whole[index]) if depth < MAX_DEPTH else []
-                self._count_wrapped(delta, sequence + step * index, bodies, columns_of, depth + 1)
+                self._count_wrapped(delta, sequence + step * index, bodies, columns, depth + 1)
                 unknown += [] if bodies or record is NO_RECORD else [index]
                 continue
-            traits, time, request, response, caller, unreadable = reader.source.observe(record)
+            traits, text, request, response, caller, unreadable = reader.observe(record)
             try:
                 decision = decisions[traits]
             except KeyError:
                 decision = self._decide(reader, traits)
             problem = _INCOMPLETE if unreadable and reader.decider.could_select(record, unreadable) else None
             if decision is not None:
-                columns = columns_of(time)
-                moment = record_time(time) if decision.by_minute else time
-                one = (sequence + step * index, moment, request, response, decision.names[caller])
-                if columns.__class__ is Columns and decision.takes_plainly(moment, caller):
-                    columns.observations[decision].append(one)
-                elif columns:
-                    problem = _count_closely(columns, decision, one) or problem
+                time = record_time(text)
+                place = columns if isinstance(columns, Columns) else columns(time)
+                one = (sequence + step * index, time, request, response, decision.names[caller])
+                if place.__class__ is Columns and (
+                    (decision.is_plain and time is not None and caller) or decision.takes_plainly(time, caller)
+                ):
+                    place.observations[decision].append(one)
+                elif place:
+                    problem = _count_closely(place, decision, one) or problem
             if problem:
                 flaws.add(index, *problem, partial(_excerpt, message, index))
         self._note_unreadable(flaws, message)
         _note_unknown(delta, message, [index for index in unknown if index not in flaws.flawed])
 
     def _count_wrapped(
-        self, delta: Delta, sequence: int, bodies: Sequence[bytes], columns_of: ColumnsOf, depth: int
+        self, delta: Delta, sequence: int, bodies: Sequence[bytes], columns: Columns | ColumnsOf, depth: int
     ) -> None:
         """Count what a record wraps; then the record itself is none."""
         for body in bodies:
-            self.count_message(delta, sequence, decode(body), columns_of, depth=depth)
+            self.count_message(delta, sequence, decode(body), columns, depth=depth)
         delta.counters.records -= bool(bodies)
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:

@@ -144,7 +144,7 @@ class Decision:
         self.by_caller = any(target.needs_caller for target in targets)
         self.takes_all = not self.is_plain or any(target.choice.check is None for target in targets)
 
-    def takes_plainly(self, moment: str | int | None, caller: str) -> bool:
+    def takes_plainly(self, moment: int | None, caller: str) -> bool:
         """Tell whether a record with this time and caller can be counted without a look at each target."""
         return self.is_plain and (moment is not None or not self.by_minute) and bool(caller or not self.by_caller)
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from detectors.sources.source import MAX_WHOLE
-from detectors.windows import time_span
 
 Group = tuple[str, ...]
 """The values of a rule's group fields, such as the canonical resource id."""
@@ -28,8 +27,8 @@ MAX_CALLERS = 50
 """Callers listed for a group in one bucket of one partition, first seen first; the others are counted together."""
 
 
-Observation = tuple[int, str | int | None, int | None, int | None, str]
-"""What a tally takes from one selected record: the sequence number of its event; its own time, as text or in
+Observation = tuple[int, int | None, int | None, int | None, str]
+"""What a tally takes from one selected record: the sequence number of its event; its own time in
 microseconds since 1970; its request and response length in bytes, None if it carries none; and its caller as kept.
 A plain tuple, since a named tuple takes eight times as long to create."""
 
@@ -59,7 +58,7 @@ class Lengths(msgspec.Struct, array_like=True, gc=False):
     def of(cls, lengths: Iterable[int | None]) -> "Lengths":
         """Sum up lengths; None is left out."""
         known = [length for length in lengths if length is not None]
-        return cls(len(known), min(sum(known), MAX_WHOLE), max(known)) if known else cls()
+        return cls(len(known), min(sum(known), MAX_WHOLE), max(known)) if known else _NO_LENGTHS
 
     def merged(self, other: "Lengths") -> "Lengths":
         """Combine both."""
@@ -68,6 +67,9 @@ class Lengths(msgspec.Struct, array_like=True, gc=False):
             min(self.total + other.total, MAX_WHOLE),
             max(self.largest, other.largest),
         )
+
+
+_NO_LENGTHS = Lengths()
 
 
 class Tally(msgspec.Struct, array_like=True):
@@ -111,19 +113,19 @@ class Tally(msgspec.Struct, array_like=True):
     def of(cls, observations: Sequence[Observation], *, tokens: bool = False) -> "Tally":
         """Add up records, at least one; their numbers may be tokens."""
         sequences, times, requests, responses, names = zip(*observations, strict=True)
-        first_time, last_time = time_span(times)
+        known = times if None not in times else [time for time in times if time is not None]
         callers: dict[str, int] = {}
         for name in names:
             callers[name] = callers.get(name, 0) + 1
-        asked, answered, none = Lengths.of(requests), Lengths.of(responses), Lengths()
+        asked, answered, none = Lengths.of(requests), Lengths.of(responses), _NO_LENGTHS
         return cls(
             count=len(observations),
             requests=none if tokens else asked,
             responses=none if tokens else answered,
             input_tokens=asked if tokens else none,
             output_tokens=answered if tokens else none,
-            first_time=first_time,
-            last_time=last_time,
+            first_time=min(known, default=None),
+            last_time=max(known, default=None),
             first_sequence=min(sequences),
             last_sequence=max(sequences),
             callers=callers,

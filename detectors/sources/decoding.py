@@ -95,8 +95,7 @@ class Unreadable:
         return _excerpt(f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in shown.items())}}}")
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, dict=True):
     """What one message body holds.
 
     Attributes:
@@ -111,8 +110,8 @@ class Message:
 
     records: Sequence[Any]
     flaws: Sequence[RecordFlaw] = ()
-    more_flaws: Mapping[str, int] = field(default_factory=dict)
-    unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
+    more_flaws: Mapping[str, int] = msgspec.field(default_factory=dict)
+    unreadable: Mapping[int, Unreadable] = msgspec.field(default_factory=dict)
     body: bytes = b""
     read_whole: Callable[[], Sequence[Any]] | None = None
 
@@ -246,7 +245,14 @@ def _decode_one_by_one(body: bytes) -> Message:
     found: Counter[str] = Counter()
     unreadable: dict[int, Unreadable] = {}
     private = any(mark in body for mark in _PRIVATE_MARKS)  # several times faster than one pattern
-    for index, element in enumerate(map(_unquoted, _elements(body))):
+    for index, raw in enumerate(_elements(body)):
+        if isinstance(raw, msgspec.Raw):
+            try:
+                records.append(_decode_record(raw))
+                continue
+            except _REFUSED:
+                pass
+        element = _unquoted(bytes(raw).decode() if isinstance(raw, msgspec.Raw) else raw)
         if isinstance(element, str) and element[0] == "{":
             record, fields = _read(element)
             records.append(record)
@@ -262,12 +268,12 @@ def _decode_one_by_one(body: bytes) -> Message:
     return Message(records, flaws, found - Counter(flaw.reason for flaw in flaws), unreadable, body)
 
 
-def _elements(body: bytes) -> Iterable[str | repair.Broken]:
+def _elements(body: bytes) -> Iterable[msgspec.Raw | str | repair.Broken]:
     """Tell apart what stands in a message, as it is written: with msgspec if it is JSON, else with `repair`."""
     try:
         written = _decode_written_array(body) if body[:1] == b"[" else _decode_written_envelope(body).records
         if written is not msgspec.UNSET and body.decode():
-            return [bytes(one).decode() for one in written]
+            return written
     except _REFUSED:
         pass
     return repair.elements(body.decode(errors="replace"), _MARKS)
