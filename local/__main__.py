@@ -50,7 +50,7 @@ def _traffic_options[**P](command: Callable[P, int]) -> Callable[P, int]:
     for option in (
         click.option("--format", "form", type=Word(("table", "ndjson")), default="table", help="Of findings."),
         click.option("--seed", type=int, default=1, show_default=True, help="Of everything random."),
-        click.option("--records", type=int, default=300_000, show_default=True, help="Records to generate."),
+        click.option("--records", type=int, default=Scenario().records, show_default=True, help="Records to generate."),
     ):
         command = option(command)
     return command

@@ -32,6 +32,12 @@ ACCOUNTS_OF = "azure_openai"
 
 NUMBERS = ("request_length", "response_length", "input_tokens", "output_tokens")
 
+SELECTS = defaultdict[str, list[tuple[str, list[dict[str, Any]]]]](list)
+"""By source, the rules that read it, each with its selections of that source."""
+for _rule_id, _rule in FILES.items():
+    for _source in sorted({select["source"] for select in _rule["select"]}):
+        SELECTS[_source].append((_rule_id, [select for select in _rule["select"] if select["source"] == _source]))
+
 MINUTE_RULES = {rule_id for rule_id, rule in FILES.items() if rule["group"].get("per") == "minute"}
 
 
@@ -127,23 +133,17 @@ class Truth:
 
 def places(fact: Fact) -> Iterator[Place]:
     """Every rule that counts a record, and for whom."""
-    for rule_id, rule in FILES.items():
-        if any(_selects(select, fact) for select in rule["select"]):
-            group = [fact.fields.get(name) for name in rule["group"]["by"]]
+    for rule_id, selects in SELECTS[fact.source]:
+        if any(_selects(select, fact) for select in selects):
+            group = [fact.fields.get(name) for name in FILES[rule_id]["group"]["by"]]
             if None not in group and "" not in group:
                 minute = (_minute(fact.second // 60),) if rule_id in MINUTE_RULES else ()
                 yield rule_id, (*map(str, group), *minute)
 
 
 def _selects(select: Mapping[str, Any], fact: Fact) -> bool:
-    """Whether a table [[select]] of a rule's file accepts a record."""
-    for name, wanted in select.items():
-        if name == "source":
-            if wanted != fact.source:
-                return False
-        elif not _holds(wanted, fact.fields.get(name)):
-            return False
-    return True
+    """Whether a table [[select]] of a rule's file accepts a record of its source."""
+    return all(name == "source" or _holds(wanted, fact.fields.get(name)) for name, wanted in select.items())
 
 
 def _holds(wanted: object, value: Any) -> bool:  # noqa: ANN401 - a field of any kind

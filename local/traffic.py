@@ -43,7 +43,7 @@ class Scenario:
 
     start: datetime = datetime(2026, 3, 1, 23, tzinfo=UTC)
     duration: timedelta = timedelta(hours=25)
-    records: int = 300_000
+    records: int = 60_000
     partitions: int = 4
     seed: int = 1
     malformed: int = 44
