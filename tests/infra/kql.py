@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import duckdb_kql
 import msgspec
 import yaml
@@ -113,11 +114,13 @@ class Workspace:
         sys.audit("tests.real_part", "DuckDB")
         self._connection = duckdb_kql.connect()
         self._connection.execute(
-            "SET TimeZone = 'UTC'; SET threads = 1"
+            "SET TimeZone = 'UTC'; SET threads = 1; PRAGMA disable_optimizer"
         )  # little data: threads cost more than they bring
         self._connection.execute("CREATE TABLE scope (since TIMESTAMPTZ, until TIMESTAMPTZ, ingested TIMESTAMPTZ)")
         self._connection.execute("INSERT INTO scope VALUES (now(), now(), now())")
         self._waiting: dict[str, list[str]] = {table: [] for table in SCHEMA}
+        self._asked: dict[str, int] = {}
+        self._prepared = set[str]()
         for table, schema in SCHEMA.items():
             extra = {"IngestionTime": "datetime"} | (FLATTENED_COLUMNS if table == RAW else {})
             definition = ", ".join(f'"{name}" {_DUCKDB_TYPES[kind]}' for name, kind in (schema | extra).items())
@@ -160,10 +163,21 @@ class Workspace:
         self._connection.execute(
             "UPDATE scope SET since = ?, until = ?, ingested = ?", [since, now, now + SENTINEL_DELAY]
         )
-        sql, slots = _translate(text)
-        found = self._connection.execute(sql, {slot: now.replace(tzinfo=None) for slot in slots})
+        found = self._execute(*_translate(text), now.replace(tzinfo=None))
         names = [str(name) for name, *_ in found.description or ()]
         return [dict(zip(names, map(_aware, values), strict=True)) for values in found.fetchall()]
+
+    def _execute(self, sql: str, slots: Sequence[str], now: datetime) -> duckdb.DuckDBPyConnection:
+        """Execute what was translated; prepared from the second time on, which takes two thirds of the time."""
+        if sql not in self._asked:
+            self._asked[sql] = len(self._asked)
+            return self._connection.execute(sql, dict.fromkeys(slots, now))
+        name = f"asked_{self._asked[sql]}"
+        if name not in self._prepared:
+            self._prepared.add(name)
+            self._connection.execute(f"PREPARE {name} AS {sql}")
+        given = ", ".join(f"{slot} := TIMESTAMP '{now}'" for slot in slots)
+        return self._connection.execute(f"EXECUTE {name}({given})" if given else f"EXECUTE {name}")
 
 
 @cache

@@ -1,5 +1,6 @@
 """The analytics rules of the detections: written from their sources, and one alert for each episode and escalation."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -82,6 +83,18 @@ def test_an_episode_alerts_once_and_once_more_when_it_escalates(attacked: Deploy
     assert statuses(attacked, rule_id, 120) == expected
 
 
+def _shape(rule_id: str) -> str:
+    """Return an analytics rule without the words between quotes: the engine does the same for all of one shape."""
+    rendered = yaml.safe_load(analytic_rules.path(rule_id).read_text())
+    return re.sub(r'"[^"]*"', '""', rendered["query"]) + repr(rendered["entityMappings"])
+
+
+SHAPES = {_shape(rule.id): rule.id for rule in CATALOGUE}
+"""The last rule of each shape."""
+
+each_shape = pytest.mark.parametrize("rule_id", SHAPES.values())
+
+
 HOUR = "Between 2026-11-23 07:10 and 08:10 UTC, by arrival; in each ten minutes: 0, 0, 0, 0, 0,"
 USER = f"User: {ROLE_ARN}. AWS account: {AWS_ACCOUNT}."
 
@@ -114,28 +127,20 @@ SAID = {
         f"Accounts whose keys were listed: 7 (fires at 5): swept-0, swept-1, swept-2 and others. {HOUR} 7. "
         f"Callers: {SWEEPER} (7)."
     ),
-    "first_key_listing": (
-        "Key listings: 1 (fires at 1); Days for which the account is known: 15 (fires at 14). "
-        f"{HOUR} 1. Callers: {STRANGER} (1)."
-    ),
     "first_key_use": (
         "Calls with a key: 1 (fires at 1); Days for which the account is known: 15 (fires at 14). "
         f"{HOUR} 1. Callers: 203.0.113.*** (1)."
     ),
-    "diagnostics_removed": f"Diagnostic settings deleted: 1 (fires at 1). {HOUR} 1. Callers: {STRANGER} (1).",
     "refused_access": (f"Requests refused with 401 or 403: 51 (fires at 50). {HOUR} 51. Callers: {STRANGER} (51)."),
-    "refused_requests": f"Refused requests: 21 (fires at 20). {HOUR} 21. Callers: {STRANGER} (21).",
     "bedrock_model_enumeration": (
         "Different models that were refused: 6 (fires at 5): vendor.model-0, vendor.model-1, vendor.model-2 "
         f"and others. {HOUR} 6. {user('explorer')}"
     ),
-    "bedrock_missing_models": f"Calls of models that are not there: 5 (fires at 4). {HOUR} 5. {user('prober')}",
     "bedrock_blocked_requests": f"Blocked requests: 7 (fires at 6). {HOUR} 7. {user('visitors')}",
     "bedrock_token_burst": (
         "Calls: 12 (fires at 11); Tokens in the largest prompt: 9000 (fires at 5001); "
         f"Tokens in an answer, on average: 600 (fires at 501). {HOUR} 12. {user('spender')} Model: {MODEL}."
     ),
-    "bedrock_logging_disabled": f"Times that logging was switched off: 1 (fires at 1). {HOUR} 1. {user('intruder')}",
     "bedrock_guardrail_weakened": f"Guardrails deleted or changed: 1 (fires at 1). {HOUR} 1. {user('intruder')}",
 }
 
@@ -148,8 +153,13 @@ def first_alert(attacked: Deployment, rule_id: str) -> Row:
     return row
 
 
+def test_every_alert_that_is_worded_in_another_way_is_read_below() -> None:
+    """None that is worded like another one besides: a query with its words takes a second."""
+    assert SAID.keys() == set(SHAPES.values())
+
+
 @pytest.mark.real
-@each_rule
+@each_shape
 def test_an_alert_says_what_happened_and_to_whom(attacked: Deployment, rule_id: str) -> None:
     """In the words of its rule, with the severity of the finding."""
     row, rule = first_alert(attacked, rule_id), BY_ID[rule_id]
@@ -164,7 +174,7 @@ def test_an_alert_says_what_happened_and_to_whom(attacked: Deployment, rule_id: 
 
 
 @pytest.mark.real
-@each_rule
+@each_shape
 def test_entities_are_the_account_and_its_callers_or_the_user_of_aws(attacked: Deployment, rule_id: str) -> None:
     """Every entity that a rule maps has a value where a finding tells one."""
     row = first_alert(attacked, rule_id)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from local.expected_findings import Expectation, expectation
 from local.ground_truth import Truth
 from local.traffic import Message, Scenario, Traffic
 
@@ -21,6 +22,12 @@ def day(scenario: Scenario) -> tuple[Sequence[Message], Truth]:
     """Return the messages of a scenario and the truth about them; made once."""
     traffic = Traffic(scenario)
     return tuple(traffic), traffic.truth
+
+
+@cache
+def expected_of(scenario: Scenario) -> Expectation:
+    """Return what the detector is expected to find in it; worked out once."""
+    return expectation(day(scenario)[1])
 
 
 def unpack(body: bytes) -> list[Any]:

@@ -1,26 +1,36 @@
 """Each rule's attack and look-alike, and what is known, in the messages of a small day."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
+from functools import cache
 
 import pytest
 
 from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.rule import Rule
 from detectors.sources.catalogue import BY_NAME
-from local.expected_findings import TUNING, Row, expectation
+from local.expected_findings import TUNING, Row
 from local.traffic import Message, Scenario
 from tests import oracle
-from tests.local.days import Record, day, is_reading, properties, records
+from tests.local.days import Record, day, expected_of, is_reading, properties, records
 
 SCENARIO = Scenario(records=5_000, malformed=0)
 each_rule = pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: str(rule.id))
 type Found = list[tuple[Message, Record]]
 
 
+@cache
+def _by_subject() -> dict[str, Found]:
+    found: dict[str, Found] = defaultdict(list)
+    for message, record in records(day(SCENARIO)[0]):
+        for subject in _whom(record):
+            found[subject].append((message, record))
+    return found
+
+
 def about(subject: str) -> Found:
     """Return the records of an account, of a caller of one, or of whoever calls AWS."""
-    return [found for found in records(day(SCENARIO)[0]) if subject in _whom(found[1])]
+    return _by_subject()[subject]
 
 
 def _whom(record: Record) -> set[str]:
@@ -41,7 +51,7 @@ def test_the_first_example_that_fires_is_the_attack(rule: Rule) -> None:
     """All of its records arrive, and nothing else happens there; it is alerted on once."""
     subject = day(SCENARIO)[1].attacked[rule.id]
     assert len(about(subject)) == planned(rule, fires=True)
-    alerts = Counter(group[0] for rule_id, group in expectation(day(SCENARIO)[1]).alerts if rule_id == rule.id)
+    alerts = Counter(group[0] for rule_id, group in expected_of(SCENARIO).alerts if rule_id == rule.id)
     assert alerts == {subject: 1}
 
 
@@ -55,13 +65,13 @@ def test_the_first_example_that_does_not_fire_is_the_look_alike(rule: Rule) -> N
     if rule.group_by[0] in BY_NAME["azure_openai"].fields and "/accounts/" in attacked:
         assert len(about(resembling)) == planned(rule, fires=False)
         assert resembling.split("/")[-1] == attacked.split("/")[-1]
-    assert resembling not in {key.group[0] for key in expectation(truth).rows}
+    assert resembling not in {key.group[0] for key in expected_of(SCENARIO).rows}
 
 
 def test_the_rotation_is_by_the_job_that_the_tuning_file_excuses() -> None:
     """Enough to fire, and few enough without the job not to."""
     (excused,) = TUNING["exceptions"]
-    rows = {key: row for key, row in expectation(day(SCENARIO)[1]).rows.items() if row.suppressed}
+    rows = {key: row for key, row in expected_of(SCENARIO).rows.items() if row.suppressed}
     assert len({key.group for key in rows}) == 1
     ((account,),) = {key.group for key in rows}
     assert account.endswith(excused["resource"].removeprefix("*"))

@@ -1,13 +1,17 @@
-"""A captured day in a backtest: row by row what the deployed functions posted for the same events, faults and all."""
+"""The day of the demo, played once: exact, every rule shown, and the same row by row in a backtest of its capture."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import timedelta
+from io import StringIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from detectors.backtest.exports import find
 from detectors.backtest.replay import BacktestRequest
@@ -17,46 +21,80 @@ from detectors.events import Event, Source
 from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.tally import ACCOUNT_SEEN
 from detectors.windows import BUCKET, bucket_start
-from local.__main__ import TUNING
+from local.__main__ import TUNING, main
 from local.host import sample_settings
 from local.report import newest
-from local.simulation import Faults, Outcome, Play
-from local.traffic import Scenario, Traffic
+from local.simulation import Outcome, Play
 from tests.builders import NAMESPACE
 from tests.detectors.backtest.captures import Codec, write_capture
 from tests.detectors.backtest.replays import Replayed, run
 
 pytestmark = pytest.mark.real
 
-SCENARIO = Scenario(records=5_000, partitions=3, seed=2)
-NOON = SCENARIO.start + timedelta(hours=12, minutes=5)
-FAULTS = Faults(redelivered=0.4, crash_at=NOON, silent=(NOON, NOON + timedelta(minutes=30)))
 CUT = timedelta(minutes=5)
-CODECS: tuple[Codec, ...] = ("snappy", "deflate", "null")
-SETTINGS = {"TUNING_FILE": TUNING, "MODEL_THEFT__COUNT": "50", "BEDROCK_DENIED_MODELS__COUNT": "2"}
+CODECS: tuple[Codec, ...] = ("snappy", "deflate", "null", "snappy")
 WHEN = "TimeGenerated"
 
 
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A run of `make demo` with fewer records: its exit code, what it showed, was given and made of it."""
+
+    code: int
+    shown: str
+    play: Play
+    deployed: Outcome
+
+
 @pytest.fixture(scope="module")
-def play() -> Play:
+def demo() -> Demo:
+    """Provide the day with all of its attacks and faults."""
+    played: list[tuple[Play, Outcome]] = []
+
+    def keep(play: Play, _: Console) -> Outcome:
+        outcome = play.run(lambda _: None)
+        played.append((play, outcome))
+        return outcome
+
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(StringIO()) as shown:
+        patched.setattr("local.__main__._play", keep)
+        code = main(["demo", "--records", "4000"])
+    ((play, outcome),) = played
+    return Demo(code, shown.getvalue(), play, outcome)
+
+
+@pytest.fixture(scope="module")
+def play(demo: Demo) -> Play:
     """Provide what the functions are given."""
-    return Play(Traffic(SCENARIO), settings=SETTINGS, batch_size=40, faults=FAULTS)
+    return demo.play
 
 
 @pytest.fixture(scope="module")
-def deployed(play: Play) -> Outcome:
+def deployed(demo: Demo) -> Outcome:
     """Provide what the functions made of it."""
-    outcome = play.run(lambda _: None)
-    assert outcome.redelivered > 50
-    rows = newest(outcome.findings)
+    assert demo.deployed.redelivered > 50
+    rows = newest(demo.deployed.findings)
     assert {row["Status"] for row in rows} == set(Status)
     assert {row["RuleId"] for row in rows} == {rule.id for rule in CATALOGUE}
-    return outcome
+    return demo.deployed
+
+
+def test_the_demo_shows_every_rule_and_is_exact(demo: Demo) -> None:
+    """A smaller day than by default, with all of its attacks: each rule has a row that was alerted on."""
+    assert demo.code == 0
+    table = demo.shown[demo.shown.index("Held against what was generated") :]
+    for rule in CATALOGUE:
+        (line,) = [line for line in table.splitlines() if f" {rule.id} " in line]
+        *_, alerts, verdict = [cell.strip() for cell in line.strip("│").split("│")]
+        assert (int(alerts) > 0, verdict) == (True, "exact")
+    assert "exact: 4,000 records" in table
+    assert "The rotation job" in demo.shown
+    assert "aoai-workshop" not in demo.shown
 
 
 def _files(events: Sequence[Event]) -> Iterator[list[Event]]:
     """Yield the events of a partition as Capture cuts them."""
-    for _, file in groupby(events, key=lambda event: (event.enqueued - SCENARIO.start) // CUT):
+    for _, file in groupby(events, key=lambda event: event.enqueued.timestamp() // CUT.total_seconds()):
         yield list(file)
 
 
@@ -68,7 +106,7 @@ def _capture(folder: Path, play: Play) -> None:
 
 
 def _replayed(play: Play, *folders: Path) -> Replayed:
-    request = BacktestRequest(policy_from_env(SETTINGS), until=play.windows[-1])
+    request = BacktestRequest(policy_from_env({"TUNING_FILE": TUNING}), until=play.windows[-1])
     return run(find([str(folder) for folder in folders]), request)
 
 
