@@ -4,6 +4,7 @@
 or stands at the test or its module; a test without it that uses a real part fails, so that none is forgotten.
 """
 
+import gc
 import signal
 import sys
 import uuid
@@ -64,6 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real")
     slow = {item.path for item in items if item.get_closest_marker("real")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of every later collection of garbage: thousands of tests, and all modules."""
+    gc.collect()
+    gc.freeze()
 
 
 _used: list[str] = []

@@ -10,6 +10,8 @@ import pytest
 
 from local.host import ROOT
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,7 +26,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.real
 def test_every_document_is_a_page_of_the_site(site: Path) -> None:
     """The generated ones too."""
     documents = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}

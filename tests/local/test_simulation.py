@@ -96,7 +96,7 @@ def test_a_run_of_generated_traffic_is_held_against_what_was_generated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each record counted once, as far back as buckets are kept, by each rule that is on; else the exit code is 1."""
-    traffic = Traffic(Scenario(records=5_000))
+    traffic = Traffic(Scenario(records=4_000))
     list(traffic)
     exact = traffic.truth.counts()
     rule_id, until = lost
@@ -106,7 +106,7 @@ def test_a_run_of_generated_traffic_is_held_against_what_was_generated(
     assert 0 < counts.total() < exact.total()
     for counted, expected in ((exact, 0), (counts, code)):
         monkeypatch.setattr("local.__main__._play", lambda *_, counted=counted: Outcome(counts=counted))
-        assert main(["run", "--records", "5000", "--format", "ndjson", *arguments]) == expected
+        assert main(["run", "--records", "4000", "--format", "ndjson", *arguments]) == expected
         shown = capsys.readouterr().err
         assert ("NOT exact" in shown) == bool(expected)
         assert ("model_theft: records of " in shown) == bool(expected)
