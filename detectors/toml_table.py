@@ -107,7 +107,7 @@ class TomlTable:
         """Read one of these words; None if there is none."""
         value = self.take(name, str, f"one of {', '.join(choices)}")
         if value is not None and value not in choices:
-            self.refuse(name, f"{name} is {shown(value)}: {nearest(value, choices)}")
+            self.refuse(name, f"{name} is {shown(value)}: {suggestion(value, choices)}")
         return next((choice for choice in choices if choice == value), None)
 
     def missing(self, name: str, wanted: str) -> str:
@@ -124,7 +124,7 @@ class TomlTable:
 
     def refuse_unknown(self, name: str, known: Iterable[str], *, key: str = "") -> None:
         """Report an unknown name: the value of `key`, or a key itself."""
-        self.refuse(key or name, f"{name} is not known: {nearest(name, known)}")
+        self.refuse(key or name, f"{name} is not known: {suggestion(name, known)}")
 
     def refuse_others(self) -> None:
         """Report every name that was never read."""
@@ -155,7 +155,7 @@ def lines_of(text: str) -> dict[Path, int]:
     return lines
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """Suggest the nearest known word, and list all of them."""
     choices = {choice.lower(): choice for choice in known}
     close = get_close_matches(word.lower(), choices, n=1)

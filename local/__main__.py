@@ -20,7 +20,7 @@ from local.azurite import AzuriteError
 from local.comparison import check, check_counts
 from local.host import sample_settings
 from local.report import newest, show
-from local.simulation import Faults, Outcome, Play, messages_of
+from local.simulation import Faults, Outcome, Simulation, messages_of
 from local.traffic import Message, Scenario, Traffic
 from local.worker import WorkerStartError
 
@@ -103,10 +103,12 @@ def run(
         if traffic:
             messages = _made(traffic, console)
         faults = Faults(redelivered=redeliver, seed=seed)
-        play = Play(messages, settings=dict(settings), batch_size=batch_size, faults=faults)
-        outcome = _play(play, console)
+        simulation = Simulation(messages, settings=dict(settings), batch_size=batch_size, faults=faults)
+        outcome = _play(simulation, console)
         _print(outcome, form, console)
-        return DONE if traffic is None or _counted(traffic, play, outcome, dict(settings), console) else NOT_IN_ORDER
+        return (
+            DONE if traffic is None or _counted(traffic, simulation, outcome, dict(settings), console) else NOT_IN_ORDER
+        )
 
     return _answered(form, job)
 
@@ -152,7 +154,7 @@ def _demo(scenario: Scenario, form: str, console: Console) -> int:
     messages = _made(traffic, console)
     noon = scenario.start + scenario.duration / 2
     faults = Faults(redelivered=0.1, crash_at=noon, silent=(noon + timedelta(hours=1), noon + timedelta(hours=2)))
-    outcome = _play(Play(messages, settings={"TUNING_FILE": TUNING}, faults=faults), console)
+    outcome = _play(Simulation(messages, settings={"TUNING_FILE": TUNING}, faults=faults), console)
     _print(outcome, form, console)
     return DONE if check(outcome, traffic.truth, console) else NOT_IN_ORDER
 
@@ -165,24 +167,26 @@ def _made(traffic: Traffic, console: Console) -> list[Message]:
         return list(traffic)
 
 
-def _counted(traffic: Traffic, play: Play, outcome: Outcome, settings: Mapping[str, str], console: Console) -> bool:
+def _counted(
+    traffic: Traffic, simulation: Simulation, outcome: Outcome, settings: Mapping[str, str], console: Console
+) -> bool:
     """Whether each record was counted once, by the rules that are on, as far back as buckets are kept."""
     env = {**sample_settings(), **settings}
     rules = [rule.id for rule in policy_from_env(env).rules]
-    since = play.windows[-1] - timedelta(hours=int(env["BUCKET_RETENTION_HOURS"]))
+    since = simulation.windows[-1] - timedelta(hours=int(env["BUCKET_RETENTION_HOURS"]))
     return check_counts(outcome, traffic.truth, rules, since, console)
 
 
-def _play(play: Play, console: Console) -> Outcome:
+def _play(simulation: Simulation, console: Console) -> Outcome:
     """Play it, saying how far it has come: a bar on a terminal, elsewhere a line now and then."""
-    windows = len(play.windows)
+    windows = len(simulation.windows)
     if not console.is_terminal:
         lines = Lines(lambda done: f"evaluated {done} of {windows} windows")
-        return play.run(lambda _: lines.advance(1))
+        return simulation.run(lambda _: lines.advance(1))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task("starting", total=windows)
-        return play.run(lambda end: progress.update(task, advance=1, description=f"{end:%Y-%m-%d %H:%M}"))
+        return simulation.run(lambda end: progress.update(task, advance=1, description=f"{end:%Y-%m-%d %H:%M}"))
 
 
 def _print(outcome: Outcome, form: str, console: Console) -> None:

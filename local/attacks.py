@@ -14,7 +14,7 @@ from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.rule import Example, ExampleEvent, Rule
 from detectors.sources import catalogue as sources
 from local.ground_truth import Truth
-from local.record_writer import PlannedRecord, Scribe
+from local.record_writer import PlannedRecord, RecordWriter
 from local.samples import Account
 
 MINUTE = timedelta(minutes=1)
@@ -31,14 +31,14 @@ class Stage:
 
     Attributes:
         rng: everything random.
-        scribe: writes the records.
+        writer: writes the records.
         accounts: those with ordinary load.
         start: of the day.
         duration: of the day.
     """
 
     rng: Random
-    scribe: Scribe
+    writer: RecordWriter
     accounts: Sequence[Account]
     start: datetime
     duration: timedelta
@@ -70,7 +70,7 @@ def _played(stage: Stage, rule: Rule, example: Example, customer: int, share: fl
     first = stage.duration - _AT_THE_END if before else share * (stage.duration - span - _AT_THE_END) // MINUTE * MINUTE
     for some, start in ((before, stage.start), (now, stage.start + first)):
         for one in happenings(rule, replace(example, events=tuple(some)), start, customer):
-            yield stage.scribe.happened(one)
+            yield stage.writer.happened(one)
 
 
 def _named(rule: Rule, event: ExampleEvent) -> ExampleEvent:

@@ -43,7 +43,7 @@ def key_listing(account: Account, second: int, caller: str, length: int | None =
     return Fact(SOURCE, second, fields)
 
 
-class Scribe:
+class RecordWriter:
     """Writes records for a day that starts at a time, in whole seconds since 1970."""
 
     def __init__(self, rng: Random, start_second: int) -> None:

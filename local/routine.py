@@ -36,7 +36,7 @@ def listers(stage: Stage, pipelines: Sequence[str], account: Account) -> Sequenc
 
 def _listing(stage: Stage, at_ms: int, account: Account, pipeline: str) -> PlannedRecord:
     length = stage.rng.randint(300, 900) if account.tells_lengths else None
-    return stage.scribe.listing(at_ms, account, pipeline, length)
+    return stage.writer.listing(at_ms, account, pipeline, length)
 
 
 def _roll_call(stage: Stage, pipelines: Sequence[str]) -> Iterator[PlannedRecord]:
@@ -54,4 +54,4 @@ def _rotation(stage: Stage) -> Iterator[PlannedRecord]:
     event = ExampleEvent(SOURCE, fields, times=150, over_minutes=20)
     start = stage.start + stage.duration * 0.55 // MINUTE * MINUTE
     for one in happenings(BY_ID[excused["rule"]], Example(excused["reason"], (event,), fires=True), start):
-        yield stage.scribe.happened(one)
+        yield stage.writer.happened(one)

@@ -72,7 +72,7 @@ class Outcome:
     redelivered: int = 0
 
 
-class Play:
+class Simulation:
     """A stretch of time on a machine of its own: storage, endpoint and functions live as long as it does.
 
     Args:

@@ -12,7 +12,7 @@ from random import Random
 
 from local.attacks import Stage, attacks
 from local.ground_truth import Truth
-from local.record_writer import PlannedRecord, Scribe, key_listing
+from local.record_writer import PlannedRecord, RecordWriter, key_listing
 from local.routine import listers, listing, routine
 from local.samples import ODD_LENGTHS, Kind, fleet, guid, list_key, malformed, shapes
 
@@ -94,8 +94,8 @@ class _Day:
         self.rng = rng = Random(scenario.seed)
         accounts = fleet(rng)
         self.duration_ms = scenario.duration // timedelta(milliseconds=1)
-        self.scribe = Scribe(rng, int(scenario.start.timestamp()))
-        self.stage = Stage(rng, self.scribe, accounts, scenario.start, scenario.duration)
+        self.writer = RecordWriter(rng, int(scenario.start.timestamp()))
+        self.stage = Stage(rng, self.writer, accounts, scenario.start, scenario.duration)
         self.shapes = shapes(rng, accounts)
         self.pipelines = [guid(rng) for _ in range(6)]
         self.truth = Truth()
@@ -125,7 +125,7 @@ class _Day:
         enqueued = self.scenario.start + timedelta(milliseconds=draft.enqueued_ms)
         bucket = enqueued.replace(minute=enqueued.minute // 10 * 10, second=0, microsecond=0)
         chosen = self.rng.choices(self.shapes, k=draft.requests)
-        written = [self.scribe.ordinary(shape, draft.enqueued_ms - self._lag_ms()) for shape in chosen]
+        written = [self.writer.ordinary(shape, draft.enqueued_ms - self._lag_ms()) for shape in chosen]
         written += [(act.text, act.fact) for act in draft.acts]
         self.rng.shuffle(written)
         self.truth.messages += 1

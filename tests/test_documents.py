@@ -16,7 +16,7 @@ from detectors.rules.tally import Key
 from generate.pages import BLOCKS, DETECTIONS, pages
 from local.__main__ import program as local_runs
 from local.host import ROOT
-from local.simulation import Play
+from local.simulation import Simulation
 from tests.builders import START, canonical_id, chat, event, of_rules
 from tests.commands import parsed
 from tests.infra.compiler import Compiler
@@ -58,7 +58,7 @@ def test_local_runs_cut_batches_as_host_json_does() -> None:
     """A local run stands for production."""
     size = json.loads((ROOT / "host.json").read_text())["extensions"]["eventHubs"]["maxEventBatchSize"]
     assert parsed(local_runs, ["run"])["batch_size"] == size
-    assert Play([]).batch_size == size
+    assert Simulation([]).batch_size == size
 
 
 def test_the_paths_in_the_layout_exist() -> None:

@@ -24,7 +24,7 @@ _HARMLESS = {
 """What the settings beside a connection hold; another value may be a key that was pasted there."""
 
 
-class Resolved(NamedTuple):
+class EffectiveSetting(NamedTuple):
     """A setting, its value as it may be shown (None: none), and where it comes from: `set`, or else `default`.
 
     What a rule does may also come from the tuning file, whose entry is named then.
@@ -35,7 +35,7 @@ class Resolved(NamedTuple):
     origin: str
 
 
-def in_force(env: Mapping[str, str]) -> list[Resolved]:
+def in_force(env: Mapping[str, str]) -> list[EffectiveSetting]:
     """Every setting in the order of the sample. Raises `SettingsError` with all problems there are."""
     settings = Settings.from_env(env)
     values: dict[str, str | int | None] = {
@@ -56,31 +56,31 @@ def in_force(env: Mapping[str, str]) -> list[Resolved]:
     return [*_connections(env), *_plain(env, values), *_of_rules(env, settings.policy), *_plain(env, limits)]
 
 
-def _plain(env: Mapping[str, str], values: Mapping[str, str | int | None]) -> Iterator[Resolved]:
-    return (Resolved(name, value, SET if _is_set(env, name) else DEFAULT) for name, value in values.items())
+def _plain(env: Mapping[str, str], values: Mapping[str, str | int | None]) -> Iterator[EffectiveSetting]:
+    return (EffectiveSetting(name, value, SET if _is_set(env, name) else DEFAULT) for name, value in values.items())
 
 
-def _of_rules(env: Mapping[str, str], policy: Policy) -> Iterator[Resolved]:
+def _of_rules(env: Mapping[str, str], policy: Policy) -> Iterator[EffectiveSetting]:
     """Yield what holds where no resource has its own."""
     for name, (rule_id, what) in OVERRIDES.items():
         effective = policy.resolve(rule_id, "")
         value = effective.enabled if what == ENABLED else effective.thresholds[what]
         shown = str(value.value).lower() if what == ENABLED else value.value
-        yield Resolved(name, shown, SET if _is_set(env, name) else value.origin)
+        yield EffectiveSetting(name, shown, SET if _is_set(env, name) else value.origin)
 
 
 def _is_set(env: Mapping[str, str], name: str) -> bool:
     return bool(env.get(name, "").strip())
 
 
-def _connections(env: Mapping[str, str]) -> Iterator[Resolved]:
+def _connections(env: Mapping[str, str]) -> Iterator[EffectiveSetting]:
     """Yield the settings of each connection that are set."""
     for connection in CONNECTIONS:
         names = [name for name in env if name.partition("__")[0] == connection and env[name].strip()]
         for name in sorted(names):
-            yield Resolved(name, _without_secrets(name, env[name].strip()), SET)
+            yield EffectiveSetting(name, _without_secrets(name, env[name].strip()), SET)
         if not names:  # only BucketStorage: the others are required, one way or another
-            yield Resolved(connection, "AzureWebJobsStorage", DEFAULT)
+            yield EffectiveSetting(connection, "AzureWebJobsStorage", DEFAULT)
 
 
 def _without_secrets(name: str, value: str) -> str:

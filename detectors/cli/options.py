@@ -11,7 +11,7 @@ from detectors.configuration.tuning import Tuning, read
 from detectors.errors import InputError
 from detectors.evaluation.policy import MAX_THRESHOLD
 from detectors.rules.catalogue import CATALOGUE, PROBLEMS
-from detectors.toml_table import nearest
+from detectors.toml_table import suggestion
 
 FILE = click.Path(path_type=Path)
 
@@ -23,7 +23,7 @@ class Word(click.Choice[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Take a word that there is."""
         if value not in self.choices:
-            self.fail(f"{value!r} is not known: {nearest(value, self.choices)}", param, ctx)
+            self.fail(f"{value!r} is not known: {suggestion(value, self.choices)}", param, ctx)
         return value
 
 
@@ -52,7 +52,7 @@ def threshold_values(text: str) -> ThresholdValues:
     name, equals, numbers = text.partition("=")
     known = threshold_names()
     if name not in known:
-        raise click.BadParameter(f"{name!r} is no threshold: {nearest(name, known)}")
+        raise click.BadParameter(f"{name!r} is no threshold: {suggestion(name, known)}")
     values = {_threshold(number) for number in numbers.split(",")} if equals else {None}
     if None in values:
         raise click.BadParameter(

@@ -12,7 +12,7 @@ from detectors.cli.options import format_option, settings_file_option
 from detectors.errors import SettingsError
 
 if TYPE_CHECKING:
-    from detectors.cli.effective_settings import Resolved
+    from detectors.cli.effective_settings import EffectiveSetting
 
 EXAMPLES = """\b
 Examples:
@@ -50,7 +50,7 @@ def command(file: Path | None, form: str) -> int:
     return DONE
 
 
-def _rows(found: "list[Resolved]") -> Rows:
+def _rows(found: "list[EffectiveSetting]") -> Rows:
     return [["Setting", "Value", "From"]] + [
         [each.setting, "none" if each.value is None else str(each.value), each.origin] for each in found
     ]

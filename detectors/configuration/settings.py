@@ -16,7 +16,7 @@ from detectors.rules.catalogue import CATALOGUE, ROOT
 from detectors.sources.decoding import EXCERPT_CHARACTERS
 from detectors.storage.connection import StorageConnection
 from detectors.storage.slices import SLICES
-from detectors.toml_table import nearest
+from detectors.toml_table import suggestion
 
 MIN_RETENTION_HOURS = 25
 MAX_RETENTION_HOURS = 14 * 24
@@ -146,7 +146,7 @@ def _policy(read: Environment, tuned: tuning.Tuning | None = None) -> Policy:
     overruling = [_override(read, name) for name in read.named(OVERRIDES.__contains__)]
     for name in read.named(lambda name: name not in OVERRIDES and _rule_meant(name)):
         wanted = [known for known, (rule_id, _) in OVERRIDES.items() if rule_id == _rule_meant(name)]
-        read.problems.append(f"{name} is no setting of a rule: {nearest(name, wanted)}")
+        read.problems.append(f"{name} is no setting of a rule: {suggestion(name, wanted)}")
     return Policy(changes=(*tuned.changes, *overruling), suppression_rules=tuned.suppression_rules)
 
 

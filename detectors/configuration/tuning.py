@@ -19,7 +19,7 @@ from detectors.evaluation.policy import MAX_THRESHOLD, PolicyChange
 from detectors.evaluation.suppressions import EVERY, Scope, SuppressionRule
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Severity
-from detectors.toml_table import TomlTable, lines_of, nearest, shown
+from detectors.toml_table import TomlTable, lines_of, shown, suggestion
 
 MAX_PATTERN, MAX_REASON, MAX_OWNER = 500, 300, 100
 """The most characters: findings and heartbeats show these texts, in columns of 64 KB."""
@@ -73,7 +73,7 @@ def _rules(top: TomlTable) -> Iterator[tuple[str, TomlTable]]:
     for rule_id, values in (top.take("rules", dict, "tables, such as [rules.model_theft]") or {}).items():
         name = f"[rules.{rule_id}]"
         if rule_id not in BY_ID:
-            top.refuse("rules", f"{name} is no rule: {nearest(rule_id, BY_ID)}")
+            top.refuse("rules", f"{name} is no rule: {suggestion(rule_id, BY_ID)}")
         if entry := top.inner(name, values, f"values below {name}", ("rules", rule_id)):
             yield rule_id, entry
 

@@ -69,7 +69,7 @@ from detectors.rules.rule import (
 from detectors.rules.tally import MAX_DISTINCT
 from detectors.sources import catalogue as sources
 from detectors.sources.source import CALLER, LogSource
-from detectors.toml_table import TomlTable, lines_of, nearest, shown
+from detectors.toml_table import TomlTable, lines_of, shown, suggestion
 
 _MAX_TEXT = 200
 _MAX_NUMBER = 2**53
@@ -225,7 +225,7 @@ def _threshold(table: TomlTable, name: str, used: Sequence[LogSource]) -> Thresh
     if measure == "distinct" and not of:
         table.missing("of", f"the field of which distinct values are counted: {', '.join(sorted(fields))}")
     elif of and (measure != "distinct" or of not in fields):
-        table.refuse("of", f"of is {shown(of)}: {nearest(of, sorted(fields))} It goes with distinct alone.")
+        table.refuse("of", f"of is {shown(of)}: {suggestion(of, sorted(fields))} It goes with distinct alone.")
     usual = bool(table.take("usual", bool, "true or false"))
     unknown = table.one_of("unknown", ("unusual", "usual"))
     if unknown and not usual:

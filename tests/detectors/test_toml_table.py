@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from detectors.toml_table import TomlTable, lines_of, nearest, shown
+from detectors.toml_table import TomlTable, lines_of, shown, suggestion
 
 TEXT = '''
 name = "theft"
@@ -115,10 +115,17 @@ def test_each_key_and_table_has_its_line() -> None:
     }
 
 
+def test_a_name_in_quotes_and_a_text_that_ends_on_its_line_hide_nothing() -> None:
+    """What stands behind them has its line too."""
+    text = 'a = """b = 1"""\n\'c\' = 2\n["d e".\'f\']\ng = 3\n'
+    assert tomllib.loads(text) == {"a": "b = 1", "c": 2, "d e": {"f": {"g": 3}}}
+    assert lines_of(text) == {("a",): 1, ("c",): 2, ("d e", "f"): 3, ("d e", "f", "g"): 4}
+
+
 def test_the_nearest_name_is_found_whatever_its_case() -> None:
     """And none where nothing is near."""
-    assert nearest("MEDUIM", ("Low", "Medium")) == "did you mean Medium? There is Low, Medium."
-    assert nearest("x", ("Low", "Medium")) == "there is Low, Medium."
+    assert suggestion("MEDUIM", ("Low", "Medium")) == "did you mean Medium? There is Low, Medium."
+    assert suggestion("x", ("Low", "Medium")) == "there is Low, Medium."
 
 
 def test_a_long_value_is_cut() -> None:

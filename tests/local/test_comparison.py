@@ -15,7 +15,7 @@ from local.comparison import check, verdicts
 from local.expected_findings import FIRST_SEEN, expectation
 from local.ground_truth import Truth
 from local.report import newest
-from local.simulation import Faults, Outcome, Play
+from local.simulation import Faults, Outcome, Simulation
 from local.traffic import Scenario, Traffic
 from tests.oracle import AZURE_RULES
 
@@ -34,7 +34,7 @@ def played() -> Iterator[Played]:
     traffic = Traffic(scenario)
     middle = scenario.start + timedelta(hours=2)
     faults = Faults(redelivered=0.5, crash_at=middle, silent=(middle, middle + timedelta(minutes=30)))
-    outcome = Play(traffic, settings={"TUNING_FILE": TUNING}, batch_size=7, faults=faults).run(lambda _: None)
+    outcome = Simulation(traffic, settings={"TUNING_FILE": TUNING}, batch_size=7, faults=faults).run(lambda _: None)
     known = expectation(traffic.truth)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("local.comparison.expectation", lambda truth: known if truth is traffic.truth else None)

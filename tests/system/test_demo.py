@@ -24,7 +24,7 @@ from detectors.windows import BUCKET, bucket_start
 from local.__main__ import TUNING, main
 from local.host import sample_settings
 from local.report import newest
-from local.simulation import Outcome, Play
+from local.simulation import Outcome, Simulation
 from tests.builders import NAMESPACE
 from tests.detectors.backtest.captures import Codec, write_capture
 from tests.detectors.backtest.replays import Replayed, run
@@ -42,16 +42,16 @@ class Demo:
 
     code: int
     shown: str
-    play: Play
+    play: Simulation
     deployed: Outcome
 
 
 @pytest.fixture(scope="module")
 def demo() -> Demo:
     """Provide the day with all of its attacks and faults."""
-    played: list[tuple[Play, Outcome]] = []
+    played: list[tuple[Simulation, Outcome]] = []
 
-    def keep(play: Play, _: Console) -> Outcome:
+    def keep(play: Simulation, _: Console) -> Outcome:
         outcome = play.run(lambda _: None)
         played.append((play, outcome))
         return outcome
@@ -64,7 +64,7 @@ def demo() -> Demo:
 
 
 @pytest.fixture(scope="module")
-def play(demo: Demo) -> Play:
+def play(demo: Demo) -> Simulation:
     """Provide what the functions are given."""
     return demo.play
 
@@ -98,14 +98,14 @@ def _files(events: Sequence[Event]) -> Iterator[list[Event]]:
         yield list(file)
 
 
-def _capture(folder: Path, play: Play) -> None:
+def _capture(folder: Path, play: Simulation) -> None:
     hub = sample_settings()["EVENT_HUB_NAME"]
     for number, partition in play.partitions.items():
         for events in _files(partition.events):
             write_capture(folder, Source(NAMESPACE, hub, str(number)), events, CODECS[number])
 
 
-def _replayed(play: Play, *folders: Path) -> Replayed:
+def _replayed(play: Simulation, *folders: Path) -> Replayed:
     request = BacktestRequest(policy_from_env({"TUNING_FILE": TUNING}), until=play.windows[-1])
     return run(find([str(folder) for folder in folders]), request)
 
@@ -115,7 +115,7 @@ def _seen(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["FindingId"]: {name: value for name, value in row.items() if name != WHEN} for row in rows}
 
 
-def test_a_captured_day_gives_the_rows_that_were_posted(play: Play, deployed: Outcome, tmp_path: Path) -> None:
+def test_a_captured_day_gives_the_rows_that_were_posted(play: Simulation, deployed: Outcome, tmp_path: Path) -> None:
     """Every column but the time of evaluation, evidence included, though batches came again and a host died."""
     _capture(tmp_path, play)
     replayed = _replayed(play, tmp_path)
@@ -128,7 +128,7 @@ def test_a_captured_day_gives_the_rows_that_were_posted(play: Play, deployed: Ou
     assert quality.files_read == quality.files > 100
 
 
-def test_a_second_copy_of_some_captures_changes_nothing(play: Play, deployed: Outcome, tmp_path: Path) -> None:
+def test_a_second_copy_of_some_captures_changes_nothing(play: Simulation, deployed: Outcome, tmp_path: Path) -> None:
     """An archive holds files that were copied twice, cut elsewhere: their events count once, and are reported."""
     _capture(tmp_path / "archive", play)
     hub = sample_settings()["EVENT_HUB_NAME"]
@@ -142,7 +142,7 @@ def test_a_second_copy_of_some_captures_changes_nothing(play: Play, deployed: Ou
     assert {rule_id: one.records for rule_id, one in selected.items()} == _counted(deployed)
 
 
-def test_a_minute_is_one_finding_with_all_of_its_records(play: Play, deployed: Outcome, tmp_path: Path) -> None:
+def test_a_minute_is_one_finding_with_all_of_its_records(play: Simulation, deployed: Outcome, tmp_path: Path) -> None:
     """Though some come minutes later, into the next bucket: the backtest too tells the minute again, and larger."""
     _capture(tmp_path, play)
     replayed = _replayed(play, tmp_path)
@@ -169,7 +169,7 @@ def _counted(deployed: Outcome) -> Counter[str]:
     return counts
 
 
-def test_events_are_cut_at_their_arrival_not_at_the_time_of_their_records(play: Play, tmp_path: Path) -> None:
+def test_events_are_cut_at_their_arrival_not_at_the_time_of_their_records(play: Simulation, tmp_path: Path) -> None:
     """A record of a minute before counts in the bucket in which the hub took it, and the delay is told."""
     _capture(tmp_path, play)
     replayed = _replayed(play, tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -145,3 +146,11 @@ def test_all_flaws_are_counted_and_few_are_kept(monkeypatch: pytest.MonkeyPatch)
         "unreadable_field": 30,
     }
     assert len(made) == MAX_FLAWS_OF_BATCH
+
+
+@pytest.mark.parametrize(("seconds", "lag_ms"), [(90, 90_000), (0, 0), (-5, 0)])
+def test_the_lag_is_that_of_the_oldest_event_and_never_below_0(seconds: int, lag_ms: int) -> None:
+    """The clock of the hub may be ahead."""
+    events = [event(2, list_key(), after=timedelta(seconds=40)), event(1, list_key())]
+    delta = BatchCounter(CATALOGUE).count(events, START + timedelta(seconds=seconds))
+    assert delta.counters.lag_ms == lag_ms

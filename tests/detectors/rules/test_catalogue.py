@@ -63,3 +63,12 @@ def test_the_guide_of_a_rule_of_ones_own_is_beside_it(tmp_path: Path, monkeypatc
     assert guide(mine) == ""
     (tmp_path / "mine.md").write_text("\n# Mine\n", encoding="utf-8")
     assert guide(mine) == "# Mine"
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.toml")), ids=lambda path: str(path.stem))
+def test_the_tables_of_a_file_stand_in_the_same_order_as_in_every_other(path: Path) -> None:
+    """What it counts, when it fires, its examples, its alert: a reader of one file finds the way in all."""
+    order = ["select", "upstream_select", "group", "thresholds", "example", "alert"]
+    heads = re.findall(r"(?m)^\[+(\w+)", path.read_text(encoding="utf-8"))
+    assert list(dict.fromkeys(heads)) == [name for name in order if name in heads]
+    assert [order.index(name) for name in heads] == sorted(order.index(name) for name in heads)

@@ -94,6 +94,20 @@ def test_a_trigger_says_what_was_reached_and_by_how_much() -> None:
     assert MODEL_THEFT.triggers(tally, {"count": 121, "response_length": 41}) == ()
 
 
+def test_nobody_who_got_bytes_is_not_somebody_who_got_0() -> None:
+    """A threshold of bytes by caller has nothing to look at then."""
+    assert measure(Tally(count=1), "max_caller_bytes") is None
+    assert measure(Tally(count=2, caller_bytes={"a": 0, "b": 7}), "max_caller_bytes") == 7
+
+
+def test_a_number_that_cannot_be_read_may_be_whatever_a_selection_asks_for() -> None:
+    """What is not there, or too small, is not."""
+    selection = Selection("azure_openai", (), (Condition("response_length", "at_least", (5,)),))
+    assert selection.measures({}, {"response_length"})
+    assert not selection.measures({}, {"request_length"})
+    assert not selection.measures({"response_length": 4})
+
+
 def test_a_missing_length_is_not_a_length_of_0() -> None:
     """It takes no part in maximum and mean, so that a threshold of 0 would not fire on it."""
     without, with_zero = Tally(count=4), Tally(count=4, responses=Lengths(1, 0, 0), requests=Lengths(1, 0, 0))

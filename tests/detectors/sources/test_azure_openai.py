@@ -82,3 +82,46 @@ def test_only_azure_ai_accounts_are_watched_for_silence() -> None:
     """In their canonical form, once each."""
     others = ["/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/fn", None, ""]
     assert SOURCE.watched([resource_id("a"), resource_id("a", upper=False), *others]) == {canonical_id("a")}
+
+
+def test_of_two_object_ids_the_older_field_is_the_caller() -> None:
+    """Newer records have both, and one alone is enough."""
+    both = chat(objectId="dana", callerObjectId="erin")
+    assert SOURCE.observe(_record(both))[4] == "dana"
+    assert SOURCE.observe(_record(chat(objectId="", callerObjectId="erin")))[4] == "erin"
+
+
+@pytest.mark.parametrize(
+    ("stream", "length", "said"), [("Streaming", 0, "empty"), ("Streaming", 5, "yes"), ("Non-Streaming", 0, "no")]
+)
+def test_a_streamed_answer_of_length_0_is_told_from_others(stream: str, length: int, said: str) -> None:
+    """Services log all streamed answers so."""
+    assert _traits(chat(streamType=stream, responseLength=length)).streamed == said
+
+
+@pytest.mark.parametrize(
+    ("told", "row"),
+    [({}, "twin"), ({"responseLength": 5}, "call"), ({"modelName": "m"}, "call"), ({"objectId": "d"}, "call")],
+)
+def test_one_thing_that_only_a_call_says_makes_it_a_call(told: dict[str, Any], row: str) -> None:
+    """The second row of a call has a length of its request alone."""
+    record = {**chat(), "properties": {"requestLength": 9, "responseLength": 0, **told}}
+    assert _traits(record).row == row
+
+
+def test_only_an_account_is_watched() -> None:
+    """Other services log to the same hub."""
+    traits = _traits(list_key())
+    assert SOURCE.account(traits) == canonical_id()
+    other = traits._replace(
+        resource_id=resource_id().replace("CognitiveServices", "KeyVault").replace("COGNITIVESERVICES", "KEYVAULT")
+    )
+    assert other != traits
+    assert SOURCE.account(other) is None
+
+
+@pytest.mark.parametrize("name", ["row", "authentication", "caller"])
+@pytest.mark.parametrize("unreadable", ["objectId", "callerObjectId", "properties"])
+def test_a_caller_that_cannot_be_read_leaves_open_what_follows_from_it(name: str, unreadable: str) -> None:
+    """A rule that asks for it may have selected the record."""
+    assert unreadable in SOURCE.fields[name].wire
