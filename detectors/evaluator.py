@@ -5,22 +5,34 @@ do not depend on the time of posting, and then records the window in one conditi
 the window unrecorded, so it is due again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from detectors.errors import ConflictError
-from detectors.evaluation.baseline import Baseline
-from detectors.evaluation.episodes import Episode, advance
+from detectors.evaluation.baseline import Baseline, Sighting
+from detectors.evaluation.episodes import Episode, advance, unharmed
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.silence import empty_hours, silent_accounts
-from detectors.evaluation.usual import peaks
-from detectors.evaluation.window import GroupResult, evaluate_thresholds, in_order, sightings, sum_window
+from detectors.evaluation.troubles import Troubles
+from detectors.evaluation.usual import Peak, peaks
+from detectors.evaluation.window import (
+    Crowd,
+    GroupResult,
+    GroupTotal,
+    by_rule,
+    crowds,
+    evaluate_thresholds,
+    in_order,
+    sightings,
+    sum_window,
+)
 from detectors.reporting.finding import as_json, finding
 from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure_health
 from detectors.reporting.sinks import Sink
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.rule import Number
 from detectors.rules.tally import Key
 from detectors.storage.buckets import BucketStore
 from detectors.storage.handover import Handover, Parcel
@@ -35,10 +47,19 @@ PURGE_MARGIN = timedelta(hours=1)
 
 
 class ShardResult(msgspec.Struct):
-    """The results of one shard of a window's groups."""
+    """The results of one shard of a window's groups.
+
+    Attributes:
+        results: of the groups that fire, and of those with an open episode.
+        resources_seen: entities with records.
+        crowds: groups that are counted together.
+        failed: rules that could not be evaluated, and why.
+    """
 
     results: list[GroupResult] = msgspec.field(name="verdicts")
     resources_seen: int
+    crowds: list[Crowd] = []
+    failed: dict[str, str] = {}
 
 
 class Conclusion(msgspec.Struct):
@@ -99,12 +120,23 @@ class Evaluator:
             if episode.rule_id in BY_ID and slice_of(episode.group) in slices
         }
         totals = sum_window(window_end, lambda bucket: self._store.read(bucket, slices))
-        newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
-        usual = self._baseline.find_usual(peaks((key, total.tally) for key, total in totals.items()), window_end)
+        troubles = Troubles()
+        seen, values = _seen(totals, window_end, troubles)
+        newcomers = self._baseline.find_newcomers(seen, window_end)
+        usual = self._baseline.find_usual(values, window_end)
+        known = {key: total for key, total in totals.items() if key.rule_id not in troubles.failed}
         results = evaluate_thresholds(
-            window_end, totals, self._policy, newcomers=newcomers, usual=usual, watched=watched
+            window_end,
+            known,
+            self._policy,
+            newcomers=newcomers,
+            usual=usual,
+            watched={key for key in watched if key.rule_id not in troubles.failed},
+            contain=troubles.contain,
         )
-        return self._handover.send(plan.window_end, ShardResult(results, len({key.group[0] for key in totals})))
+        resources = len({key.group[0] for key in totals})
+        found = ShardResult(results, resources, crowds(totals, results), troubles.failed)
+        return self._handover.send(plan.window_end, found)
 
     def measure_health(self, plan: Plan) -> WindowHealth:
         """Measure what was counted in the window, and how far each partition is counted."""
@@ -117,6 +149,9 @@ class Evaluator:
     ) -> Conclusion:
         """Advance the episodes, post findings and heartbeat, record the window.
 
+        A rule that fails does not hold up the others: its open episodes stay as they are, the heartbeat names it, and
+        the next release evaluates the window again.
+
         Raises:
             PostingError: the window is not recorded and stays due.
             StorageError: likewise; rows may have been posted, and will be posted again.
@@ -127,9 +162,15 @@ class Evaluator:
         window_end = time_of(plan.window_end)
         shards = [self._handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
         results = in_order(result for shard in shards for result in shard.results)
-        known = self._known(plan)
-        episodes, changes = advance(self._journal.episodes(plan.base_window), results, window_end, known)
-        row = self._journal.row(plan, episodes)
+        before = self._journal.episodes(plan.base_window)
+        troubles = Troubles(failed for shard in shards for failed in shard.failed.items())
+        episodes, changes = advance(before, results, window_end, self._known(plan), troubles.contain)
+        rows = []
+        for change in changes:
+            with troubles.contain(change.result.rule_id):
+                rows.append(as_json(finding(change, window_end, now)))
+        episodes = unharmed(episodes, changes, before, troubles.failed)
+        row = self._journal.row(plan, episodes, failed=bool(troubles.failed))
         active = self._baseline.active_hours()
         beat = heartbeat(
             window_end,
@@ -137,20 +178,22 @@ class Evaluator:
             health,
             progress,
             resources_seen=sum(shard.resources_seen for shard in shards),
-            findings=len(changes),
+            findings=len(rows),
             open_episodes=len(episodes),
+            crowds=[crowd for shard in shards for crowd in shard.crowds],
+            failed=troubles.failed,
             expired=self._policy.expired(window_end),
             silent=silent_accounts(active),
             empty_hours=empty_hours(active, window_end),
         )
-        self._sink.post(self._findings_stream, [as_json(finding(change, window_end, now)) for change in changes])
+        self._sink.post(self._findings_stream, rows)
         self._sink.post(self._health_stream, [as_json(beat)])
         try:
             self._journal.record(row)
         except ConflictError:
             self._journal.reopen(plan)  # what was just posted may be older than what the other run posted
-            return Conclusion(plan.window_end, len(changes), recorded=False)
-        return Conclusion(plan.window_end, len(changes), recorded=True)
+            return Conclusion(plan.window_end, len(rows), recorded=False)
+        return Conclusion(plan.window_end, len(rows), recorded=True)
 
     def _known(self, plan: Plan) -> dict[Key, Episode]:
         """Collect episodes as earlier evaluations recorded them: ids from this window on, posted minutes of later ones.
@@ -173,3 +216,16 @@ class Evaluator:
         return (
             self._store.purge(before) + self._journal.purge(before) + self._quarantine.purge(now - QUARANTINE_RETENTION)
         )
+
+
+def _seen(
+    totals: Mapping[Key, GroupTotal], window_end: datetime, troubles: Troubles
+) -> tuple[list[Sighting], dict[Peak, Number]]:
+    """Collect what there is to learn from a window: who appears, and the values that may become usual."""
+    seen: list[Sighting] = []
+    values: dict[Peak, Number] = {}
+    for rule_id, its_totals in by_rule(totals).items():
+        with troubles.contain(rule_id):
+            seen += sightings(its_totals, window_end)
+            values |= peaks((key, total.tally) for key, total in its_totals.items())
+    return seen, values

@@ -6,15 +6,15 @@ are quarantined and counted; a storage failure raises, so that the batch is rede
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from threading import Lock
 
 from detectors.errors import ConflictError, StorageError
 from detectors.events import Event, Source
 from detectors.ingestion.counting import BatchCounter
-from detectors.ingestion.delta import Delta, QuarantinedRecord
-from detectors.rules.counters import Counters
-from detectors.sources.decoding import RecordFlaw
+from detectors.ingestion.delta import Delta
+from detectors.rules.crowds import ROOMS, condensed
 from detectors.storage.buckets import BucketStore, Segment, SegmentFullError
 from detectors.storage.quarantine import Quarantine
 from detectors.windows import bucket_start
@@ -79,16 +79,19 @@ class Ingest:
                 raise
         if not segment.is_empty:
             return self._store.seal(segment)
-        return self._write(segment, events, _refusal(events[0]))
+        return self._write_condensed(segment, events)
+
+    def _write_condensed(self, segment: Segment, events: Sequence[Event]) -> Segment:
+        """Store a single event whose groups outgrow an empty segment: in fewer groups, so that nothing is lost."""
+        delta = self._counter.count(events, self._clock())
+        for room in ROOMS[:-1]:
+            try:
+                return self._write(segment, events, replace(delta, tallies=condensed(delta.tallies, room)))
+            except SegmentFullError:
+                continue
+        return self._write(segment, events, replace(delta, tallies=condensed(delta.tallies, ROOMS[-1])))
 
     def _write(self, segment: Segment, events: Sequence[Event], delta: Delta) -> Segment:
         already = sum(segment.counters.quarantined.values())
         self._quarantine.keep(segment.source, segment.bucket, delta.flaws, already=already)
         return self._store.add(segment, delta, events)
-
-
-def _refusal(event: Event) -> Delta:
-    """Refuse a message whose groups outgrow a segment: no service sends one, and it must not block the partition."""
-    flaw = RecordFlaw(0, "too_many_groups", "not counted: more groups than a storage entity holds", "")
-    counters = Counters(messages=1, quarantined={flaw.reason: 1})
-    return Delta(counters=counters, flaws=[QuarantinedRecord(event.sequence, flaw)])

@@ -25,9 +25,9 @@ from detectors.evaluation.window import sightings, sum_window
 from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
+from detectors.rules.crowds import merge_bounded
 from detectors.rules.rule import Severity
 from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
-from detectors.storage.buckets import merge_bounded
 from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
 
 MAX_HELD = 400_000

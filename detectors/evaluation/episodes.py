@@ -8,7 +8,7 @@ The state after a window depends only on the state before it and on the window's
 gives the same state, and a correction propagates through the windows after it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, get_args
@@ -16,8 +16,10 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from detectors.evaluation.troubles import Contain, raising
 from detectors.evaluation.window import GroupResult
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.crowds import OTHERS
 from detectors.rules.rule import Severity
 from detectors.rules.tally import Key
 from detectors.windows import WINDOW, key_of
@@ -84,7 +86,11 @@ class EpisodeChange(NamedTuple):
 
 
 def advance(
-    before: Iterable[Episode], results: Iterable[GroupResult], window_end: datetime, known: Mapping[Key, Episode]
+    before: Iterable[Episode],
+    results: Iterable[GroupResult],
+    window_end: datetime,
+    known: Mapping[Key, Episode],
+    contain: Contain = raising,
 ) -> tuple[list[Episode], list[EpisodeChange]]:
     """Advance the episodes by one window; return those that are open after it, and the changes in it.
 
@@ -95,6 +101,7 @@ def advance(
         known: episodes as an earlier evaluation of this window or of a later one recorded them. An episode that turns
             out to have begun earlier keeps its id, so that nobody is alerted again; and a row of a minute is never
             replaced by one with a lower count.
+        contain: confines an exception to the rule that raised it; then that episode is left out.
     """
     open_before = {episode.key: episode for episode in before}
     by_episode: dict[Key, list[GroupResult]] = {}
@@ -103,10 +110,22 @@ def advance(
         by_episode.setdefault(Key(result.rule_id, group), []).append(result)
     after, changes = [], []
     for key, its_results in by_episode.items():
-        episode, happened = _continued(key, open_before.get(key), its_results, window_end, known.get(key))
-        changes += happened
-        after += [episode] if episode else []
+        with contain(key.rule_id):
+            episode, happened = _continued(key, open_before.get(key), its_results, window_end, known.get(key))
+            changes += happened
+            after += [episode] if episode else []
     return sorted(after, key=lambda episode: episode.key), changes
+
+
+def unharmed(
+    after: Iterable[Episode], changes: Iterable[EpisodeChange], before: Iterable[Episode], failed: Collection[str]
+) -> list[Episode]:
+    """Add the episodes of rules that failed: of what nothing was found out, nothing has ended."""
+    episodes = {episode.key: episode for episode in before if episode.rule_id in failed}
+    for change in changes:
+        episodes.pop(change.episode.key, None)
+    episodes |= {episode.key: episode for episode in after}
+    return [episodes[key] for key in sorted(episodes)]
 
 
 def _continued(
@@ -122,7 +141,7 @@ def _continued(
         episode = Episode(known.id if known else _uuid("episode", key, started), *key, started, {})
     posted, changes = dict(episode.posted), []
     for result in firing:
-        minute = result.group[-1] if BY_ID[result.rule_id].per_minute else None
+        minute = result.group[-1] if names_minute(result.key) else None
         if minute in posted and result.tally.count <= posted[minute].count:
             continue
         status, episode = _change(episode, result)
@@ -186,10 +205,15 @@ def _escalates(episode: Episode, values: Mapping[str, float]) -> bool:
     )
 
 
+def names_minute(key: Key) -> bool:
+    """Tell whether a group ends in a minute, so that its finding is one for all windows. A crowd has several."""
+    rule = BY_ID.get(key.rule_id)
+    return bool(rule and rule.per_minute and len(key.group) == len(rule.group_fields) and key.group[-1] != OTHERS)
+
+
 def finding_id(key: Key, window_end: datetime) -> str:
     """Derive the id of a finding: each evaluation of the same group and window, or minute, gives the same id."""
-    rule = BY_ID.get(key.rule_id)
-    if rule and rule.per_minute and len(key.group) == len(rule.group_fields):
+    if names_minute(key):
         return str(uuid5(_NAMESPACE, "\x1f".join(("finding", key.rule_id, *key.group))))
     return _uuid("finding", key, key_of(window_end))
 

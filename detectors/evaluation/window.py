@@ -1,16 +1,20 @@
 """Sums the six buckets of a window, and evaluates every group against the thresholds. Pure."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 
 from detectors.evaluation.baseline import Sighting
-from detectors.evaluation.policy import Policy, Suppression
+from detectors.evaluation.policy import EffectiveThresholds, Policy, Suppression
+from detectors.evaluation.troubles import Contain, raising
 from detectors.evaluation.usual import FACTOR, Peak
 from detectors.events import Source
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.crowds import OTHERS, is_crowd, others_of, room_of
 from detectors.rules.rule import Number, Rule, Severity, Trigger
 from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.windows import BUCKETS_PER_WINDOW, window_buckets
@@ -77,8 +81,18 @@ class GroupTotal:
         self.tally = self.tally.merged(tally)
         self.bucket_counts[place] += tally.count
         if tally.first_sequence is not None and tally.last_sequence is not None:
-            first, last = self.evidence.get(source, (tally.first_sequence, tally.last_sequence))
-            self.evidence[source] = (min(first, tally.first_sequence), max(last, tally.last_sequence))
+            self._note(source, tally.first_sequence, tally.last_sequence)
+
+    def absorb(self, other: "GroupTotal") -> None:
+        """Add the sum of another group."""
+        self.tally = self.tally.merged(other.tally)
+        self.bucket_counts = [one + more for one, more in zip(self.bucket_counts, other.bucket_counts, strict=True)]
+        for source, (first, last) in other.evidence.items():
+            self._note(source, first, last)
+
+    def _note(self, source: Source, first: int, last: int) -> None:
+        known_first, known_last = self.evidence.get(source, (first, last))
+        self.evidence[source] = (min(known_first, first), max(known_last, last))
 
 
 def sum_window(
@@ -89,6 +103,8 @@ def sum_window(
     for place, bucket in enumerate(window_buckets(window_end)):
         for source, key, tally in read(bucket):
             if key.rule_id not in BY_ID and key.rule_id != ACCOUNT_SEEN:  # of a release that had more rules
+                continue
+            if key.rule_id == ACCOUNT_SEEN and key.group[0] == OTHERS:  # of accounts that nobody can name
                 continue
             total = totals.get(key)
             if total is None:
@@ -109,6 +125,14 @@ def sightings(totals: Mapping[Key, GroupTotal], window_end: datetime) -> Iterato
             yield Sighting(key.rule_id, key.group, starts[first])
 
 
+def by_rule(totals: Mapping[Key, GroupTotal]) -> dict[str, dict[Key, GroupTotal]]:
+    """Sort the totals of a window by rule."""
+    sorted_out: defaultdict[str, dict[Key, GroupTotal]] = defaultdict(dict)
+    for key, total in totals.items():
+        sorted_out[key.rule_id][key] = total
+    return sorted_out
+
+
 def evaluate_thresholds(
     window_end: datetime,
     totals: Mapping[Key, GroupTotal],
@@ -117,8 +141,12 @@ def evaluate_thresholds(
     newcomers: Mapping[Key, int],
     usual: Mapping[Peak, Number] | None = None,
     watched: Collection[Key] = (),
+    contain: Contain = raising,
 ) -> list[GroupResult]:
     """Evaluate every group of a window; return the results that fire and those of watched groups, highest count first.
+
+    Of a rule and a lead, no more groups fire than there is room for, see `detectors.rules.crowds`: the others that
+    would are one group. So what one lead does opens a bounded number of episodes.
 
     Args:
         window_end: names the window.
@@ -127,24 +155,101 @@ def evaluate_thresholds(
         newcomers: for rules that look at newcomers, the newcomers, and the days on which others were seen before.
         usual: for thresholds that go by it, the usual peak of each entity; while it is not known, nothing is.
         watched: groups that get a result even if nothing fires, because their episodes are open.
+        contain: confines an exception to the rule that raised it; then that rule has no result.
     """
-    silent = [(key, GroupTotal()) for key in watched if key not in totals]
-    results = []
-    for key, total in (*totals.items(), *silent):
-        if key.rule_id == ACCOUNT_SEEN:
-            continue
-        rule, effective = BY_ID[key.rule_id], policy.effective(key)
-        triggers: tuple[Trigger, ...] = ()
-        if effective is not None and (not rule.first_seen_only or key in newcomers):
-            triggers = rule.triggers(total.tally, effective.thresholds, newcomers.get(key))
-            triggers = tuple(_with_usual(rule, key, trigger, usual or {}) for trigger in triggers)
-        if triggers or key in watched:
-            suppression = policy.suppression(key, total.tally, triggers, window_end) if triggers else None
-            severity = effective.severity if effective else rule.severity
-            if rule.goes_by_usual and not policy.is_as_upstream(rule.id) and not any(map(_is_unusual, triggers)):
-                severity = "Informational"
-            results.append(_result(key, total, triggers, severity, suppression))
+    every = by_rule({key: GroupTotal() for key in watched if key not in totals} | dict(totals))
+    every.pop(ACCOUNT_SEEN, None)
+    results: list[GroupResult] = []
+    for rule_id, its_totals in every.items():
+        with contain(rule_id):
+            verdicts = _Verdicts(BY_ID[rule_id], policy, newcomers, usual or {}, frozenset(watched))
+            results += verdicts.results(its_totals, window_end)
     return in_order(results)
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What the thresholds say of one group."""
+
+    total: GroupTotal
+    triggers: tuple[Trigger, ...]
+    severity: Severity
+
+
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """Evaluates one rule; the attributes are as for `evaluate_thresholds`."""
+
+    rule: Rule
+    policy: Policy
+    newcomers: Mapping[Key, int]
+    usual: Mapping[Peak, Number]
+    watched: Collection[Key]
+
+    def results(self, totals: Mapping[Key, GroupTotal], window_end: datetime) -> list[GroupResult]:
+        """Evaluate the groups of the rule."""
+        verdicts = {}
+        for key, total in totals.items():
+            verdict = self._verdict(key, total, self.newcomers.get(key))
+            if verdict.triggers or key in self.watched:
+                verdicts[key] = verdict
+        if len(verdicts) > room_of(self.rule.id):
+            self._crowd(verdicts, totals)
+        return [self._result(key, verdict, window_end) for key, verdict in verdicts.items()]
+
+    def _verdict(self, key: Key, total: GroupTotal, days_watched: int | None) -> _Verdict:
+        effective = self.policy.effective(key)
+        triggers: tuple[Trigger, ...] = ()
+        if effective is not None and (not self.rule.first_seen_only or days_watched is not None):
+            triggers = self.rule.triggers(total.tally, effective.thresholds, days_watched)
+            triggers = tuple(_with_usual(self.rule, key, trigger, self.usual) for trigger in triggers)
+        return _Verdict(total, triggers, self._severity(effective, triggers))
+
+    def _severity(self, effective: EffectiveThresholds | None, triggers: Iterable[Trigger]) -> Severity:
+        rule = self.rule
+        if rule.goes_by_usual and not self.policy.is_as_upstream(rule.id) and not any(map(_is_unusual, triggers)):
+            return "Informational"
+        return effective.severity if effective else rule.severity
+
+    def _crowd(self, verdicts: dict[Key, _Verdict], totals: Mapping[Key, GroupTotal]) -> None:
+        """Make one group of those that fire and find no room: those without an open episode first, small ones first."""
+        firing: defaultdict[str, list[Key]] = defaultdict(list)
+        for key, verdict in verdicts.items():
+            if verdict.triggers and len(key.group) > 1 and not is_crowd(key.group):
+                firing[key.group[0]].append(key)
+        for keys in firing.values():
+            ranked = sorted(keys, key=lambda key: (key not in self.watched, -verdicts[key].total.tally.count, key))
+            if further := ranked[room_of(self.rule.id) :]:
+                crowd = Key(self.rule.id, others_of(further[0].group))
+                verdicts[crowd] = self._together(crowd, totals.get(crowd), further, verdicts)
+                for key in further:
+                    if key in self.watched:
+                        verdicts[key] = _Verdict(GroupTotal(), (), verdicts[key].severity)
+                    else:
+                        del verdicts[key]
+
+    def _together(
+        self, crowd: Key, known: GroupTotal | None, further: Iterable[Key], verdicts: Mapping[Key, _Verdict]
+    ) -> _Verdict:
+        """Evaluate groups as one, with what was counted together before."""
+        total, days = GroupTotal(), [self.newcomers[crowd]] if crowd in self.newcomers else []
+        if known:
+            total.absorb(known)
+        severities: list[Severity] = []
+        for key in further:
+            total.absorb(verdicts[key].total)
+            days += [self.newcomers[key]] if key in self.newcomers else []
+            severities.append(verdicts[key].severity)
+        verdict = self._verdict(crowd, total, max(days, default=None))
+        return replace(verdict, severity=max([verdict.severity, *severities], key=_SEVERITIES.index))
+
+    def _result(self, key: Key, verdict: _Verdict, window_end: datetime) -> GroupResult:
+        total, triggers = verdict.total, verdict.triggers
+        suppression = self.policy.suppression(key, total.tally, triggers, window_end) if triggers else None
+        return _result(key, total, triggers, verdict.severity, suppression)
 
 
 def _with_usual(rule: Rule, key: Key, trigger: Trigger, usual: Mapping[Peak, Number]) -> Trigger:
@@ -153,6 +258,21 @@ def _with_usual(rule: Rule, key: Key, trigger: Trigger, usual: Mapping[Peak, Num
 
 def _is_unusual(trigger: Trigger) -> bool:
     return trigger.usual is not None and trigger.value >= FACTOR * trigger.usual
+
+
+class Crowd(msgspec.Struct, frozen=True):
+    """Groups of a rule and lead that are counted together in a window, and how many records they have."""
+
+    rule_id: str
+    lead: str
+    records: int
+
+
+def crowds(totals: Mapping[Key, GroupTotal], results: Iterable[GroupResult]) -> list[Crowd]:
+    """List what is counted together in a window: as it was stored, or since too many groups fire."""
+    found = {key: total.tally.count for key, total in totals.items() if is_crowd(key.group)}
+    found |= {result.key: result.tally.count for result in results if result.triggers and is_crowd(result.group)}
+    return [Crowd(key.rule_id, key.group[0], count) for key, count in found.items()]
 
 
 def in_order(results: Iterable[GroupResult]) -> list[GroupResult]:

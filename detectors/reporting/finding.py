@@ -13,6 +13,7 @@ from detectors import __version__
 from detectors.evaluation.episodes import EpisodeChange, finding_id
 from detectors.evaluation.window import MAX_LISTED
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.crowds import OTHERS, is_crowd
 from detectors.rules.rule import Trigger
 from detectors.rules.tally import Tally
 from detectors.sources import callers, resources
@@ -42,7 +43,8 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
         resource_name: of the resource.
         resource_id: in the form of `_ResourceId`; empty if the rule is not about a resource.
         group: the values of the fields that the rule groups by, such as ResourceId, Minute, Caller, UserArn,
-            ModelId, AccountId or Violations.
+            ModelId, AccountId or Violations. `(others)` stands for all values that find no room: a caller or an
+            account has more groups than are told apart.
         event_count: records in the window.
         max_response_length: bytes of the largest response; empty if no record carried a length.
         total_response_length: bytes of all responses; empty if no record carried a length.
@@ -53,7 +55,7 @@ class Finding(msgspec.Struct, rename="pascal", kw_only=True):
         last_event_time: the latest record's own time.
         callers: ObjectId (for AWS the ARN), IpAddress (masked) and Count, most records first, at most 50;
             where the rule looks at bytes by caller also Bytes, and most bytes first.
-        callers_truncated: there were more callers.
+        callers_truncated: there were more callers, or the group is one of `(others)`.
         members: of rules that count distinct ones, such as accounts: Name and Count, most records first, at most 50;
             else empty.
         bucket_counts: the six 10-minute counts, oldest first.
@@ -114,7 +116,7 @@ def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Findi
     """Build the row for a change of an episode in a window."""
     result, tally, rule = change.result, change.result.tally, BY_ID[change.result.rule_id]
     group = dict(zip(rule.group_fields, result.group, strict=False))  # a closed episode of minutes has no minute
-    resource_id = group.get("ResourceId", "")
+    resource_id = "" if (named := group.get("ResourceId", "")) == OTHERS else named
     resource = resources.parts(resource_id) if resource_id else resources.Resource("", "", "")
     return Finding(
         time_generated=now,
@@ -151,7 +153,7 @@ def finding(change: EpisodeChange, window_end: datetime, now: datetime) -> Findi
         first_event_time=None if tally.first_time is None else from_microseconds(tally.first_time),
         last_event_time=None if tally.last_time is None else from_microseconds(tally.last_time),
         callers=_callers(tally),
-        callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED,
+        callers_truncated=tally.other_callers > 0 or len(tally.callers) > MAX_LISTED or is_crowd(result.group),
         members=[{"Name": name, "Count": tally.members[name]} for name in tally.ranked_members()[:MAX_LISTED]],
         bucket_counts=result.bucket_counts,
         evidence=[

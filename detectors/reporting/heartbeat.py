@@ -8,12 +8,16 @@ import msgspec
 from detectors import __version__
 from detectors.evaluation.silence import MAX_SILENT, SilentAccount
 from detectors.evaluation.suppressions import SuppressionRule
+from detectors.evaluation.window import Crowd
 from detectors.events import Source
 from detectors.reporting.finding import Dynamic
 from detectors.rules.counters import Counters
 from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
 from detectors.windows import WINDOW, from_microseconds, window_buckets
+
+MAX_CROWDS = 20
+"""Groups of others that one heartbeat lists; as below."""
 
 MAX_EXPIRED = 20
 """Expired suppression rules that one heartbeat lists; keeps the column far below 64 KB."""
@@ -56,6 +60,10 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
         other_silent_accounts: how many more there are.
         empty_hours: for how long no account has logged, if that is longer than usual; 0 if it is not, empty while no
             account is known.
+        truncated_groups: RuleId, Of and Records of groups that were counted together as `(others)`, since whoever leads
+            them, an account or a caller, has more than are told apart; most records first, at most 20.
+        other_truncated_groups: how many more there are.
+        failed_rules: RuleId and Error of rules that could not be evaluated; their findings are missing.
         detector_version: the release that posted the row.
     """
 
@@ -83,6 +91,9 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
     silent_accounts: Dynamic
     other_silent_accounts: int
     empty_hours: int | None
+    truncated_groups: Dynamic
+    other_truncated_groups: int
+    failed_rules: Dynamic
     detector_version: str
 
 
@@ -160,9 +171,12 @@ def heartbeat(
     expired: Sequence[SuppressionRule] = (),
     silent: Sequence[SilentAccount] = (),
     empty_hours: int | None = None,
+    crowds: Sequence[Crowd] = (),
+    failed: Mapping[str, str] | None = None,
 ) -> Heartbeat:
     """Build the row that reports the evaluation of a window."""
-    total = health.counters
+    total, failed = health.counters, failed or {}
+    largest = sorted(crowds, key=lambda crowd: (-crowd.records, crowd.rule_id, crowd.lead))
     by_rule = sorted(total.selected.items())
     listed = [one for one in silent if len(one.resource_id.encode()) <= MAX_ACCOUNT_BYTES][:MAX_SILENT]
     return Heartbeat(
@@ -214,5 +228,10 @@ def heartbeat(
         ],
         other_silent_accounts=len(silent) - len(listed),
         empty_hours=empty_hours,
+        truncated_groups=[
+            {"RuleId": crowd.rule_id, "Of": crowd.lead, "Records": crowd.records} for crowd in largest[:MAX_CROWDS]
+        ],
+        other_truncated_groups=len(largest[MAX_CROWDS:]),
+        failed_rules=[{"RuleId": rule_id, "Error": error} for rule_id, error in sorted(failed.items())],
         detector_version=__version__,
     )

@@ -40,7 +40,10 @@ REJECTED = frozenset({"invalid", "impossible"})
 """The policy whose findings have no action, and the kinds of findings by which it rejects an answer."""
 
 MAX_CHARACTERS = 2048
-"""The longest name that groups are made of; AWS allows a model's as many."""
+"""The longest name that is read as it is; AWS allows a model's as many."""
+
+MAX_GROUP_CHARACTERS = 512
+"""The longest name that groups are made of. Whoever calls may make up a model's: a longer one is told by a hash."""
 
 _TIMES = ("time", "timestamp")
 """AWS calls it `timestamp`; where both stand, the other belongs to whoever passed the record on."""
@@ -116,7 +119,7 @@ def principal(arn: str) -> str:
 def model_id(record: BedrockRecord) -> str | None:
     """Return the model, however the caller spelt it; None if none can be read."""
     name = _name(record.model_id)
-    return None if name is None else _model(name)
+    return None if name is None else named(_model(name), MAX_GROUP_CHARACTERS)
 
 
 _MODEL_ARN = re.compile(r"arn:[^:]+:bedrock:[^:]*:[^:]*:(?:foundation-model|inference-profile)/(.+)")
@@ -132,7 +135,8 @@ def _model(name: str) -> str:
 
 def account_id(record: BedrockRecord) -> str | None:
     """Return the AWS account that was called; None if none can be read."""
-    return _name(record.account_id)
+    name = _name(record.account_id)
+    return None if name is None else named(name, MAX_GROUP_CHARACTERS)
 
 
 class Verdict(NamedTuple):
@@ -222,8 +226,11 @@ def _parsed(text: bytes) -> object:
 
 
 def _name(value: object) -> str | None:
-    """Accept a text that groups can be made of: without control characters, which would break keys and ids apart."""
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_CHARACTERS and value.isprintable() else None
+    """Accept a text that groups can be made of: without control characters, which would break keys and ids apart.
+
+    An endless one is cut, and told apart by its hash.
+    """
+    return named(value, MAX_CHARACTERS) if isinstance(value, str) and value and value.isprintable() else None
 
 
 class _Counted(msgspec.Struct, rename="camel"):
@@ -252,7 +259,7 @@ def _observe(record: BedrockRecord) -> Observed:
     arn, verdict = user_arn(record), guardrails(record)
     traits = (
         NAME,
-        None if arn is None else principal(arn),
+        None if arn is None else named(principal(arn), MAX_GROUP_CHARACTERS),
         account_id(record),
         model_id(record),
         record.error_code,

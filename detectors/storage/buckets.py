@@ -6,7 +6,8 @@ recognised and skipped, whichever host receives it.
 
 Tallies are packed (MessagePack, zlib) into 16 slices by a hash of the group, a property each: a write sends only
 the slices that changed, an evaluation can read a share of them, and a property stays far below its 64 KiB. When a
-slice would exceed its limit, the segment is sealed for good, and the next segment continues from its watermark.
+slice would exceed its limit, the segment is sealed for good, and the next segment continues from its watermark. What
+one lead may add to segments is bounded, see `detectors.rules.crowds` and `CROWDED_SHARE`.
 """
 
 import zlib
@@ -21,20 +22,20 @@ import msgspec
 from detectors.errors import StorageError
 from detectors.events import Event, Source
 from detectors.ingestion.delta import Delta
-from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.counters import Counters
-from detectors.rules.tally import MAX_CALLERS, Key, Tally
+from detectors.rules.crowds import merge_bounded
+from detectors.rules.tally import Key, Tally
 from detectors.storage.slices import SLICES, slice_of
-from detectors.storage.tables import Row, Table, Value, bytes_of
+from detectors.storage.tables import Row, Table, Value, bytes_of, delete_all
 from detectors.windows import key_of, microseconds, time_of
 
 MAX_SLICE_BYTES = 60_000
-MAX_MEMBERS = 50
-"""Members counted separately for one entity in one bucket of one partition; all others count as `OTHERS`."""
+CROWDED_SHARE = 4
+"""A lead that takes more than one part in so many of a slice that is full gets no more groups in later segments. So
+one alone cannot fill segment after segment, and rows grow in proportion to those who share them."""
 
-OTHERS = "(others)"
-_FIRST_SEEN_ONLY = frozenset(rule.id for rule in CATALOGUE if rule.first_seen_only and len(rule.group_by) > 1)
-_EMPTY = Tally()
+_FOUR_DIGITS = 10_000
+_BEHIND_DIGITS = "~"
 _CACHED_BUCKETS = 3
 _COMPRESSION = 1
 _EMPTY_SLICES: tuple[Mapping[Key, Tally], ...] = ({},) * SLICES
@@ -87,6 +88,7 @@ class Segment:
     watermark: Watermark = _NOTHING_COUNTED
     counters: Counters = field(default_factory=Counters)
     slices: tuple[Mapping[Key, Tally], ...] = _EMPTY_SLICES
+    crowded: frozenset[str] = frozenset()
 
     def unseen(self, events: Sequence[Event]) -> list[Event]:
         """Select the events that are not counted yet."""
@@ -100,7 +102,7 @@ class Segment:
     @property
     def row_key(self) -> str:
         """The key: the hub, its partition, and the number of the segment."""
-        return f"{_key_prefix(self.source)}{self.number:04d}"
+        return f"{_key_prefix(self.source)}{_numbered(self.number)}"
 
     @property
     def is_empty(self) -> bool:
@@ -109,7 +111,8 @@ class Segment:
 
     def next(self) -> "Segment":
         """Create the empty segment that follows this one once it is sealed."""
-        return Segment(self.source, self.bucket, self.number + 1, watermark=self.watermark)
+        crowded = self.crowded.union(*map(_crowding, self.slices))
+        return Segment(self.source, self.bucket, self.number + 1, watermark=self.watermark, crowded=crowded)
 
 
 class BucketStore:
@@ -128,9 +131,10 @@ class BucketStore:
         """Read the segment to add to."""
         partition = key_of(bucket)
         rows = list(self._table.query(partition, partition, key_prefix=_key_prefix(source)))
-        segment = _segment(source, bucket, rows[-1]) if rows else Segment(source, bucket)
-        if rows and rows[-1].values.get("Sealed"):
-            segment = segment.next()
+        segment = Segment(source, bucket)
+        for row in rows:
+            segment = replace(_segment(source, bucket, row), crowded=segment.crowded)
+            segment = segment.next() if row.values.get("Sealed") else segment
         return self._remember(segment)
 
     def add(self, segment: Segment, delta: Delta, events: Sequence[Event]) -> Segment:
@@ -202,33 +206,13 @@ class BucketStore:
 
 def purge(table: Table, before_key: str) -> int:
     """Delete the rows of every partition whose key sorts before `before_key`, and return their number."""
-    deleted = 0
+    old: dict[str, list[str]] = {}
     for row in table.query("0", before_key, columns=[]):
         if row.partition < before_key:
-            table.delete(row.partition, [row.key])
-            deleted += 1
-    return deleted
-
-
-def merge_bounded(held: dict[Key, Tally], added: Iterable[tuple[Key, Tally]]) -> None:
-    """Add tallies to those of one bucket and partition, within the limits on callers and members."""
-    members: Counter[Key] | None = None
-    for key, tally in added:
-        if key.rule_id in _FIRST_SEEN_ONLY and key not in held:
-            if members is None:
-                members = Counter(_entity_key(known) for known in held if known.rule_id in _FIRST_SEEN_ONLY)
-            members[_entity_key(key)] += 1
-            if members[_entity_key(key)] > MAX_MEMBERS:
-                key = Key(key.rule_id, (*key.group[:-1], OTHERS))  # noqa: PLW2901 - where it is counted instead
-        held[key] = (
-            held[key].merged(tally, max_callers=MAX_CALLERS)
-            if key in held
-            else _EMPTY.merged(tally, max_callers=MAX_CALLERS)
-        )
-
-
-def _entity_key(key: Key) -> Key:
-    return Key(key.rule_id, key.group[:-1])
+            old.setdefault(row.partition, []).append(row.key)
+    for partition, keys in old.items():
+        delete_all(table, partition, keys)
+    return sum(map(len, old.values()))
 
 
 def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Mapping[Key, Tally]]:
@@ -238,7 +222,7 @@ def _merged_slices(segment: Segment, added: Mapping[Key, Tally]) -> dict[int, Ma
     changed: dict[int, Mapping[Key, Tally]] = {}
     for index, tallies in by_slice.items():
         slice_ = dict(segment.slices[index])
-        merge_bounded(slice_, tallies)
+        merge_bounded(slice_, tallies, segment.crowded)
         changed[index] = slice_
     return changed
 
@@ -267,7 +251,7 @@ def _segment(source: Source, bucket: datetime, row: Row) -> Segment:
     slices = tuple(
         dict(_unpacked(row.values[_column(index)])) if _column(index) in row.values else {} for index in range(SLICES)
     )
-    number, revision = int(row.key[-4:]), row.values["Revision"]
+    number, revision = int(row.key.rpartition("|")[2].removeprefix(_BEHIND_DIGITS)), row.values["Revision"]
     assert isinstance(revision, int)
     counters = _unpack_counters(bytes_of(row.values["Counters"]))
     return Segment(source, bucket, number, row.etag, revision, _watermark(row), counters, slices)
@@ -278,6 +262,20 @@ def _watermark(row: Row) -> Watermark:
     assert isinstance(sequence, int)
     assert isinstance(enqueued, int)
     return Watermark(sequence, enqueued)
+
+
+def _numbered(number: int) -> str:
+    """Format a segment's number so that it sorts: in four digits, as it always was, and behind them in more."""
+    return f"{number:04d}" if number < _FOUR_DIGITS else f"{_BEHIND_DIGITS}{number:012d}"
+
+
+def _crowding(tallies: Mapping[Key, Tally]) -> set[str]:
+    """Find the leads that take more than their share of a slice, if it is as good as full."""
+    sizes: Counter[str] = Counter()
+    for key, tally in tallies.items():
+        sizes[key.group[0]] += len(_pack((key, tally)))
+    total = sizes.total()
+    return {lead for lead, size in sizes.items() if total > MAX_SLICE_BYTES // 2 and size * CROWDED_SHARE > total}
 
 
 def _column(index: int) -> str:

@@ -3,6 +3,9 @@
 Each row records its inputs: the versions of the window's six buckets, and the state after the window before it. So the
 due windows are known without any clock: those never evaluated, those whose buckets have changed since, and those whose
 predecessor now has another state.
+
+Episodes that outgrow a row go on in further rows, in the partition of their window and named by their digest. They are
+written before the window's own row names them, so that a crash leaves the old row valid; the purge deletes them.
 """
 
 import hashlib
@@ -14,9 +17,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from detectors import __version__
 from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.episodes import Episode
-from detectors.storage.tables import Row, Table, Value
+from detectors.storage.tables import Row, Table, Value, bytes_of, delete_all
 from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, window_ends
 
 _WINDOWS, _PURGED = "windows", "purged"
@@ -24,6 +28,8 @@ _WINDOW_COLUMNS = ("Inputs", "Base", "State")
 _NEVER = "never"
 _CHUNK_BYTES = 60_000
 _MAX_CHUNKS = 16
+
+_SPILL_PREFIX = "episodes-"
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[Episode]).decode
@@ -102,7 +108,7 @@ def next_window(
         base = evaluated[before].state if before else NO_STATE
         inputs = _digest(" ".join(versions.get(bucket, "") for bucket in window_buckets(window)).encode())
         entry = evaluated.get(window)
-        if entry is None or entry.inputs != inputs or entry.base != base:
+        if entry is None or entry.inputs not in {inputs, failing(inputs)} or entry.base != base:
             return Plan(
                 window_end=key_of(window),
                 inputs=inputs,
@@ -132,27 +138,49 @@ class Journal:
         return next((_evaluated_window(row) for row in rows), None)
 
     def episodes(self, window_key: str | None) -> list[Episode]:
-        """Read the episodes that were open after a window; none if it has not been evaluated."""
+        """Read the episodes that were open after a window; none if it has not been evaluated.
+
+        Raises:
+            StorageError: rows are missing, which happens only if somebody else deleted them.
+        """
         if window_key is None:
             return []
         for row in self._table.query(_WINDOWS, _WINDOWS, key_prefix=window_key):
-            chunks = (row.values.get(f"Episodes{number:02d}", b"") for number in range(_MAX_CHUNKS))
-            return _unpack(zlib.decompress(b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))))
+            return self._unpacked(row)
         return []
 
-    def row(self, plan: Plan, episodes: Sequence[Episode]) -> Row:
+    def _unpacked(self, row: Row) -> list[Episode]:
+        chunks = [bytes_of(row.values.get(f"Episodes{number:02d}", b"")) for number in range(_MAX_CHUNKS)]
+        if spilled := row.values.get("Spilled"):
+            prefix = f"{_SPILL_PREFIX}{_evaluated_window(row).state}-"
+            rows = self._table.query(row.key, row.key, key_prefix=prefix)
+            chunks = [bytes_of(value) for one in rows for _, value in sorted(one.values.items())]
+            if len(chunks) != spilled:
+                raise StorageError(f"{len(chunks)} of {spilled!s} parts of the episodes of window {row.key} are there.")
+        return _unpack(zlib.decompress(b"".join(chunks)))
+
+    def row(self, plan: Plan, episodes: Sequence[Episode], *, failed: bool = False) -> Row:
         """Build the row that records the evaluation of a planned window, with the episodes open after it.
 
-        Raises:
-            StorageError: more episodes are open than a row can hold.
+        Many episodes are written at once, into rows that nothing names before this one is recorded.
+
+        Args:
+            plan: the window.
+            episodes: those open after it.
+            failed: whether a rule could not be evaluated. The same code would fail again, so the window is due again
+                for the next release, and when its buckets change.
         """
-        packed = zlib.compress(_pack(episodes))
+        packed, state = zlib.compress(_pack(episodes)), _digest(_pack(episodes))
         chunks = [packed[start : start + _CHUNK_BYTES] for start in range(0, len(packed), _CHUNK_BYTES)]
-        if len(chunks) > _MAX_CHUNKS:
-            raise StorageError(f"{len(episodes)} open episodes do not fit into the journal: raise the thresholds.")
-        chunks += [b""] * (_MAX_CHUNKS - len(chunks))  # a merge must overwrite what a longer list left behind
-        values: dict[str, Value] = {"Inputs": plan.inputs, "Base": plan.base, "State": _digest(_pack(episodes))}
-        values |= {f"Episodes{number:02d}": chunk for number, chunk in enumerate(chunks)}
+        spilled = len(chunks) if len(chunks) > _MAX_CHUNKS else 0
+        for start in range(0, spilled, _MAX_CHUNKS):
+            parts = {f"Part{place:02d}": chunk for place, chunk in enumerate(chunks[start : start + _MAX_CHUNKS])}
+            self._table.upsert([Row(plan.window_end, f"{_SPILL_PREFIX}{state}-{start // _MAX_CHUNKS:06d}", parts)])
+        inline = [] if spilled else chunks
+        inline += [b""] * (_MAX_CHUNKS - len(inline))  # a merge must overwrite what a longer list left behind
+        inputs = failing(plan.inputs) if failed else plan.inputs
+        values: dict[str, Value] = {"Inputs": inputs, "Base": plan.base, "State": state, "Spilled": spilled}
+        values |= {f"Episodes{number:02d}": chunk for number, chunk in enumerate(inline)}
         return Row(_WINDOWS, plan.window_end, values, plan.etag)
 
     def record(self, row: Row) -> None:
@@ -165,7 +193,7 @@ class Journal:
     def reopen(self, plan: Plan) -> None:
         """Make a window due again if another run recorded it from other inputs than this plan's."""
         entry = self.window(plan.window_end)
-        if entry and (entry.inputs, entry.base) != (plan.inputs, plan.base):
+        if entry and (entry.inputs, entry.base) not in {(plan.inputs, plan.base), (failing(plan.inputs), plan.base)}:
             with suppress(ConflictError):  # yet another run has it now
                 self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
 
@@ -185,12 +213,21 @@ class Journal:
         The newest of these windows stays: the next one is based on it.
         """
         rows = list(self._table.query("0", _WINDOWS, columns=["State"]))
-        old = [row.key for row in rows if row.partition == _WINDOWS and row.key < key_of(before)][:-1]
-        self._table.delete(_WINDOWS, old)
-        handed_over = [row for row in rows if row.partition < key_of(before)]
-        for row in handed_over:
-            self._table.delete(row.partition, [row.key])
-        return len(old) + len(handed_over)
+        old = [row.key for row in rows if row.partition == _WINDOWS and row.key < key_of(before)]
+        kept = old.pop() if old else ""
+        delete_all(self._table, _WINDOWS, old)
+        further: dict[str, list[str]] = {}
+        for row in rows:
+            if row.partition < key_of(before) and not (row.partition == kept and row.key.startswith(_SPILL_PREFIX)):
+                further.setdefault(row.partition, []).append(row.key)
+        for partition, keys in further.items():
+            delete_all(self._table, partition, keys)
+        return len(old) + sum(map(len, further.values()))
+
+
+def failing(inputs: str) -> str:
+    """Mark the inputs of a window in which a rule failed in this release: to another one, they are others."""
+    return f"{inputs} {__version__}"
 
 
 def _evaluated_window(row: Row) -> EvaluatedWindow:

@@ -58,6 +58,15 @@ class Table(Protocol):
         """Delete rows of one partition, at most 100; rows that do not exist are ignored."""
 
 
+MAX_TRANSACTION_ROWS = 100
+
+
+def delete_all(table: Table, partition: str, keys: Sequence[str]) -> None:
+    """Delete any number of rows of one partition."""
+    for start in range(0, len(keys), MAX_TRANSACTION_ROWS):
+        table.delete(partition, keys[start : start + MAX_TRANSACTION_ROWS])
+
+
 def check_limits(row: Row) -> None:
     """Check a row against the service's limits.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.errors import PostingError, StorageError
+from detectors.errors import PostingError
 from detectors.evaluator import ShardResult
 from detectors.reporting.heartbeat import RunProgress
 from detectors.storage import journal
@@ -254,16 +254,50 @@ def test_a_tick_of_a_wrong_clock_does_not_stop_the_evaluation() -> None:
     assert deployment.posted.course()[0] == ("08:10", "New", 150)
 
 
-def test_more_open_episodes_than_the_journal_holds_are_refused_before_posting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Rather than posting the same rows at every try."""
-    monkeypatch.setattr(journal, "_CHUNK_BYTES", 10)
+@pytest.mark.parametrize("chunk", [1, 10, 40])
+def test_more_open_episodes_than_a_row_holds_go_on_in_further_rows(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    """Findings are those of a journal with room; a crash before the head row is written leaves the old one valid."""
+    roomy = Deployment()
+    monkeypatch.setattr(journal, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(journal, "_MAX_CHUNKS", 2)
+    cramped = Deployment()
+    for minute in range(5, 95, 10):
+        for deployment in (roomy, cramped):
+            with monkeypatch.context() as patched:
+                if deployment is roomy:
+                    patched.setattr(journal, "_CHUNK_BYTES", 60_000)
+                if minute < 40:
+                    for name in ("a", "b", "c"):
+                        deployment.receive(_at(minute), 150, name)
+                deployment.tick(_at(minute + 5))
+    assert cramped.posted.rows == roomy.posted.rows
+    spilled = [row.key for row in cramped.journal.query("2", "3", columns=[])]
+    assert len([key for key in spilled if key.startswith("episodes-")]) > len({*spilled}) / 2
+    cramped.tick(_at(30 * 60))
+    cramped.evaluator.purge(_at(60 * 60))
+    assert list(cramped.journal.query("2", "3")) == []
+
+
+def test_further_rows_of_the_newest_window_are_kept_though_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage of days, the next window is based on it."""
+    monkeypatch.setattr(journal, "_CHUNK_BYTES", 1)
     deployment = Deployment()
     deployment.receive(_at(5), 150)
-    with pytest.raises(StorageError, match="raise the thresholds"):
-        deployment.tick(_at(10))
-    assert deployment.posted.rows == []
+    deployment.tick(_at(10))
+    deployment.evaluator.purge(_at(3 * 24 * 60))
+    assert [episode.rule_id for episode in deployment.open_episodes(_at(10))] == ["model_theft"]
+
+
+def test_rows_that_somebody_deleted_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the episodes must not be taken for all of them."""
+    monkeypatch.setattr(journal, "_CHUNK_BYTES", 1)
+    deployment = Deployment()
+    deployment.receive(_at(5), 150)
+    deployment.tick(_at(10))
+    first, *_ = (row for row in deployment.journal.query("2", "3") if row.key.startswith("episodes-"))
+    deployment.journal.delete(first.partition, [first.key])
+    with pytest.raises(StorageError, match="parts of the episodes"):
+        deployment.open_episodes(_at(10))
 
 
 def test_a_first_deployment_evaluates_the_backlog_that_arrives_after_its_first_window() -> None:

@@ -14,8 +14,9 @@ from detectors.ingest import Ingest
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import CATALOGUE
 from detectors.rules.counters import MAX_ACCOUNTS
+from detectors.rules.crowds import MAX_GROUPS, OTHERS
 from detectors.rules.tally import MAX_CALLERS, Key, Tally
-from detectors.storage.buckets import MAX_MEMBERS, OTHERS, BucketStore
+from detectors.storage.buckets import BucketStore
 from detectors.storage.handover import MAX_INLINE_BYTES
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import SLICES
@@ -80,8 +81,8 @@ def test_newcomers_beyond_the_room_are_told_together(table: MemoryTable) -> None
     for key, tally in _tallies(table).items():
         if key.rule_id == "new_key_lister" and key.group[0] == canonical_id(NAMES[0]):
             counts[key.group[1]] += tally.count
-    assert len(counts) == MAX_MEMBERS + 1
-    assert counts.pop(OTHERS) == CALLERS - MAX_MEMBERS
+    assert len(counts) == MAX_GROUPS + 1
+    assert counts.pop(OTHERS) == CALLERS - MAX_GROUPS
     assert set(counts.values()) == {1}
 
 

@@ -105,6 +105,9 @@ HEARTBEAT_COLUMNS = {
     "SilentAccounts": "dynamic",
     "OtherSilentAccounts": "long",
     "EmptyHours": "long",
+    "TruncatedGroups": "dynamic",
+    "OtherTruncatedGroups": "long",
+    "FailedRules": "dynamic",
     "DetectorVersion": "string",
 }
 
@@ -416,5 +419,8 @@ def test_a_heartbeat_says_what_an_evaluation_saw() -> None:
         "SilentAccounts": [],
         "OtherSilentAccounts": 0,
         "EmptyHours": None,
+        "TruncatedGroups": [],
+        "OtherTruncatedGroups": 0,
+        "FailedRules": [],
         "DetectorVersion": __version__,
     }

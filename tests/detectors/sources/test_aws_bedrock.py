@@ -12,6 +12,7 @@ from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID
 from detectors.sources.aws_bedrock import (
     MAX_CHARACTERS,
+    MAX_GROUP_CHARACTERS,
     POLICIES,
     REASONING,
     SOURCE,
@@ -211,7 +212,6 @@ def test_who_called_what_is_read() -> None:
         {"arn": "ip 1.2.3.4"},
         {"arn": "dana"},
         {"arn": "arn:aws:iam::1:user/x\x1fy"},
-        {"arn": "arn:" + "x" * MAX_CHARACTERS},
         {"claims": {"name": "dana"}, "authorization": {"scope": "/subscriptions/s"}},
     ],
 )
@@ -220,17 +220,32 @@ def test_an_identity_without_a_readable_arn_is_nobody(identity: object) -> None:
     assert user_arn(decode(message(bedrock(identity=identity))).records[0]) is None
 
 
-@pytest.mark.parametrize("name", [None, "", 5, True, [], {}, "a\nb", "a\x1fb", "x" * (MAX_CHARACTERS + 1)])
+@pytest.mark.parametrize("name", [None, "", 5, True, [], {}, "a\nb", "a\x1fb"])
 def test_a_model_or_an_account_that_is_no_name_is_none(name: object) -> None:
-    """Groups are made of them, so they are texts of one line and of some length."""
+    """Groups are made of them, so they are texts of one line."""
     record = decode(message(bedrock(modelId=name, accountId=name))).records[0]
     assert (model_id(record), account_id(record)) == (None, None)
 
 
-def test_the_longest_name_is_read() -> None:
-    """AWS allows a model 2,048 characters."""
-    name = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/".ljust(MAX_CHARACTERS, "m")
-    assert model_id(decode(message(bedrock(modelId=name))).records[0]) == name
+@pytest.mark.parametrize("length", [MAX_GROUP_CHARACTERS, MAX_GROUP_CHARACTERS + 1, MAX_CHARACTERS + 1, 100_000])
+def test_a_long_name_is_cut_and_told_apart_by_its_hash(length: int) -> None:
+    """Whoever calls may make up a model's name: it is never refused, and fills no storage."""
+    names = [f"{'m' * (length - 1)}{last}" for last in "ab"]
+    records = decode(message(*(bedrock(modelId=name, accountId=name) for name in names))).records
+    for read in (model_id, account_id):
+        kept = [read(record) or "" for record in records]
+        assert [len(name) for name in kept] == [MAX_GROUP_CHARACTERS] * 2
+        assert kept[0] != kept[1]
+        assert (kept == names) is (length <= MAX_GROUP_CHARACTERS)
+
+
+def test_an_endless_arn_is_cut_and_told_apart_by_its_hash() -> None:
+    """Its caller is somebody, as any other."""
+    arns = [f"arn:aws:iam::1:user/{'x' * 5_000}{last}" for last in "ab"]
+    observed = [SOURCE.observe(decode(message(bedrock(arn))).records[0]) for arn in arns]
+    users = {traits[1] for traits, *_ in observed}
+    assert (len(users), {len(user) for user in users}) == (2, {MAX_GROUP_CHARACTERS})
+    assert len({one[4] for one in observed}) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The bucket store: what a segment holds, how it moves on when full, and what a write costs."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import NAMESPACE_OID, uuid5
 
@@ -13,8 +14,9 @@ from detectors.events import Event, Source
 from detectors.ingest import Ingest
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.rules.crowds import MAX_GROUPS, OTHERS
 from detectors.storage import buckets
-from detectors.storage.buckets import MAX_MEMBERS, MAX_SLICE_BYTES, OTHERS, BucketStore, Watermark
+from detectors.storage.buckets import MAX_SLICE_BYTES, BucketStore, Watermark
 from detectors.storage.quarantine import MAX_ROWS, Quarantine
 from detectors.storage.slices import SLICES, slice_of
 from detectors.storage.tables import MAX_PROPERTY_BYTES, MemoryTable, Row, bytes_of
@@ -183,23 +185,37 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_segments")
-def test_one_message_with_more_groups_than_a_segment_holds_does_not_block_its_partition() -> None:
-    """It is quarantined as a whole; what comes after it is counted."""
+def test_one_message_with_more_groups_than_a_segment_holds_is_counted_in_fewer() -> None:
+    """Nothing of it is lost, nor refused; what comes before and after it is told apart as ever."""
     table, quarantine = MemoryTable(), MemoryTable()
     ingest = _ingest(table, quarantine)
     ingest(SOURCE, [event(1, list_key()), event(2, *_crowd(0, 100)), event(3, list_key())])
-    assert _totals(table) == {canonical_id(): 2}
-    assert [row.values["Reason"] for row in quarantine.query("0", "3")] == ["too_many_groups"]
+    assert _totals(table) == {canonical_id(): 2, OTHERS: 100}
+    assert list(quarantine.query("0", "3")) == []
 
 
 @pytest.mark.usefixtures("small_segments")
 def test_such_a_message_does_not_block_a_host_that_has_not_seen_the_bucket() -> None:
     """Its empty picture of the bucket is refused, and it has to look again rather than try for ever."""
-    table, quarantine = MemoryTable(), MemoryTable()
+    table = MemoryTable()
     _ingest(table)(SOURCE, [event(1, list_key())])
-    _ingest(table, quarantine)(SOURCE, [event(2, *_crowd(0, 100)), event(3, list_key())])
-    assert _totals(table) == {canonical_id(): 2}
-    assert len(list(quarantine.query("0", "3"))) == 1
+    _ingest(table)(SOURCE, [event(2, *_crowd(0, 100)), event(3, list_key())])
+    assert _totals(table) == {canonical_id(): 2, OTHERS: 100}
+
+
+def test_segments_beyond_four_digits_sort_behind_the_others() -> None:
+    """The newest one is found, and counting goes on there."""
+    table = MemoryTable()
+    segment = BucketStore(table).newest(SOURCE, START)
+    keys = [replace(segment, number=number).row_key for number in (0, 9, 9_999, 10_000, 10_001, 123_456)]
+    assert keys == sorted(keys)
+    store, delta = BucketStore(table), BatchCounter(CATALOGUE).count([event(1, list_key())], START)
+    for number in (0, 9_999):
+        store.seal(store.add(replace(segment, number=number), delta, [event(1)]))
+    for number in (2, 3):
+        _ingest(table)(SOURCE, [event(number, list_key())])
+    assert _totals(table) == {canonical_id(): 4}
+    assert [row.key.rpartition("|")[2] for row in table.query("0", "3")] == ["0000", "9999", "~000000010000"]
 
 
 def test_purging_keeps_the_bucket_that_begins_at_the_time() -> None:
@@ -309,8 +325,8 @@ def _listers(table: MemoryTable, bucket: datetime = START) -> dict[str, dict[str
 
 
 @given(
-    calls=st.lists(st.tuples(st.integers(0, MAX_MEMBERS + 8), st.sampled_from(["a", "b"])), min_size=1, max_size=30),
-    crowd=st.integers(MAX_MEMBERS - 3, MAX_MEMBERS + 3),
+    calls=st.lists(st.tuples(st.integers(0, MAX_GROUPS + 8), st.sampled_from(["a", "b"])), min_size=1, max_size=30),
+    crowd=st.integers(MAX_GROUPS - 3, MAX_GROUPS + 3),
     size=st.integers(1, 40),
 )
 def test_newcomers_are_told_apart_as_far_as_there_is_room_however_batches_are_cut(
@@ -327,7 +343,7 @@ def test_newcomers_are_told_apart_as_far_as_there_is_room_however_batches_are_cu
     for number, name in every:
         kept = expected.setdefault(canonical_id(name), {})
         caller = f"caller-{number}"
-        if caller not in kept and len(kept.keys() - {OTHERS}) >= MAX_MEMBERS:
+        if caller not in kept and len(kept.keys() - {OTHERS}) >= MAX_GROUPS:
             caller = OTHERS
         kept[caller] = kept.get(caller, 0) + 1
     assert _listers(table) == expected
@@ -336,9 +352,9 @@ def test_newcomers_are_told_apart_as_far_as_there_is_room_however_batches_are_cu
 def test_a_bucket_has_room_of_its_own_for_newcomers() -> None:
     """What one bucket could not tell apart, the next one may."""
     table = MemoryTable()
-    crowd = [list_key(caller=_guid(number)) for number in range(MAX_MEMBERS + 1)]
+    crowd = [list_key(caller=_guid(number)) for number in range(MAX_GROUPS + 1)]
     later = [event(2, *crowd[-1:], after=timedelta(minutes=10))]
     _ingest(table)(SOURCE, [event(1, *crowd), *later])
     (first,) = _listers(table).values()
-    assert (len(first), first[OTHERS]) == (MAX_MEMBERS + 1, 1)
-    assert _listers(table, START + timedelta(minutes=10)) == {canonical_id(): {_guid(MAX_MEMBERS): 1}}
+    assert (len(first), first[OTHERS]) == (MAX_GROUPS + 1, 1)
+    assert _listers(table, START + timedelta(minutes=10)) == {canonical_id(): {_guid(MAX_GROUPS): 1}}
