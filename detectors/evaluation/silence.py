@@ -15,7 +15,7 @@ import msgspec
 from detectors.windows import from_microseconds, microseconds
 
 MAX_SILENT = 100
-"""Silent accounts that one heartbeat lists, the latest first; keeps the column far below 64 KB."""
+"""Silent accounts that one heartbeat lists; keeps the column far below 64 KB."""
 
 _HOUR = timedelta(hours=1) // timedelta(microseconds=1)
 _KEPT = 28 * 24

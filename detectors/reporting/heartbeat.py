@@ -14,10 +14,13 @@ from detectors.reporting.finding import Dynamic
 from detectors.rules.counters import Counters
 from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
-from detectors.windows import WINDOW, from_microseconds, window_buckets
+from detectors.windows import BUCKET_MICROSECONDS, WINDOW, from_microseconds, microseconds, window_buckets
 
 MAX_CROWDS = 20
 """Groups of others that one heartbeat lists; as below."""
+
+MAX_LEAD_CHARACTERS = 512
+"""Of whoever leads them; longer than any id that a service gives."""
 
 MAX_EXPIRED = 20
 """Expired suppression rules that one heartbeat lists; keeps the column far below 64 KB."""
@@ -56,7 +59,8 @@ class Heartbeat(msgspec.Struct, rename="pascal", kw_only=True):
         expired_exceptions: RuleId, Resource, Callers (how many), Owner and Expires of exceptions that no
             longer hold, the latest first, at most 20.
         silent_accounts: ResourceId, LastSeen and UsualGapHours of accounts that have stopped logging: for twice
-            the longest gap between their records and for a day at least; the latest first, at most 100.
+            the longest gap between their records and for a day at least; at most 100, the latest 50 first, and of the
+            others each in its turn.
         other_silent_accounts: how many more there are.
         empty_hours: for how long no account has logged, if that is longer than usual; 0 if it is not, empty while no
             account is known.
@@ -178,7 +182,7 @@ def heartbeat(
     total, failed = health.counters, failed or {}
     largest = sorted(crowds, key=lambda crowd: (-crowd.records, crowd.rule_id, crowd.lead))
     by_rule = sorted(total.selected.items())
-    listed = [one for one in silent if len(one.resource_id.encode()) <= MAX_ACCOUNT_BYTES][:MAX_SILENT]
+    listed = _listed([one for one in silent if len(one.resource_id.encode()) <= MAX_ACCOUNT_BYTES], window_end)
     return Heartbeat(
         time_generated=now,
         window_start=window_end - WINDOW,
@@ -229,9 +233,20 @@ def heartbeat(
         other_silent_accounts=len(silent) - len(listed),
         empty_hours=empty_hours,
         truncated_groups=[
-            {"RuleId": crowd.rule_id, "Of": crowd.lead, "Records": crowd.records} for crowd in largest[:MAX_CROWDS]
+            {"RuleId": crowd.rule_id, "Of": crowd.lead[:MAX_LEAD_CHARACTERS], "Records": crowd.records}
+            for crowd in largest[:MAX_CROWDS]
         ],
         other_truncated_groups=len(largest[MAX_CROWDS:]),
         failed_rules=[{"RuleId": rule_id, "Error": error} for rule_id, error in sorted(failed.items())],
         detector_version=__version__,
     )
+
+
+def _listed(silent: Sequence[SilentAccount], window_end: datetime) -> list[SilentAccount]:
+    """Choose the silent accounts that a heartbeat lists: the latest, and of the others each in its turn."""
+    latest, longer = list(silent[: MAX_SILENT // 2]), silent[MAX_SILENT // 2 :]
+    room = MAX_SILENT - len(latest)
+    if len(longer) <= room:
+        return [*latest, *longer]
+    first = microseconds(window_end) // BUCKET_MICROSECONDS * room
+    return latest + [longer[place % len(longer)] for place in range(first, first + room)]

@@ -6,12 +6,21 @@ from datetime import date, datetime, timedelta
 
 from detectors.evaluation.silence import MAX_SILENT, SilentAccount
 from detectors.evaluation.suppressions import Scope, SuppressionRule
+from detectors.evaluation.window import Crowd
 from detectors.events import Source
-from detectors.reporting.heartbeat import MAX_EXPIRED, Heartbeat, RunProgress, WindowHealth, heartbeat, measure_health
+from detectors.reporting.heartbeat import (
+    MAX_CROWDS,
+    MAX_EXPIRED,
+    Heartbeat,
+    RunProgress,
+    WindowHealth,
+    heartbeat,
+    measure_health,
+)
 from detectors.rules.counters import Counters
 from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
-from detectors.windows import microseconds, window_buckets
+from detectors.windows import BUCKET, microseconds, window_buckets
 from tests.builders import NAMESPACE, SOURCE, START
 
 SILENT = Source(NAMESPACE, "llm-logs", "1")
@@ -41,10 +50,15 @@ def test_a_partition_that_brought_nothing_is_listed_with_its_last_arrival() -> N
     ]
 
 
-def _beat(expired: Sequence[SuppressionRule] = (), silent: Sequence[SilentAccount] = ()) -> Heartbeat:
+def _beat(
+    expired: Sequence[SuppressionRule] = (),
+    silent: Sequence[SilentAccount] = (),
+    at: datetime = START,
+    crowds: Sequence[Crowd] = (),
+) -> Heartbeat:
     health = WindowHealth(Counters(), [])
     return heartbeat(
-        START,
+        at,
         START,
         health,
         RunProgress(),
@@ -53,6 +67,7 @@ def _beat(expired: Sequence[SuppressionRule] = (), silent: Sequence[SilentAccoun
         open_episodes=0,
         expired=expired,
         silent=silent,
+        crowds=crowds,
     )
 
 
@@ -83,3 +98,26 @@ def test_of_many_silent_accounts_the_first_are_listed_and_the_others_counted() -
     assert beat.silent_accounts[0] == first
     assert (len(beat.silent_accounts), beat.other_silent_accounts) == (MAX_SILENT, 8)
     assert len(json.dumps(beat.silent_accounts)) < 64 * 1024
+
+
+def test_however_many_accounts_are_silent_each_is_listed_in_its_turn() -> None:
+    """Beside the latest, which every heartbeat lists."""
+    names = [f"{number:04}" for number in range(1_234)]
+    silent = [SilentAccount(name, START, 63) for name in names]
+    told = set[str]()
+    for window in range(24):
+        beat = _beat(silent=silent, at=START + window * BUCKET)
+        listed = [str(one["ResourceId"]) for one in beat.silent_accounts]
+        assert listed[: MAX_SILENT // 2] == names[: MAX_SILENT // 2]
+        assert (len({*listed}), beat.other_silent_accounts) == (MAX_SILENT, len(names) - MAX_SILENT)
+        told |= {*listed}
+    assert told == {*names}
+
+
+def test_of_many_groups_of_others_the_largest_are_listed_and_the_column_stays_small() -> None:
+    """With the longest names that lead groups."""
+    crowds = [Crowd("model_theft", f"{number:03}{'\U0001f600' * 2_000}", number) for number in range(MAX_CROWDS + 5)]
+    beat = _beat(crowds=crowds)
+    assert [one["Records"] for one in beat.truncated_groups] == [*range(MAX_CROWDS + 4, 4, -1)]
+    assert beat.other_truncated_groups == 5
+    assert len(json.dumps(beat.truncated_groups, ensure_ascii=False).encode()) < 64 * 1024
