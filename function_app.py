@@ -67,7 +67,7 @@ def evaluate_shard(work: dict) -> dict:
 
 @functions.activity_trigger(input_name="work")
 def measure_health(work: dict) -> dict:
-    """Sum up what went through."""
+    """Refuse runs of an earlier release."""
     return orchestration.measure_health(detector.evaluator, work)
 
 

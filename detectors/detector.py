@@ -84,7 +84,6 @@ class Detector:
             policy=self._settings.policy,
             streams=(self._settings.findings_stream, self._settings.health_stream),
             retention=self._settings.retention,
-            shards=self._settings.shards,
         )
 
     @cached_property

@@ -1,26 +1,32 @@
 """The steps of an evaluation: plan a window, evaluate its shards, conclude it.
 
+A window at rest takes five requests to storage: two to plan it, two to evaluate it in one shard, one to record it.
+Open episodes take one, findings one, and a window that was evaluated before one for each evaluated window from it on
+that has open episodes. Where there is more to read, more shards share it.
+
 Each step may run again at any time, on any host. Planning and evaluating only read. Concluding posts rows, whose ids
 do not depend on the time of posting, and then records the window in one conditional write. A crash anywhere leaves
 the window unrecorded, so it is due again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
-from detectors.errors import ConflictError
+from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.baseline import Baseline, Sighting
 from detectors.evaluation.episodes import Episode, advance, unharmed
 from detectors.evaluation.policy import Policy
-from detectors.evaluation.silence import empty_hours, silent_accounts
+from detectors.evaluation.silence import ActiveHours, empty_hours, joined, perhaps_silent, silent_accounts
 from detectors.evaluation.troubles import Troubles
 from detectors.evaluation.usual import Peak, peaks
 from detectors.evaluation.window import (
     Crowd,
     GroupResult,
     GroupTotal,
+    Stored,
     by_rule,
     crowds,
     evaluate_thresholds,
@@ -28,22 +34,38 @@ from detectors.evaluation.window import (
     sightings,
     sum_window,
 )
+from detectors.events import Source
 from detectors.reporting.finding import as_json, finding
-from detectors.reporting.heartbeat import RunProgress, WindowHealth, heartbeat, measure_health
+from detectors.reporting.heartbeat import Counted, RunProgress, WindowHealth, count_up, heartbeat, measure_health
 from detectors.reporting.sinks import Sink
 from detectors.rules.catalogue import BY_ID
+from detectors.rules.counters import Counters
 from detectors.rules.rule import Number
 from detectors.rules.tally import Key
-from detectors.storage.buckets import BucketStore
+from detectors.storage.buckets import BucketStore, Watermark
 from detectors.storage.handover import Handover, Parcel
 from detectors.storage.journal import Journal, Plan, next_window
 from detectors.storage.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.storage.quarantine import Quarantine
-from detectors.storage.slices import SLICES, shares, slice_of
-from detectors.windows import BUCKET, WINDOW, bucket_start, time_of
+from detectors.storage.slices import shards_for, share, slice_of
+from detectors.windows import WINDOW, bucket_start, time_of, window_buckets
 
 PURGE_MARGIN = timedelta(hours=1)
 """Rows are kept this much longer than any evaluation reads, so that none reads a half-purged window."""
+
+
+class Mark(NamedTuple):
+    """How far an Event Hub partition is counted."""
+
+    source: Source
+    sequence: int
+    enqueued: int
+
+
+class Marks(msgspec.Struct):
+    """How far each partition is counted that buckets are kept of."""
+
+    marks: list[Mark]
 
 
 class ShardResult(msgspec.Struct):
@@ -54,12 +76,22 @@ class ShardResult(msgspec.Struct):
         resources_seen: entities with records.
         crowds: groups that are counted together.
         failed: rules that could not be evaluated, and why.
+        before: the episodes of its groups that were open before the window.
+        hours: of accounts that may be silent, when they logged.
+        together: when any account logged.
+        counted: what went through; of the first shard alone, which speaks for all.
+        shards: how many there are; 0 in a result of a release that split windows otherwise.
     """
 
     results: list[GroupResult] = msgspec.field(name="verdicts")
     resources_seen: int
     crowds: list[Crowd] = []
     failed: dict[str, str] = {}
+    before: list[Episode] = []
+    hours: dict[str, ActiveHours] = {}
+    together: ActiveHours = ActiveHours()
+    counted: Counted = msgspec.field(default_factory=Counted)
+    shards: int = 0
 
 
 class Conclusion(msgspec.Struct):
@@ -85,7 +117,6 @@ class Evaluator:
         policy: Policy,
         streams: tuple[str, str],
         retention: timedelta,
-        shards: int,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -96,57 +127,75 @@ class Evaluator:
         self._policy = policy
         self._findings_stream, self._health_stream = streams
         self._retention = retention
-        self._shares = shares(SLICES, shards)
-
-    @property
-    def shards(self) -> int:
-        """The number of parallel shards of a window."""
-        return len(self._shares)
 
     def plan(self, until: datetime, after: datetime | None) -> Plan | None:
         """Plan the next due window after `after`: none later than `until`, unless other runs evaluated later ones."""
-        evaluated = self._journal.windows()
-        newest = max([until, *evaluated])
-        versions = self._store.versions(newest - self._retention, newest)
+        evaluated = self._journal.overview()
+        newest = max([until, *evaluated.windows])
+        stored = self._store.overview(newest - self._retention, newest)
         reach = self._retention - WINDOW
-        return next_window(versions, evaluated, newest, reach, after=after, purged=self._journal.purged())
+        plan = next_window(stored.versions, evaluated.windows, newest, reach, after=after, purged=evaluated.purged)
+        if plan is None:
+            return None
+        window_end = time_of(plan.window_end)
+        known = stored.watermarks(window_end)
+        marks = Marks([Mark(source, mark.sequence, mark.enqueued) for source, mark in known.items()])
+        return msgspec.structs.replace(
+            plan,
+            shards=shards_for(sum(stored.sizes.get(bucket, 0) for bucket in window_buckets(window_end))),
+            marks=self._handover.send(plan.window_end, marks),
+        )
 
     def evaluate_shard(self, plan: Plan, shard: int) -> Parcel:
         """Evaluate one shard of the groups; its `ShardResult` holds a result for each of its open episodes."""
-        window_end, slices = time_of(plan.window_end), self._shares[shard]
-        watched = {
-            episode.key
+        window_end, slices = time_of(plan.window_end), share(shard, plan.shards)
+        before = [
+            episode
             for episode in self._journal.episodes(plan.base_window)
             if episode.rule_id in BY_ID and slice_of(episode.group) in slices
-        }
-        totals = sum_window(window_end, lambda bucket: self._store.read(bucket, slices))
+        ]
+        parts: list[tuple[Source, Counters]] = []
+        totals = sum_window(window_end, self._stored(window_end, slices, parts if shard == 0 else None))
         troubles = Troubles()
         seen, values = _seen(totals, window_end, troubles)
-        newcomers = self._baseline.find_newcomers(seen, window_end)
-        usual = self._baseline.find_usual(values, window_end)
-        known = {key: total for key, total in totals.items() if key.rule_id not in troubles.failed}
+        baseline = self._baseline.of(slices)
+        newcomers = baseline.find_newcomers(seen, window_end)
+        usual = baseline.find_usual(values, window_end)
         results = evaluate_thresholds(
             window_end,
-            known,
+            {key: total for key, total in totals.items() if key.rule_id not in troubles.failed},
             self._policy,
             newcomers=newcomers,
             usual=usual,
-            watched={key for key in watched if key.rule_id not in troubles.failed},
+            watched={episode.key for episode in before if episode.rule_id not in troubles.failed},
             contain=troubles.contain,
         )
-        resources = len({key.group[0] for key in totals})
-        found = ShardResult(results, resources, crowds(totals, results), troubles.failed)
+        active = baseline.active_hours()
+        found = ShardResult(
+            results,
+            resources_seen=len({key.group[0] for key in totals}),
+            crowds=crowds(totals, results),
+            failed=troubles.failed,
+            before=before,
+            hours=perhaps_silent(active, window_end),
+            together=joined(active.values()),
+            counted=count_up(parts),
+            shards=plan.shards,
+        )
         return self._handover.send(plan.window_end, found)
 
-    def measure_health(self, plan: Plan) -> WindowHealth:
-        """Measure what was counted in the window, and how far each partition is counted."""
-        window_end = time_of(plan.window_end)
-        watermarks = self._store.watermarks(window_end - self._retention, window_end - BUCKET)
-        return measure_health(window_end, self._store.read_counters, watermarks)
+    def _stored(
+        self, window_end: datetime, slices: range, parts: list[tuple[Source, Counters]] | None
+    ) -> Iterator[Stored]:
+        """Read what a window's buckets hold in some slices, and put the counters with them into `parts` if asked."""
+        buckets = window_buckets(window_end)
+        for segment in self._store.segments(buckets[0], buckets[-1], slices, counters=parts is not None):
+            if parts is not None and segment.counters is not None:
+                parts.append((segment.source, segment.counters))
+            for key, tally in segment.tallies():
+                yield segment.bucket, segment.source, key, tally
 
-    def conclude(
-        self, plan: Plan, parcels: Sequence[Parcel], health: WindowHealth, progress: RunProgress, now: datetime
-    ) -> Conclusion:
+    def conclude(self, plan: Plan, parcels: Sequence[Parcel], progress: RunProgress, now: datetime) -> Conclusion:
         """Advance the episodes, post findings and heartbeat, record the window.
 
         A rule that fails does not hold up the others: its open episodes stay as they are, the heartbeat names it, and
@@ -156,26 +205,26 @@ class Evaluator:
             PostingError: the window is not recorded and stays due.
             StorageError: likewise; rows may have been posted, and will be posted again.
         """
-        current = self._journal.window(plan.window_end)
-        if (current.etag if current else None) != plan.etag:
-            return Conclusion(plan.window_end, 0, recorded=False)
         window_end = time_of(plan.window_end)
         shards = [self._handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
+        if any(shard.shards != len(shards) for shard in shards):
+            raise StorageError(f"the window {plan.window_end} was evaluated by two releases: it must be planned again.")
         results = in_order(result for shard in shards for result in shard.results)
-        before = self._journal.episodes(plan.base_window)
+        before = [episode for shard in shards for episode in shard.before]
         troubles = Troubles(failed for shard in shards for failed in shard.failed.items())
         episodes, changes = advance(before, results, window_end, self._known(plan), troubles.contain)
         rows = []
         for change in changes:
             with troubles.contain(change.result.rule_id):
                 rows.append(as_json(finding(change, window_end, now)))
+        if (rows or plan.etag) and self._is_outdated(plan):
+            return Conclusion(plan.window_end, 0, recorded=False)
         episodes = unharmed(episodes, changes, before, troubles.failed)
         row = self._journal.row(plan, episodes, failed=bool(troubles.failed))
-        active = self._baseline.active_hours()
         beat = heartbeat(
             window_end,
             now,
-            health,
+            self._health(plan, shards),
             progress,
             resources_seen=sum(shard.resources_seen for shard in shards),
             findings=len(rows),
@@ -183,8 +232,8 @@ class Evaluator:
             crowds=[crowd for shard in shards for crowd in shard.crowds],
             failed=troubles.failed,
             expired=self._policy.expired(window_end),
-            silent=silent_accounts(active),
-            empty_hours=empty_hours(active, window_end),
+            silent=silent_accounts({account: hours for shard in shards for account, hours in shard.hours.items()}),
+            empty_hours=empty_hours(joined(shard.together for shard in shards), window_end),
         )
         self._sink.post(self._findings_stream, rows)
         self._sink.post(self._health_stream, [as_json(beat)])
@@ -194,6 +243,20 @@ class Evaluator:
             self._journal.reopen(plan)  # what was just posted may be older than what the other run posted
             return Conclusion(plan.window_end, len(rows), recorded=False)
         return Conclusion(plan.window_end, len(rows), recorded=True)
+
+    def _is_outdated(self, plan: Plan) -> bool:
+        """Tell whether another run has recorded the window meanwhile: what it posted may be newer.
+
+        Nobody asks for a window without findings that is evaluated for the first time: recording it tells as well.
+        """
+        current = self._journal.window(plan.window_end)
+        return (current.etag if current else None) != plan.etag
+
+    def _health(self, plan: Plan, shards: Sequence[ShardResult]) -> WindowHealth:
+        marks = self._handover.receive(plan.window_end, plan.marks, Marks).marks
+        return measure_health(
+            shards[0].counted, [(mark.source, Watermark(mark.sequence, mark.enqueued)) for mark in marks]
+        )
 
     def _known(self, plan: Plan) -> dict[Key, Episode]:
         """Collect episodes as earlier evaluations recorded them: ids from this window on, posted minutes of later ones.

@@ -13,8 +13,9 @@ from typing import Any
 import azure.durable_functions as df
 import msgspec
 
+from detectors.errors import StorageError
 from detectors.evaluator import Evaluator
-from detectors.reporting.heartbeat import RunProgress, WindowHealth
+from detectors.reporting.heartbeat import RunProgress
 from detectors.storage.handover import Parcel
 from detectors.storage.journal import Plan
 from detectors.windows import bucket_start, key_of, time_of
@@ -92,32 +93,30 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
             "purge_expired", RETRY, {"now": context.current_utc_datetime.isoformat()}
         )
         return _json(run)
-    shards = [{"plan": plan["plan"], "shard": shard} for shard in range(plan["shards"])]
-    *results, health = yield context.task_all(
+    shards = [{"plan": plan, "shard": shard} for shard in range(plan["shards"])]
+    results = yield context.task_all(
         [context.call_activity_with_retry("evaluate_shard", RETRY, shard) for shard in shards]
-        + [context.call_activity_with_retry("measure_health", RETRY, {"plan": plan["plan"]})]
     )
     yield context.call_activity_with_retry(
         "conclude_window",
         RETRY,
         {
-            "plan": plan["plan"],
+            "plan": plan,
             "shards": results,
-            "health": health,
             "windows_caught_up": run.caught_up,
             "now": context.current_utc_datetime.isoformat(),
         },
     )
-    first_time = plan["plan"]["etag"] is None
-    context.continue_as_new(_json(Run(run.until, plan["plan"]["window_end"], run.caught_up + first_time)))
+    first_time = plan["etag"] is None
+    context.continue_as_new(_json(Run(run.until, plan["window_end"], run.caught_up + first_time)))
     return _json(run)
 
 
 def plan_window(evaluator: Evaluator, work: Json) -> Json | None:
-    """Plan the next due window and its number of shards, as an activity; None when none is due."""
+    """Plan the next due window, as an activity; None when none is due."""
     run = msgspec.convert(work["run"], Run)
     plan = evaluator.plan(time_of(run.until), time_of(run.after) if run.after else None)
-    return None if plan is None else {"plan": msgspec.to_builtins(plan), "shards": evaluator.shards}
+    return None if plan is None else _json(plan)
 
 
 def evaluate_shard(evaluator: Evaluator, work: Json) -> Json:
@@ -125,9 +124,13 @@ def evaluate_shard(evaluator: Evaluator, work: Json) -> Json:
     return _json(evaluator.evaluate_shard(msgspec.convert(work["plan"], Plan), work["shard"]))
 
 
-def measure_health(evaluator: Evaluator, work: Json) -> Json:
-    """Measure what was counted in the window, as an activity."""
-    return _json(evaluator.measure_health(msgspec.convert(work["plan"], Plan)))
+def measure_health(_: Evaluator, work: Json) -> Json:
+    """Refuse an activity of runs that an earlier release began: they fail, and the next tick evaluates their window.
+
+    Raises:
+        StorageError: always. An activity that nobody knows would keep such a run for ever.
+    """
+    raise StorageError(f"the window {work['plan']['window_end']} was planned by an earlier release.")
 
 
 def conclude_window(evaluator: Evaluator, work: Json) -> Json:
@@ -137,7 +140,6 @@ def conclude_window(evaluator: Evaluator, work: Json) -> Json:
     conclusion = evaluator.conclude(
         plan,
         msgspec.convert(work["shards"], list[Parcel]),
-        msgspec.convert(work["health"], WindowHealth),
         progress,
         datetime.fromisoformat(work["now"]),
     )

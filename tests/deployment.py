@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
 from detectors.errors import PostingError
 from detectors.evaluation.baseline import Baseline, MemoryBaseline
 from detectors.evaluation.episodes import Episode
@@ -13,7 +15,7 @@ from detectors.evaluator import Evaluator, ShardResult
 from detectors.events import Event
 from detectors.ingest import Ingest
 from detectors.ingestion.counting import BatchCounter
-from detectors.reporting.heartbeat import RunProgress, WindowHealth
+from detectors.reporting.heartbeat import RunProgress
 from detectors.reporting.sinks import JsonRow
 from detectors.rules.catalogue import CATALOGUE
 from detectors.storage.buckets import BucketStore
@@ -65,7 +67,9 @@ class Posted:
 class Deployment:
     """Ingest and evaluation over tables in memory."""
 
-    def __init__(self, *, shards: int = 4, policy: Policy | None = None, baseline: Baseline | None = None) -> None:
+    def __init__(
+        self, *, shards: int | None = None, policy: Policy | None = None, baseline: Baseline | None = None
+    ) -> None:
         self.buckets, self.journal, self.quarantine, self.posted = MemoryTable(), MemoryTable(), MemoryTable(), Posted()
         quarantine = Quarantine(self.quarantine, excerpt_characters=100)
         self.ingest = Ingest(BucketStore(self.buckets), quarantine, BatchCounter(CATALOGUE), lambda: START)
@@ -86,7 +90,6 @@ class Deployment:
             policy=self.policy,
             streams=("findings", "health"),
             retention=retention,
-            shards=self.shards,
         )
 
     def receive(
@@ -108,12 +111,20 @@ class Deployment:
         self.ingest(SOURCE, [Event(self.sequence, at, message(*records))])
 
     def step(self, until: datetime, after: datetime | None, caught_up: int = 0) -> Plan | None:
-        plan = self.evaluator.plan(until, after)
+        plan = self.plan(until, after)
         if plan is not None:
-            shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
             progress = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
-            self.evaluator.conclude(plan, shards, self.evaluator.measure_health(plan), progress, until)
+            self.evaluator.conclude(plan, self.parcels(plan), progress, until)
         return plan
+
+    def plan(self, until: datetime, after: datetime | None = None) -> Plan | None:
+        """Plan a window, in as many shards as the deployment was told."""
+        plan = self.evaluator.plan(until, after)
+        return plan if plan is None or self.shards is None else msgspec.structs.replace(plan, shards=self.shards)
+
+    def parcels(self, plan: Plan) -> list[Parcel]:
+        """Evaluate the shards of a window."""
+        return [self.evaluator.evaluate_shard(plan, shard) for shard in range(plan.shards)]
 
     @property
     def kept(self) -> Journal:
@@ -130,17 +141,15 @@ class Deployment:
         assert entry is not None
         self.journal.merge(Row("windows", key_of(window_end), {"Inputs": "something else"}, entry.etag))
 
-    def half_way(self, until: datetime) -> tuple[Plan, list[Parcel], WindowHealth]:
+    def half_way(self, until: datetime) -> tuple[Plan, list[Parcel]]:
         """Return a run that has evaluated its first window and not concluded it."""
-        plan = self.evaluator.plan(until, None)
+        plan = self.plan(until)
         assert plan is not None
-        shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-        return plan, shards, self.evaluator.measure_health(plan)
+        return plan, self.parcels(plan)
 
     def evaluated(self, plan: Plan) -> list[ShardResult]:
         """Return what the shards of a window come to."""
-        parcels = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
-        return [Handover(self.journal).receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
+        return [Handover(self.journal).receive(plan.window_end, parcel, ShardResult) for parcel in self.parcels(plan)]
 
     def tick(self, now: datetime) -> list[str]:
         """Run all that is due; the windows it evaluated."""

@@ -22,6 +22,10 @@ class ShakyTable:
         """See `Table.merge`."""
         return self._shaken(lambda: self.inner.merge(row))
 
+    def write(self, rows: Sequence[Row]) -> None:
+        """See `Table.write`."""
+        self._shaken(lambda: self.inner.write(rows))
+
     def upsert(self, rows: Sequence[Row]) -> None:
         """See `Table.upsert`."""
         self.inner.upsert(rows)
@@ -36,10 +40,10 @@ class ShakyTable:
         """See `Table.delete`."""
         self.inner.delete(partition, keys)
 
-    def _shaken(self, write: Callable[[], str]) -> str:
+    def _shaken[T](self, write: Callable[[], T]) -> T:
         if self.before_write:
             self.before_write.pop()()
-        etag = write()
+        written = write()
         if self.after_write:
             self.after_write.pop()()
-        return etag
+        return written

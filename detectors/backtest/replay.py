@@ -21,14 +21,14 @@ from detectors.backtest.workers import CountedChunk, count_chunks
 from detectors.evaluation.baseline import MemoryBaseline
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.usual import peaks
-from detectors.evaluation.window import sightings, sum_window
+from detectors.evaluation.window import Stored, sightings, sum_window
 from detectors.events import Source
 from detectors.reporting.finding import Finding, finding
 from detectors.rules.counters import Counters
 from detectors.rules.crowds import merge_bounded
 from detectors.rules.rule import Severity
 from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
-from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds
+from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, microseconds, window_buckets
 
 MAX_HELD = 400_000
 """Tallies kept before old buckets are dropped; each takes about a kilobyte."""
@@ -219,7 +219,7 @@ class _Replay:
 
     def _evaluate(self, window_end: datetime) -> None:
         """Evaluate one window by every policy."""
-        totals = sum_window(window_end, self._read)
+        totals = sum_window(window_end, self._read(window_end))
         self._history.add(window_end, totals)
         self._windows += bool(totals) or self._policy_replay.is_watching
         newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
@@ -229,7 +229,8 @@ class _Replay:
         for *_, trial in self._trials:
             trial.evaluate(window_end, totals, newcomers, usual)
 
-    def _read(self, bucket: datetime) -> Iterator[tuple[Source, Key, Tally]]:
-        for source, tallies in self._buckets.get(bucket, {}).items():
-            for key, tally in tallies.items():
-                yield source, key, tally
+    def _read(self, window_end: datetime) -> Iterator[Stored]:
+        for bucket in window_buckets(window_end):
+            for source, tallies in self._buckets.get(bucket, {}).items():
+                for key, tally in tallies.items():
+                    yield bucket, source, key, tally

@@ -83,7 +83,7 @@ def stored(env: Mapping[str, str], where: Where) -> list[Stored]:
 
 def read(store: BucketStore, where: Where) -> Iterator[Stored]:
     """Yield what a store holds, in order of bucket, partition, rule and group."""
-    for bucket in sorted(store.versions(bucket_start(where.first), bucket_start(where.last - _MOMENT))):
+    for bucket in sorted(store.overview(bucket_start(where.first), bucket_start(where.last - _MOMENT)).versions):
         yield from _merged(bucket, store.read(bucket, range(SLICES)), where)
 
 

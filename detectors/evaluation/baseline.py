@@ -106,6 +106,9 @@ def digest(member: str) -> bytes:
 class Baseline(Protocol):
     """The members seen before: in Table Storage when deployed, in memory for a backtest."""
 
+    def of(self, slices: range) -> "Baseline":
+        """Return the part of it for entities in some slices of storage, as one step asks for it: it is read once."""
+
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """Find the newcomers of a window, with the days on which others were seen before; remember all sightings."""
 
@@ -122,6 +125,11 @@ class MemoryBaseline:
     def __init__(self) -> None:
         self._known: dict[Key, SeenMembers] = {}
         self._peaks: dict[Peak, DailyPeaks] = {}
+
+    def of(self, slices: range) -> "MemoryBaseline":
+        """See `Baseline.of`. All of it is at hand."""
+        assert slices
+        return self
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """See `Baseline.find_newcomers`."""

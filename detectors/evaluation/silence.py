@@ -6,8 +6,9 @@ all of them together have been silent, which is unusual after half as long again
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import NamedTuple
 
 import msgspec
@@ -111,13 +112,27 @@ def silent_accounts(accounts: Mapping[str, ActiveHours]) -> list[SilentAccount]:
     return sorted(silent, key=lambda one: (-microseconds(one.last_seen), one.resource_id))
 
 
-def empty_hours(accounts: Mapping[str, ActiveHours], window_end: datetime) -> int | None:
+def joined(parts: Iterable[ActiveHours]) -> ActiveHours:
+    """Return the hours in which any of several accounts logged."""
+    return reduce(ActiveHours.joined, parts, ActiveHours())
+
+
+def empty_hours(together: ActiveHours, window_end: datetime) -> int | None:
     """Return for how many hours no account has logged, if that is unusual; 0 if not; None while no account is known."""
-    together = ActiveHours()
-    for hours in accounts.values():
-        together = together.joined(hours)
     if not together.last:
         return None
     patience = max(_AT_LEAST, math.ceil(_FACTOR_OF_ALL * together.usual_gap) if together.is_known else _WEEKEND)
     rest = (microseconds(window_end) - 1) // _HOUR - together.last
     return rest if rest >= patience else 0
+
+
+def perhaps_silent(accounts: Mapping[str, ActiveHours], window_end: datetime) -> dict[str, ActiveHours]:
+    """Narrow accounts of a part of storage down to those that may be silent, and the one that logged last.
+
+    What the others logged last is not known here: at most a day later than what is evaluated.
+    """
+    now = max([microseconds(window_end + timedelta(days=1)) // _HOUR, *(hours.last for hours in accounts.values())])
+    last = max(accounts, key=lambda account: accounts[account].last, default="")
+    return {
+        account: hours for account, hours in accounts.items() if account == last or now - hours.last >= hours.patience
+    }

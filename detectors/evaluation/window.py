@@ -1,7 +1,7 @@
 """Sums the six buckets of a window, and evaluates every group against the thresholds. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import get_args
@@ -78,7 +78,7 @@ class GroupTotal:
 
     def add(self, place: int, source: Source, tally: Tally) -> None:
         """Add a tally from the bucket at a place from 0 to 5."""
-        self.tally = self.tally.merged(tally)
+        self.tally = self.tally.merged(tally) if self.tally.count else tally
         self.bucket_counts[place] += tally.count
         if tally.first_sequence is not None and tally.last_sequence is not None:
             self._note(source, tally.first_sequence, tally.last_sequence)
@@ -95,21 +95,23 @@ class GroupTotal:
         self.evidence[source] = (min(known_first, first), max(known_last, last))
 
 
-def sum_window(
-    window_end: datetime, read: Callable[[datetime], Iterable[tuple[Source, Key, Tally]]]
-) -> dict[Key, GroupTotal]:
-    """Sum up the buckets of a window by group; no total is empty."""
+Stored = tuple[datetime, Source, Key, Tally]
+"""A stored tally: the bucket's start, the Event Hub partition, rule and group, and the aggregate."""
+
+
+def sum_window(window_end: datetime, stored: Iterable[Stored]) -> dict[Key, GroupTotal]:
+    """Sum up what the buckets of a window hold, in any order, by group; no total is empty."""
     totals: dict[Key, GroupTotal] = {}
-    for place, bucket in enumerate(window_buckets(window_end)):
-        for source, key, tally in read(bucket):
-            if key.rule_id not in BY_ID and key.rule_id != ACCOUNT_SEEN:  # of a release that had more rules
-                continue
-            if key.rule_id == ACCOUNT_SEEN and key.group[0] == OTHERS:  # of accounts that nobody can name
-                continue
-            total = totals.get(key)
-            if total is None:
-                total = totals[key] = GroupTotal()
-            total.add(place, source, tally)
+    places = {bucket: place for place, bucket in enumerate(window_buckets(window_end))}
+    for bucket, source, key, tally in stored:
+        if key.rule_id not in BY_ID and key.rule_id != ACCOUNT_SEEN:  # of a release that had more rules
+            continue
+        if key.rule_id == ACCOUNT_SEEN and key.group[0] == OTHERS:  # of accounts that nobody can name
+            continue
+        total = totals.get(key)
+        if total is None:
+            total = totals[key] = GroupTotal()
+        total.add(places[bucket], source, tally)
     return totals
 
 

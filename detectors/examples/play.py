@@ -93,7 +93,6 @@ class _Pipeline:
             policy=Policy({rule.id: {threshold.name: threshold.at_least for threshold in rule.thresholds}}),
             streams=(_FINDINGS, _HEALTH),
             retention=_RETENTION,
-            shards=1,
         )
 
     def post(self, stream: str, rows: Sequence[JsonRow]) -> None:
@@ -114,7 +113,7 @@ class _Pipeline:
         """Evaluate every window that is due by a time."""
         after = None
         while plan := self._evaluator.plan(end, after):
-            parcels = [self._evaluator.evaluate_shard(plan, 0)]
+            parcels = [self._evaluator.evaluate_shard(plan, shard) for shard in range(plan.shards)]
             course = RunProgress(0, plan.windows_skipped, reevaluated=plan.etag is not None)
-            self._evaluator.conclude(plan, parcels, self._evaluator.measure_health(plan), course, end)
+            self._evaluator.conclude(plan, parcels, course, end)
             after = time_of(plan.window_end)

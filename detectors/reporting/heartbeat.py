@@ -1,6 +1,6 @@
 """The heartbeat of each evaluation, so that silence is never mistaken for safety."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,7 +14,7 @@ from detectors.reporting.finding import Dynamic
 from detectors.rules.counters import Counters
 from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
-from detectors.windows import BUCKET_MICROSECONDS, WINDOW, from_microseconds, microseconds, window_buckets
+from detectors.windows import BUCKET_MICROSECONDS, WINDOW, from_microseconds, microseconds
 
 MAX_CROWDS = 20
 """Groups of others that one heartbeat lists; as below."""
@@ -137,18 +137,26 @@ class RunProgress(msgspec.Struct):
     reevaluated: bool = False
 
 
-def measure_health(
-    window_end: datetime,
-    read_counters: Callable[[datetime], Iterable[tuple[Source, Counters]]],
-    watermarks: Mapping[Source, Watermark],
-) -> WindowHealth:
-    """Sum up the counters of a window's six buckets; `watermarks` says how far each partition is counted."""
+class Counted(msgspec.Struct):
+    """The counters of a window, and the longest lag of each partition that brought something, in milliseconds."""
+
+    counters: Counters = msgspec.field(default_factory=Counters)
+    lags_ms: list[tuple[Source, int]] = []
+
+
+def count_up(parts: Iterable[tuple[Source, Counters]]) -> Counted:
+    """Sum up the counters of a window's buckets."""
     total = Counters()
     lags_ms: dict[Source, int] = {}
-    for bucket in window_buckets(window_end):
-        for source, counters in read_counters(bucket):
-            total = total.merged(counters)
-            lags_ms[source] = max(counters.lag_ms, lags_ms.get(source, 0))
+    for source, counters in parts:
+        total = total.merged(counters)
+        lags_ms[source] = max(counters.lag_ms, lags_ms.get(source, 0))
+    return Counted(total, list(lags_ms.items()))
+
+
+def measure_health(counted: Counted, watermarks: Iterable[tuple[Source, Watermark]]) -> WindowHealth:
+    """Combine what was counted with how far each partition is counted."""
+    lags_ms = dict(counted.lags_ms)
     partitions = [
         Partition(
             namespace=source.namespace,
@@ -158,9 +166,9 @@ def measure_health(
             last_arrival=from_microseconds(watermark.enqueued),
             lag_seconds=lags_ms[source] / 1000 if source in lags_ms else None,
         )
-        for source, watermark in sorted(watermarks.items())
+        for source, watermark in sorted(watermarks)
     ]
-    return WindowHealth(total, partitions)
+    return WindowHealth(counted.counters, partitions)
 
 
 def heartbeat(

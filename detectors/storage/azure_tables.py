@@ -19,6 +19,13 @@ from detectors.errors import ConflictError, StorageError
 from detectors.storage.connection import StorageConnection
 from detectors.storage.tables import Row, Value, check_limits
 
+_CONFLICTS = frozenset(
+    {
+        TableErrorCode.RESOURCE_NOT_FOUND,  # purged meanwhile: another version too
+        TableErrorCode.ENTITY_ALREADY_EXISTS,  # in a transaction, which has no exception of its own for it
+        TableErrorCode.UPDATE_CONDITION_NOT_SATISFIED,
+    }
+)
 RETRIES = 3
 """Quick retries of one request. After them, the retry policy of the trigger or of the orchestration takes over."""
 
@@ -73,6 +80,13 @@ class AzureTable:
             )
         return str(written["etag"])
 
+    def write(self, rows: Sequence[Row]) -> None:
+        """See `Table.write`."""
+        for row in rows:
+            check_limits(row)
+        with _translated():
+            self._client.submit_transaction([_written(row) for row in rows])
+
     def upsert(self, rows: Sequence[Row]) -> None:
         """See `Table.upsert`."""
         for row in rows:
@@ -112,6 +126,14 @@ class AzureTable:
                 self._client.delete_entity(partition, key)  # the client takes a row that is gone for success
 
 
+def _written(row: Row) -> tuple[Any, ...]:
+    """Convert a row for a transaction that finds every row as it was read."""
+    if row.etag is None:
+        return "create", _entity(row)
+    unchanged = {"mode": UpdateMode.MERGE, "etag": row.etag, "match_condition": MatchConditions.IfNotModified}
+    return "update", _entity(row), unchanged
+
+
 def _entity(row: Row) -> dict[str, Any]:
     """Convert a row for the client; whole numbers become Int64, since it stores a plain int as Int32."""
     values = {
@@ -138,6 +160,6 @@ def _translated() -> Iterator[None]:
     except (ResourceExistsError, ResourceModifiedError) as error:
         raise ConflictError(error.message) from error
     except AzureError as error:
-        if getattr(error, "error_code", None) == TableErrorCode.RESOURCE_NOT_FOUND:
-            raise ConflictError(error.message) from error  # purged meanwhile: another version too
+        if getattr(error, "error_code", None) in _CONFLICTS:
+            raise ConflictError(error.message) from error
         raise StorageError(f"Table Storage: {error.message}") from error

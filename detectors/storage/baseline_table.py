@@ -2,8 +2,9 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import batched
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
 from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.slices import SLICES, slice_of
-from detectors.storage.tables import Row, Table, bytes_of
+from detectors.storage.tables import MAX_TRANSACTION_ROWS, Row, Table, bytes_of
 
 MAX_CONFLICTS = 5
 """Lost writes after which a step gives up."""
@@ -25,8 +26,15 @@ _pack = msgspec.msgpack.Encoder().encode
 class TableBaseline:
     """Remembers members and peaks across hosts. Learning is idempotent, so a step may run again."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, slices: range = range(SLICES), *, keeps: bool = False) -> None:
         self._table = table
+        self._slices = slices
+        self._keeps = keeps
+        self._kept: dict[tuple[str, str], Row] | None = None
+
+    def of(self, slices: range) -> "TableBaseline":
+        """See `Baseline.of`. What it reads it keeps: for one step, not for longer."""
+        return TableBaseline(self._table, slices, keeps=True)
 
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """See `Baseline.find_newcomers`.
@@ -36,50 +44,61 @@ class TableBaseline:
             StorageError: likewise.
         """
         seen = list(sightings)
-        slices = {slice_of(sighting.group) for sighting in seen}
-        return self._learn(_MEMBERS, slices, lambda known: learn(known, seen, window_end))
+        return self._learn(_MEMBERS, lambda known: learn(known, seen, window_end)) if seen else {}
 
     def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
         """See `Baseline.find_usual`. Raises as `find_newcomers` does."""
-        slices = {slice_of(peak.entity) for peak in seen}
-        return self._learn(_PEAKS, slices, lambda known: learn_peaks(known, seen, window_end))
+        return self._learn(_PEAKS, lambda known: learn_peaks(known, seen, window_end)) if seen else {}
 
     def _learn[K: (Key, Peak), V, F](
-        self, kind: "_Kind[K, V]", slices: Iterable[int], apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]
+        self, kind: "_Kind[K, V]", apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]
     ) -> F:
         """Read what is known, apply what was seen, and write what changes; again if another run was faster."""
         for _ in range(MAX_CONFLICTS + 1):
-            rows = {key: row for index in slices for key, row in self._read(kind, index)}
-            known = {key: _unpacked(kind, row) for key, row in rows.items()}
-            changed, found = apply(known)
+            rows = {kind.unpack_key(bytes_of(row.values["Key"])): row for row in self._rows() if kind.holds(row.key)}
+            changed, found = apply({key: _unpacked(kind, row) for key, row in rows.items()})
             try:
-                for key, value in changed.items():
-                    self._write(kind, key, value, rows.get(key))
+                self._write([_row(kind, key, value, rows.get(key)) for key, value in changed.items()])
             except ConflictError:
+                self._kept = None
                 continue
             return found
         raise ConflictError(f"other runs keep changing the {kind.prefix or 'members'} of the baseline.")
 
     def active_hours(self) -> Mapping[str, ActiveHours]:
         """See `Baseline.active_hours`."""
-        rows = self._table.query(_partition(0), _partition(SLICES - 1), key_prefix=f"{ACCOUNT_SEEN}|")
+        prefix = f"{ACCOUNT_SEEN}|"
+        rows = [row for row in self._rows(prefix) if row.key.startswith(prefix)]
         members = ((row, _MEMBERS.unpack_key(bytes_of(row.values["Key"]))) for row in rows)
         return {key.group[0]: _unpacked(_MEMBERS, row).hours for row, key in members}
 
-    def _read[K: (Key, Peak), V](self, kind: "_Kind[K, V]", index: int) -> Iterable[tuple[K, Row]]:
-        for row in self._table.query(_partition(index), _partition(index), key_prefix=kind.prefix):
-            if kind.prefix or not row.key.startswith(_PEAKS.prefix):
-                yield kind.unpack_key(bytes_of(row.values["Key"])), row
+    def _rows(self, key_prefix: str = "") -> Collection[Row]:
+        """Read the rows of the slices, in one request; all that is kept for a step, and else what is asked for."""
+        if self._kept is not None:
+            return self._kept.values()
+        first, last = _partition(self._slices[0]), _partition(self._slices[-1])
+        rows = self._table.query(first, last, key_prefix="" if self._keeps else key_prefix)
+        read = {(row.partition, row.key): row for row in rows}
+        self._kept = read if self._keeps else None
+        return read.values()
 
-    def _write[K: (Key, Peak), V](self, kind: "_Kind[K, V]", key: K, value: V, known: Row | None) -> None:
-        entity = key.group if isinstance(key, Key) else key.entity
-        values = {"Key": _pack(key), "Seen": zlib.compress(_pack(value))}
-        row_key = f"{kind.prefix}{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
-        row = Row(_partition(slice_of(entity)), row_key, values, known.etag if known else None)
-        if known:
-            self._table.merge(row)
-        else:
-            self._table.insert(row)
+    def _write(self, rows: Sequence[Row]) -> None:
+        """Write the rows of each slice in transactions; one that fails leaves those before it, which is harmless."""
+        by_slice: dict[str, list[Row]] = {}
+        for row in rows:
+            by_slice.setdefault(row.partition, []).append(row)
+        for its_rows in by_slice.values():
+            for some in batched(its_rows, MAX_TRANSACTION_ROWS, strict=False):
+                self._table.write(some)
+        if self._kept is not None:
+            self._kept |= {(row.partition, row.key): row for row in rows}  # no etag: a step writes a row once
+
+
+def _row[K: (Key, Peak), V](kind: "_Kind[K, V]", key: K, value: V, known: Row | None) -> Row:
+    entity = key.group if isinstance(key, Key) else key.entity
+    values = {"Key": _pack(key), "Seen": zlib.compress(_pack(value))}
+    row_key = f"{kind.prefix}{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
+    return Row(_partition(slice_of(entity)), row_key, values, known.etag if known else None)
 
 
 class _Kind[K, V](NamedTuple):
@@ -88,6 +107,10 @@ class _Kind[K, V](NamedTuple):
     prefix: str
     unpack_key: Callable[[bytes], K]
     unpack: Callable[[bytes], V]
+
+    def holds(self, row_key: str) -> bool:
+        """Tell whether a row is of this kind."""
+        return row_key.startswith(_PEAKS.prefix) == bool(self.prefix)
 
 
 def _unpacked[V](kind: _Kind[Any, V], row: Row) -> V:

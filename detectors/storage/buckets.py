@@ -49,7 +49,7 @@ class SegmentFullError(StorageError):
     """The tallies no longer fit into this segment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Watermark:
     """The last event counted: its sequence number, and the latest arrival so far (microseconds since 1970).
 
@@ -89,6 +89,7 @@ class Segment:
     counters: Counters = field(default_factory=Counters)
     slices: tuple[Mapping[Key, Tally], ...] = _EMPTY_SLICES
     crowded: frozenset[str] = frozenset()
+    sizes: tuple[int, ...] = (0,) * SLICES
 
     def unseen(self, events: Sequence[Event]) -> list[Event]:
         """Select the events that are not counted yet."""
@@ -113,6 +114,47 @@ class Segment:
         """Create the empty segment that follows this one once it is sealed."""
         crowded = self.crowded.union(*map(_crowding, self.slices))
         return Segment(self.source, self.bucket, self.number + 1, watermark=self.watermark, crowded=crowded)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """What was read of one segment.
+
+    Attributes:
+        source: the Event Hub partition.
+        bucket: the bucket's start.
+        counters: None if they were not asked for.
+        packed: the slices asked for.
+    """
+
+    source: Source
+    bucket: datetime
+    counters: Counters | None
+    packed: Sequence[bytes]
+
+    def tallies(self) -> Iterator[tuple[Key, Tally]]:
+        """Unpack the tallies, a slice at a time."""
+        for slice_ in self.packed:
+            yield from _unpacked(slice_)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What buckets hold, but for the counts.
+
+    Attributes:
+        versions: of each stored bucket a text that changes whenever the bucket does.
+        sizes: bytes of packed tallies by bucket.
+        marks: of each segment the bucket, the Event Hub partition and the watermark; oldest first.
+    """
+
+    versions: Mapping[datetime, str]
+    sizes: Mapping[datetime, int]
+    marks: Sequence[tuple[datetime, Source, Watermark]]
+
+    def watermarks(self, before: datetime) -> dict[Source, Watermark]:
+        """Return the watermark of each Event Hub partition with data in the buckets that start before a time."""
+        return {source: watermark for bucket, source, watermark in self.marks if bucket < before}  # the newest wins
 
 
 class BucketStore:
@@ -145,14 +187,16 @@ class BucketStore:
             SegmentFullError: the delta does not fit; add fewer events, or `seal` the segment.
         """
         changed = _merged_slices(segment, delta.tallies)
+        packed = {index: _packed(tallies) for index, tallies in changed.items()}
         grown = replace(
             segment,
             revision=segment.revision + 1,
             watermark=reduce(Watermark.moved_to, events, segment.watermark),
             counters=segment.counters.merged(delta.counters),
             slices=tuple(changed.get(index, known) for index, known in enumerate(segment.slices)),
+            sizes=tuple(len(packed[index]) if index in packed else size for index, size in enumerate(segment.sizes)),
         )
-        values = _values(grown) | {_column(index): _packed(tallies) for index, tallies in changed.items()}
+        values = _values(grown) | {_column(index): slice_ for index, slice_ in packed.items()}
         return self._write(grown, values)
 
     def seal(self, segment: Segment) -> Segment:
@@ -160,31 +204,43 @@ class BucketStore:
         self._write(segment, {"Sealed": True})
         return self._remember(segment.next())
 
-    def read(self, bucket: datetime, slices: Iterable[int]) -> Iterator[tuple[Source, Key, Tally]]:
-        """Read the tallies in some slices of a bucket. One slice holds a group, perhaps in several segments."""
+    def segments(
+        self, first: datetime, last: datetime, slices: Iterable[int], *, counters: bool = False
+    ) -> Iterator[StoredSegment]:
+        """Read some slices of the buckets between two starts, both included, in order of time; one request for all.
+
+        One slice holds a group, perhaps in several segments.
+        """
         columns = [_column(index) for index in slices]
-        for row in self._table.query(key_of(bucket), key_of(bucket), columns=columns):
-            for column in columns:
-                if column in row.values:
-                    for key, tally in _unpacked(row.values[column]):
-                        yield _source(row.key), key, tally
+        wanted = [*columns, "Counters"] if counters else columns
+        for row in self._table.query(key_of(first), key_of(last), columns=wanted):
+            yield StoredSegment(
+                _source(row.key),
+                time_of(row.partition),
+                _unpack_counters(bytes_of(row.values["Counters"])) if counters else None,
+                [bytes_of(row.values[column]) for column in columns if column in row.values],
+            )
 
-    def read_counters(self, bucket: datetime) -> Iterator[tuple[Source, Counters]]:
-        """Read the counters of a bucket by Event Hub partition (and by segment; there is mostly one)."""
-        for row in self._table.query(key_of(bucket), key_of(bucket), columns=["Counters"]):
-            yield _source(row.key), _unpack_counters(bytes_of(row.values["Counters"]))
+    def read(self, bucket: datetime, slices: Iterable[int]) -> Iterator[tuple[Source, Key, Tally]]:
+        """Read the tallies in some slices of a bucket."""
+        for segment in self.segments(bucket, bucket, slices):
+            for key, tally in segment.tallies():
+                yield segment.source, key, tally
 
-    def watermarks(self, first: datetime, last: datetime) -> dict[Source, Watermark]:
-        """Read the watermark of each Event Hub partition with data in the buckets between two starts."""
-        rows = self._table.query(key_of(first), key_of(last), columns=["Sequence", "Enqueued"])
-        return {_source(row.key): _watermark(row) for row in rows}  # rows come oldest first, so the newest wins
-
-    def versions(self, first: datetime, last: datetime) -> dict[datetime, str]:
-        """Read the version of each stored bucket between two starts: a text that changes whenever the bucket does."""
+    def overview(self, first: datetime, last: datetime) -> Overview:
+        """Read what the buckets between two starts hold, but for the counts; one request for all."""
         versions: dict[datetime, list[str]] = {}
-        for row in self._table.query(key_of(first), key_of(last), columns=["Revision"]):
-            versions.setdefault(time_of(row.partition), []).append(f"{row.key}:{row.values['Revision']!s}")
-        return {bucket: " ".join(rows) for bucket, rows in versions.items()}
+        sizes: Counter[datetime] = Counter()
+        marks: list[tuple[datetime, Source, Watermark]] = []
+        for row in self._table.query(
+            key_of(first), key_of(last), columns=["Revision", "Sequence", "Enqueued", "Bytes"]
+        ):
+            bucket, size = time_of(row.partition), row.values.get("Bytes", 0)  # no size: of an earlier release
+            assert isinstance(size, int)
+            versions.setdefault(bucket, []).append(f"{row.key}:{row.values['Revision']!s}")
+            sizes[bucket] += size
+            marks.append((bucket, _source(row.key), _watermark(row)))
+        return Overview({bucket: " ".join(rows) for bucket, rows in versions.items()}, sizes, marks)
 
     def purge(self, before: datetime) -> int:
         """Delete the buckets that start before a time, and return the number of rows."""
@@ -233,6 +289,7 @@ def _values(segment: Segment) -> dict[str, Value]:
         "Sequence": segment.watermark.sequence,
         "Enqueued": segment.watermark.enqueued,
         "Counters": _pack(segment.counters),
+        "Bytes": sum(segment.sizes),
     }
 
 
@@ -248,13 +305,13 @@ def _unpacked(value: Value) -> list[tuple[Key, Tally]]:
 
 
 def _segment(source: Source, bucket: datetime, row: Row) -> Segment:
-    slices = tuple(
-        dict(_unpacked(row.values[_column(index)])) if _column(index) in row.values else {} for index in range(SLICES)
-    )
+    packed = [row.values.get(_column(index)) for index in range(SLICES)]
+    slices = tuple({} if slice_ is None else dict(_unpacked(slice_)) for slice_ in packed)
+    sizes = tuple(0 if slice_ is None else len(bytes_of(slice_)) for slice_ in packed)
     number, revision = int(row.key.rpartition("|")[2].removeprefix(_BEHIND_DIGITS)), row.values["Revision"]
     assert isinstance(revision, int)
     counters = _unpack_counters(bytes_of(row.values["Counters"]))
-    return Segment(source, bucket, number, row.etag, revision, _watermark(row), counters, slices)
+    return Segment(source, bucket, number, row.etag, revision, _watermark(row), counters, slices, sizes=sizes)
 
 
 def _watermark(row: Row) -> Watermark:

@@ -14,17 +14,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
 from detectors import __version__
 from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.episodes import Episode
+from detectors.storage.handover import Parcel
 from detectors.storage.tables import Row, Table, Value, bytes_of, delete_all
 from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, window_ends
 
 _WINDOWS, _PURGED = "windows", "purged"
 _WINDOW_COLUMNS = ("Inputs", "Base", "State")
+_BEFORE = "Before"
 _NEVER = "never"
 _CHUNK_BYTES = 60_000
 _MAX_CHUNKS = 16
@@ -33,6 +36,10 @@ _SPILL_PREFIX = "episodes-"
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[Episode]).decode
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +59,32 @@ class EvaluatedWindow:
     etag: str | None = None
 
 
+class Overview(NamedTuple):
+    """What was evaluated.
+
+    Attributes:
+        windows: every evaluated window that is kept.
+        purged: the start before which buckets have been purged; None if none have.
+    """
+
+    windows: dict[datetime, EvaluatedWindow]
+    purged: datetime | None
+
+
 class Plan(msgspec.Struct):
     """The plan to evaluate one window.
 
     Attributes:
         window_end: key of the window.
         inputs: digest of the versions of its buckets.
-        base_window: key of the evaluated window before it, None if there is none.
+        base_window: key of the evaluated window before it, None if no episode was open after that.
         base: that window's state digest.
         etag: version of the window's own row, None if it has not been evaluated yet.
         later: keys of the windows from this one on that have been evaluated and may continue its episodes, last
             first.
         windows_skipped: windows before it that were lost, because their buckets are no longer kept.
+        shards: parallel parts of its evaluation.
+        marks: how far each Event Hub partition is counted.
     """
 
     window_end: str
@@ -73,9 +94,13 @@ class Plan(msgspec.Struct):
     etag: str | None
     later: list[str] = []
     windows_skipped: int = 0
+    shards: int = 1
+    marks: Parcel = msgspec.field(default_factory=Parcel)
 
 
 NO_STATE = ""
+NO_EPISODES = _digest(_pack([]))
+"""The state after a window with no open episode: nothing needs to be read."""
 
 
 def next_window(
@@ -112,10 +137,14 @@ def next_window(
             return Plan(
                 window_end=key_of(window),
                 inputs=inputs,
-                base_window=key_of(before) if before else None,
+                base_window=key_of(before) if before and base != NO_EPISODES else None,
                 base=base,
                 etag=entry.etag if entry else None,
-                later=[key_of(known) for known in reversed(ends) if window <= known <= window + WINDOW],
+                later=[
+                    key_of(known)
+                    for known in reversed(ends)
+                    if window <= known <= window + WINDOW and evaluated[known].state != NO_EPISODES
+                ],
                 windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
             )
     return None
@@ -127,10 +156,12 @@ class Journal:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def windows(self) -> dict[datetime, EvaluatedWindow]:
-        """Read every evaluated window that is kept."""
-        rows = self._table.query(_WINDOWS, _WINDOWS, columns=_WINDOW_COLUMNS)
-        return {time_of(row.key): _evaluated_window(row) for row in rows}
+    def overview(self) -> Overview:
+        """Read what was evaluated."""
+        rows = list(self._table.query(_PURGED, _WINDOWS, columns=(*_WINDOW_COLUMNS, _BEFORE)))
+        windows = {time_of(row.key): _evaluated_window(row) for row in rows if row.partition == _WINDOWS}
+        purged = (time_of(str(row.values[_BEFORE])) for row in rows if row.partition == _PURGED)
+        return Overview(windows, next(purged, None))
 
     def window(self, window_key: str) -> EvaluatedWindow | None:
         """Read one evaluated window; None if it has not been evaluated."""
@@ -197,15 +228,9 @@ class Journal:
             with suppress(ConflictError):  # yet another run has it now
                 self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
 
-    def purged(self) -> datetime | None:
-        """Read the start before which buckets have been purged; None if none have."""
-        for row in self._table.query(_PURGED, _PURGED):
-            return time_of(str(row.values["Before"]))
-        return None
-
     def note_purge(self, before: datetime) -> None:
         """Record, before purging, that buckets that start before a time are purged."""
-        self._table.upsert([Row(_PURGED, _PURGED, {"Before": key_of(before)})])
+        self._table.upsert([Row(_PURGED, _PURGED, {_BEFORE: key_of(before)})])
 
     def purge(self, before: datetime) -> int:
         """Delete the windows that ended before a time, and the partitions with the results handed over for them.
@@ -233,7 +258,3 @@ def failing(inputs: str) -> str:
 def _evaluated_window(row: Row) -> EvaluatedWindow:
     inputs, base, state = (str(row.values[name]) for name in _WINDOW_COLUMNS)
     return EvaluatedWindow(inputs, base, state, row.etag)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=12).hexdigest()

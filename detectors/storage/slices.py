@@ -1,7 +1,7 @@
 """Spreads tallies over the properties of a row, and these over the shards of an evaluation."""
 
+import math
 import zlib
-from collections.abc import Sequence
 from functools import lru_cache
 
 from detectors.rules.tally import Group
@@ -16,6 +16,16 @@ def slice_of(group: Group) -> int:
     return zlib.crc32(group[0].encode()) % SLICES
 
 
-def shares(slices: int, shards: int) -> Sequence[range]:
-    """Assign slices to `shards` parallel evaluations: every slice once."""
-    return [range(shard, slices, shards) for shard in range(min(shards, slices))]
+SHARD_BYTES = 2_000_000
+"""Packed tallies of a window that one shard evaluates, some forty thousand: below it, a second one costs more in
+requests than it saves in time."""
+
+
+def shards_for(size: int) -> int:
+    """Choose the number of parallel shards for a window of that many bytes of packed tallies."""
+    return min(max(math.ceil(size / SHARD_BYTES), 1), SLICES)
+
+
+def share(shard: int, shards: int) -> range:
+    """Return the slices of one of several shards: side by side, so that a request names them by its ends."""
+    return range(shard * SLICES // shards, (shard + 1) * SLICES // shards)

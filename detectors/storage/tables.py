@@ -46,6 +46,9 @@ class Table(Protocol):
     def merge(self, row: Row) -> str:
         """Set properties of the version `row.etag` and return the new etag; `ConflictError` if the row has changed."""
 
+    def write(self, rows: Sequence[Row]) -> None:
+        """Insert rows of one partition without an etag, merge those with one; at most 100: all, or `ConflictError`."""
+
     def upsert(self, rows: Sequence[Row]) -> None:
         """Store or overwrite rows of one partition, at most 100."""
 
@@ -117,6 +120,17 @@ class MemoryTable:
             values = {**known.values, **row.values}
             check_limits(Row(row.partition, row.key, values))
             return self._store(row, values)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """See `Table.write`."""
+        with self._lock:
+            known = [self._rows.get((row.partition, row.key), Row(row.partition, row.key)) for row in rows]
+            if any(row.etag != one.etag for row, one in zip(rows, known, strict=True)):
+                raise ConflictError(f"a row of {rows[0].partition} changed")
+            for row, one in zip(rows, known, strict=True):
+                values = {**one.values, **row.values}
+                check_limits(Row(row.partition, row.key, values))
+                self._store(row, values)
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See `Table.upsert`."""

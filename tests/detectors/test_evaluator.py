@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import PostingError, StorageError
-from detectors.evaluator import ShardResult
 from detectors.reporting.heartbeat import RunProgress
 from detectors.storage import journal
-from detectors.storage.handover import Handover
 from detectors.windows import key_of
 from tests.builders import NAMESPACE, PIPELINE, START, canonical_id
 from tests.deployment import Deployment
@@ -23,7 +21,7 @@ def _at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-@pytest.mark.parametrize("shards", [1, 4, 16, 99])
+@pytest.mark.parametrize("shards", [1, 4, 16])
 @pytest.mark.parametrize(
     ("count", "length", "fires"),
     [(99, 999_999, False), (100, None, True), (1, 1_000_000, True), (99, None, False), (1, 999_999, False)],
@@ -340,9 +338,7 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     assert plan is not None
     assert plan.window_end == key_of(_at(10))
     deployment.evaluator.purge(until + timedelta(minutes=50))
-    parcels = [deployment.evaluator.evaluate_shard(plan, shard) for shard in range(deployment.evaluator.shards)]
-    handover = Handover(deployment.journal)
-    results = [handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
+    results = deployment.evaluated(plan)
     assert [one.tally.count for result in results for one in result.results if one.triggers] == [150]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from azure.durable_functions import OrchestrationRuntimeStatus
 
-from detectors import orchestration
+from detectors import evaluator, orchestration
 from detectors.orchestration import HISTORY_KEPT, RETRY, RUNNING, Run, evaluate_windows, start
 from detectors.windows import BUCKET, key_of
 from tests.builders import START
@@ -85,15 +85,17 @@ def test_a_run_posts_what_its_steps_post() -> None:
     assert [status for _, status, _ in by_runs.posted.course()] == ["New", *["Ongoing"] * 5, "Closed"]
 
 
-def test_a_window_is_planned_fanned_out_and_concluded_and_then_the_next_one_begins() -> None:
-    """Each shard once; health is measured beside them."""
-    deployment = Deployment(shards=3)
+def test_a_window_is_planned_fanned_out_and_concluded_and_then_the_next_one_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each shard once."""
+    monkeypatch.setattr(evaluator, "shards_for", lambda size: 3 if size else 1)
+    deployment = Deployment()
     deployment.receive(START, 1)
     first, last = _runs(deployment, START + BUCKET)
     assert [name for name, _ in first.called] == [
         "plan_window",
         *["evaluate_shard"] * 3,
-        "measure_health",
         "conclude_window",
     ]
     assert [work["shard"] for name, work in first.called if name == "evaluate_shard"] == [0, 1, 2]

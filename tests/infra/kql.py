@@ -290,7 +290,6 @@ class Deployment:
             policy=policy or Policy(),
             streams=(FINDINGS, HEALTH),
             retention=timedelta(hours=25),
-            shards=4,
         )
         self._sequence = 0
 
@@ -305,10 +304,9 @@ class Deployment:
         self.now = now
         after, caught_up, windows = None, 0, 0
         while plan := self.evaluator.plan(bucket_start(now), after):
-            shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(self.evaluator.shards)]
+            shards = [self.evaluator.evaluate_shard(plan, shard) for shard in range(plan.shards)]
             course = RunProgress(caught_up, plan.windows_skipped, reevaluated=plan.etag is not None)
-            health = self.evaluator.measure_health(plan)
-            self.evaluator.conclude(plan, shards, health, course, now + windows * timedelta(seconds=1))
+            self.evaluator.conclude(plan, shards, course, now + windows * timedelta(seconds=1))
             after = time_of(plan.window_end)
             caught_up += plan.etag is None
             windows += 1

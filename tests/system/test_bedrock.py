@@ -23,8 +23,9 @@ from detectors.sources.callers import named, parse
 from detectors.sources.decoding import LEFT_OUT, decode, own_time
 from detectors.storage.buckets import BucketStore
 from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES
 from detectors.storage.tables import MemoryTable
-from detectors.windows import record_time
+from detectors.windows import record_time, window_buckets
 from tests.builders import (
     AWS_ACCOUNT,
     MODEL,
@@ -61,7 +62,8 @@ def _verdicts(events: Iterable[Event]) -> list[GroupResult]:
     ingest = Ingest(store, Quarantine(MemoryTable(), excerpt_characters=100), BatchCounter(CATALOGUE), lambda: HOUR_END)
     for one in events:
         ingest(SOURCE, [one])
-    totals = sum_window(HOUR_END, lambda bucket: store.read(bucket, range(16)))
+    stored = ((bucket, *part) for bucket in window_buckets(HOUR_END) for part in store.read(bucket, range(SLICES)))
+    totals = sum_window(HOUR_END, stored)
     return [one for one in evaluate_thresholds(HOUR_END, totals, Policy(), newcomers={}) if one.rule_id in RULES]
 
 

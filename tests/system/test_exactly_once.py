@@ -197,7 +197,8 @@ def _stored(store: BucketStore, buckets: Iterable[datetime]) -> dict[tuple[datet
 def _check(cluster: Cluster) -> None:
     store = BucketStore(cluster.table)
     buckets = {bucket_start(event.enqueued) for event in cluster.events}
-    counters = [counters for bucket in buckets for _, counters in store.read_counters(bucket)]
+    segments = [one for bucket in buckets for one in store.segments(bucket, bucket, (), counters=True)]
+    counters = [one.counters for one in segments if one.counters]
     stored = _stored(store, buckets)
     assert stored == _truth(cluster.events)
     selected, counted = Multiset[str](), Multiset[str]()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.evaluation.silence import ActiveHours, empty_hours, silent_accounts
+from detectors.evaluation.silence import ActiveHours, empty_hours, joined, silent_accounts
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -119,7 +119,7 @@ def _empty(uses: Callable[[int], bool], days: int, rest: int) -> int | None:
     """Return what is said of a rest after so many days of use by two accounts."""
     active = [hour for hour in range(days * 24) if uses(hour)]
     accounts = {"one": hours_of(active[::2]), "other": hours_of(active[1::2])}
-    return empty_hours(accounts, MONDAY + (active[-1] + 1 + rest) * HOUR)
+    return empty_hours(joined(accounts.values()), MONDAY + (active[-1] + 1 + rest) * HOUR)
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ def test_all_accounts_may_rest_for_half_as_long_again_as_they_did(
 
 def test_of_no_account_nothing_is_usual() -> None:
     """Then nobody can tell a rest from an end."""
-    assert empty_hours({}, MONDAY) is None
+    assert empty_hours(joined([]), MONDAY) is None

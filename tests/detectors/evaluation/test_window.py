@@ -1,7 +1,6 @@
 """Windows: six buckets summed, held against the thresholds, in an order that is always the same."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from random import Random
 
 from hypothesis import given
@@ -37,16 +36,8 @@ def _tally(count: int, first: int = 0, caller: str = "dana") -> Tally:
 
 def _totals(stored: Mapping[int, Iterable[Part]]) -> dict[Key, GroupTotal]:
     """Return the totals of buckets by their place in the window; nothing else is there."""
-    by_start = {window_buckets(END)[place]: list(parts) for place, parts in stored.items()}
-    read = list[datetime]()
-
-    def of(bucket: datetime) -> Iterable[Part]:
-        read.append(bucket)
-        return by_start.get(bucket, [])
-
-    totals = sum_window(END, of)
-    assert read == list(window_buckets(END))
-    return totals
+    starts = window_buckets(END)
+    return sum_window(END, ((starts[place], *part) for place, parts in stored.items() for part in parts))
 
 
 def test_a_window_is_the_sum_of_its_six_buckets_over_all_partitions() -> None:

@@ -16,13 +16,13 @@ from detectors.evaluation.policy import Suppression
 from detectors.evaluation.window import MAX_LISTED, GroupResult, Range
 from detectors.events import Source
 from detectors.reporting.finding import Finding, as_json, columns, finding
-from detectors.reporting.heartbeat import Heartbeat, RunProgress, heartbeat, measure_health
+from detectors.reporting.heartbeat import Heartbeat, RunProgress, count_up, heartbeat, measure_health
 from detectors.rules.counters import Counters, Selected
 from detectors.rules.rule import Trigger
 from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Key, Lengths, Tally
 from detectors.sources.source import MAX_WHOLE
 from detectors.storage.buckets import Watermark
-from detectors.windows import microseconds, window_buckets
+from detectors.windows import microseconds
 from local.monitor import misfits
 from tests.builders import NAMESPACE, PIPELINE, SOURCE, START, SUBSCRIPTION, canonical_id
 
@@ -335,10 +335,9 @@ def _beat() -> dict[str, Any]:
         by_any_rule=Selected(6, 2),
         unknown={"log": 1, "data, id": 4},
     )
-    stored = {bucket: [(SOURCE, counters)] for bucket in window_buckets(WINDOW_END)[:1]}
     silent = Source(NAMESPACE, "llm-logs", "1")
     watermarks = {silent: Watermark(7, microseconds(START)), SOURCE: Watermark(90, microseconds(START))}
-    health = measure_health(WINDOW_END, lambda bucket: stored.get(bucket, []), watermarks)
+    health = measure_health(count_up([(SOURCE, counters)]), watermarks.items())
     progress = RunProgress(windows_caught_up=2, windows_skipped=1, reevaluated=True)
     return as_json(heartbeat(WINDOW_END, NOW, health, progress, resources_seen=4, findings=1, open_episodes=5))
 

@@ -14,13 +14,14 @@ from detectors.reporting.heartbeat import (
     Heartbeat,
     RunProgress,
     WindowHealth,
+    count_up,
     heartbeat,
     measure_health,
 )
 from detectors.rules.counters import Counters
 from detectors.sources.resources import MAX_ACCOUNT_BYTES
 from detectors.storage.buckets import Watermark
-from detectors.windows import BUCKET, microseconds, window_buckets
+from detectors.windows import BUCKET, microseconds
 from tests.builders import NAMESPACE, SOURCE, START
 
 SILENT = Source(NAMESPACE, "llm-logs", "1")
@@ -28,14 +29,10 @@ SILENT = Source(NAMESPACE, "llm-logs", "1")
 
 def test_the_lag_of_a_partition_is_the_longest_of_the_window() -> None:
     """Whichever bucket had it, the first or the last."""
-    first, *_, last = window_buckets(START)
     watermarks = {SOURCE: Watermark(1, microseconds(START))}
-    for stored in ({first: 30_000, last: 5_000}, {first: 5_000, last: 30_000}):
-
-        def read(bucket: datetime, lags_ms: dict[datetime, int] = stored) -> list[tuple[Source, Counters]]:
-            return [(SOURCE, Counters(lag_ms=lags_ms.get(bucket, 0)))]
-
-        health = measure_health(START, read, watermarks)
+    for lags_ms in ([30_000, 0, 5_000], [5_000, 0, 30_000]):
+        counted = count_up((SOURCE, Counters(lag_ms=lag_ms)) for lag_ms in lags_ms)
+        health = measure_health(counted, watermarks.items())
         assert [partition.lag_seconds for partition in health.partitions] == [30.0]
         assert health.counters.lag_ms == 30_000
 
@@ -43,7 +40,7 @@ def test_the_lag_of_a_partition_is_the_longest_of_the_window() -> None:
 def test_a_partition_that_brought_nothing_is_listed_with_its_last_arrival() -> None:
     """It may be silent, or stuck: somebody should be able to see which."""
     watermarks = {SOURCE: Watermark(9, microseconds(START)), SILENT: Watermark(4, microseconds(START))}
-    health = measure_health(START, lambda _: [(SOURCE, Counters(messages=1, lag_ms=1))], watermarks)
+    health = measure_health(count_up([(SOURCE, Counters(messages=1, lag_ms=1))] * 6), watermarks.items())
     assert [(found.partition, found.last_sequence, found.lag_seconds) for found in health.partitions] == [
         ("0", 9, 0.001),
         ("1", 4, None),

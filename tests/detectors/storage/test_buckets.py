@@ -14,6 +14,7 @@ from detectors.events import Event, Source
 from detectors.ingest import Ingest
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
+from detectors.rules.counters import Counters
 from detectors.rules.crowds import MAX_GROUPS, OTHERS
 from detectors.storage import buckets
 from detectors.storage.buckets import MAX_SLICE_BYTES, BucketStore, Watermark
@@ -78,6 +79,12 @@ def _totals(table: MemoryTable, bucket: datetime = START) -> dict[str, int]:
             by_resource[key.group[0]] = by_resource.get(key.group[0], 0) + tally.count
     assert totals[MODEL_THEFT.id] == totals[NEW_KEY_LISTER.id]
     return totals[MODEL_THEFT.id]
+
+
+def _counters(table: MemoryTable) -> Counters:
+    (segment,) = BucketStore(table).segments(START, START, (), counters=True)
+    assert segment.counters is not None
+    return segment.counters
 
 
 def _crowd(first: int, last: int) -> list[dict[str, object]]:
@@ -245,7 +252,7 @@ def test_quarantine_is_bounded_idempotent_and_counted_beyond_its_room() -> None:
     rows = list(quarantine.query("0", "3"))
     assert len(rows) == MAX_ROWS
     assert (rows[0].values["Partition"], rows[0].values["Sequence"], rows[0].values["Index"]) == ("0", 0, 0)
-    assert [c.quarantined for _, c in BucketStore(table).read_counters(START)] == [{"no_resource": 300}]
+    assert _counters(table).quarantined == {"no_resource": 300}
 
 
 def test_an_excerpt_is_cut_to_what_the_settings_allow() -> None:
@@ -295,11 +302,11 @@ def test_an_unselected_record_is_counted_as_seen_and_nothing_else() -> None:
     table = MemoryTable()
     other = [of_another_service(), {"category": "AzureFirewall", "properties": []}, {**list_key(), "category": "audit"}]
     _ingest(table)(SOURCE, [event(1, *other), Event(2, START, message({"operationName": 5}))])
-    ((_, counters),) = BucketStore(table).read_counters(START)
+    counters = _counters(table)
     assert (counters.messages, counters.records, counters.selected) == (2, 4, {})
     assert counters.quarantined == {"unreadable_field": 1}
     assert counters.lag_ms == 30_000
-    assert BucketStore(table).watermarks(START, START)[SOURCE].sequence == 2
+    assert BucketStore(table).overview(START, START).watermarks(START + BUCKET)[SOURCE].sequence == 2
     assert list(BucketStore(table).read(START, range(SLICES))) == []
 
 
@@ -311,7 +318,7 @@ def test_a_record_with_an_unreadable_length_counts_and_is_quarantined() -> None:
     assert [row.values["Detail"] for row in quarantine.query("0", "3")] == [
         "responseLength: a value of another kind than this field has"
     ]
-    ((_, counters),) = BucketStore(table).read_counters(START)
+    counters = _counters(table)
     assert (counters.selected["model_theft"].records, counters.selected["model_theft"].with_length) == (2, 1)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detectors.storage.slices import SLICES, shares, slice_of
+from detectors.storage.slices import SHARD_BYTES, SLICES, shards_for, share, slice_of
 from tests.builders import canonical_id
 
 
@@ -26,10 +26,18 @@ def test_many_resources_are_spread_over_all_slices() -> None:
     assert {slice_of((canonical_id(f"aoai-{number}"),)) for number in range(200)} == set(range(SLICES))
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3, 4, 7, SLICES, SLICES + 5])
+@pytest.mark.parametrize("shards", range(1, SLICES + 1))
 def test_every_slice_is_read_by_one_shard(shards: int) -> None:
-    """About as many by each; more shards than slices would have nothing to do."""
-    taken = shares(SLICES, shards)
-    assert sorted(place for share in taken for place in share) == list(range(SLICES))
+    """About as many by each, side by side."""
+    taken = [share(shard, shards) for shard in range(shards)]
+    assert [place for its in taken for place in its] == list(range(SLICES))
     assert max(map(len, taken)) - min(map(len, taken)) <= 1
-    assert len(taken) == min(shards, SLICES)
+    assert {its.step for its in taken} == {1}
+
+
+@pytest.mark.parametrize(
+    ("size", "shards"), [(0, 1), (SHARD_BYTES, 1), (SHARD_BYTES + 1, 2), (10 * SHARD_BYTES, 10), (10**12, SLICES)]
+)
+def test_shards_grow_with_what_there_is_to_read(size: int, shards: int) -> None:
+    """One while there is little."""
+    assert shards_for(size) == shards

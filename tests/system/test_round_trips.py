@@ -1,0 +1,180 @@
+"""How many requests to storage a window costs, and that shards see all, whatever their number."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from detectors import evaluator
+from detectors.errors import StorageError
+from detectors.evaluation.policy import Policy
+from detectors.evaluator import Evaluator
+from detectors.events import Event
+from detectors.ingest import Ingest
+from detectors.ingestion.counting import BatchCounter
+from detectors.reporting.heartbeat import RunProgress
+from detectors.rules.catalogue import CATALOGUE
+from detectors.storage.baseline_table import TableBaseline
+from detectors.storage.buckets import BucketStore
+from detectors.storage.handover import Handover
+from detectors.storage.journal import Journal
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.slices import SLICES
+from detectors.storage.tables import MAX_TRANSACTION_ROWS, MemoryTable, Row
+from detectors.windows import BUCKET
+from tests.builders import SOURCE, START, chat, list_key, message
+from tests.deployment import Deployment, Posted
+
+AT_REST = 5
+"""Two to plan a window, two to evaluate it, one to record it."""
+
+
+class CountingTable(MemoryTable):
+    """A table that counts requests, as Table Storage would get them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests = Counter[str]()
+
+    def insert(self, row: Row) -> str:
+        """See `Table.insert`."""
+        self.requests["insert"] += 1
+        return super().insert(row)
+
+    def merge(self, row: Row) -> str:
+        """See `Table.merge`."""
+        self.requests["merge"] += 1
+        return super().merge(row)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """See `Table.write`."""
+        assert len({row.partition for row in rows}) == 1
+        assert len(rows) <= MAX_TRANSACTION_ROWS
+        self.requests["write"] += 1
+        super().write(rows)
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """See `Table.upsert`."""
+        assert len({row.partition for row in rows}) == 1
+        self.requests["upsert"] += 1
+        super().upsert(rows)
+
+    def query(
+        self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
+    ) -> Iterator[Row]:
+        """See `Table.query`."""
+        self.requests["query"] += 1
+        return super().query(first, last, key_prefix=key_prefix, columns=columns)
+
+    def delete(self, partition: str, keys: Sequence[str]) -> None:
+        """See `Table.delete`."""
+        assert len(keys) <= MAX_TRANSACTION_ROWS
+        self.requests["delete"] += 1
+        super().delete(partition, keys)
+
+
+class Counted:
+    """A deployment with the baseline in storage, whose requests are counted."""
+
+    def __init__(self) -> None:
+        self.tables = [CountingTable() for _ in range(4)]
+        buckets, journal, quarantine, baseline = self.tables
+        self.store, self.posted = BucketStore(buckets), Posted()
+        kept = Quarantine(quarantine, excerpt_characters=9)
+        self.ingest = Ingest(self.store, kept, BatchCounter(CATALOGUE), lambda: START)
+        self.evaluator = Evaluator(
+            store=BucketStore(buckets),
+            journal=Journal(journal),
+            handover=Handover(journal),
+            quarantine=kept,
+            sink=self.posted,
+            baseline=TableBaseline(baseline),
+            policy=Policy(),
+            streams=("findings", "health"),
+            retention=timedelta(hours=25),
+        )
+
+    def windows(self, records: Sequence[object], many: int) -> list[int]:
+        """Count and evaluate the same records in each ten minutes; return the requests of each window."""
+        spent = []
+        for place in range(many):
+            at = START + place * BUCKET
+            for first in range(0, len(records), 1_000):
+                event = Event(place * 1_000 + first // 1_000, at, message(*records[first : first + 1_000]))
+                self.ingest(SOURCE, [event])
+            self._spent()
+            plan = self.evaluator.plan(at + BUCKET, at)
+            assert plan is not None
+            parcels = [self.evaluator.evaluate_shard(plan, shard) for shard in range(plan.shards)]
+            self.evaluator.conclude(plan, parcels, RunProgress(), at + BUCKET)
+            spent.append(self._spent())
+        return spent
+
+    def _spent(self) -> int:
+        spent = sum(table.requests.total() for table in self.tables)
+        for table in self.tables:
+            table.requests.clear()
+        return spent
+
+
+@pytest.mark.parametrize("accounts", [0, 1, 1_000])
+def test_a_window_at_rest_takes_five_requests(accounts: int) -> None:
+    """However many accounts log; the first window writes what is learnt of them, in a transaction for each slice."""
+    first, *others = Counted().windows([list_key(f"aoai-{one}", caller=f"{one}") for one in range(accounts)], 4)
+    assert others == [AT_REST] * 3
+    assert first <= AT_REST + (1 if accounts == 1 else SLICES * bool(accounts))
+
+
+def test_open_episodes_take_one_request_and_findings_another() -> None:
+    """However many."""
+    spent = Counted().windows([list_key(f"aoai-{number}") for number in range(300) for _ in range(100)], 4)
+    assert spent[1:] == [AT_REST + 2] * 3
+
+
+def test_many_new_accounts_are_learnt_in_transactions() -> None:
+    """A request for a hundred rows, not for each."""
+    accounts = 5_000
+    first, *_ = Counted().windows([list_key(f"aoai-{number}") for number in range(accounts)], 1)
+    rules = 4  # learn of accounts whose keys are listed: by first times, by newcomers, and since when they are known
+    assert first <= AT_REST + SLICES + rules * accounts // MAX_TRANSACTION_ROWS + SLICES
+
+
+def test_purging_a_day_takes_a_request_for_a_hundred_rows() -> None:
+    """And four to look."""
+    counted = Counted()
+    counted.windows([list_key()], 6)
+    for partition in range(250):
+        counted.ingest(SOURCE._replace(partition=str(partition)), [Event(1, START, message(list_key()))])
+    counted._spent()  # noqa: SLF001 - our own
+    assert counted.evaluator.purge(START + timedelta(hours=30)) == 250 + 5 + 5
+    assert counted._spent() == 4 + 3 + 5 + 1  # noqa: SLF001 - likewise
+
+
+@pytest.mark.parametrize("shards", [2, 5, SLICES])
+def test_findings_and_heartbeats_do_not_depend_on_the_number_of_shards(
+    monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    """Which is chosen by what there is to read."""
+    alone, many = Deployment(), Deployment()
+    for deployment in (alone, many):
+        monkeypatch.setattr(evaluator, "shards_for", lambda _, most=1 if deployment is alone else shards: most)
+        for tick in range(1, 10):
+            for number in range(20 if tick < 4 else 0):
+                deployment.receive(START + (tick - 1) * BUCKET, 40, f"aoai-{number}", caller=f"caller-{number}")
+                deployment.arrive(START + (tick - 1) * BUCKET, *[chat(f"aoai-{number}", requestLength=9_000)] * 12)
+            deployment.tick(START + tick * BUCKET)
+    assert many.posted.rows == alone.posted.rows
+    assert len(alone.posted.newest()) > 100
+
+
+def test_shards_of_another_release_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the groups must not be taken for all of them; the window stays due."""
+    deployment = Deployment()
+    deployment.receive(START, 150)
+    monkeypatch.setattr(evaluator, "shards_for", lambda _: 4)
+    plan, parcels = deployment.half_way(START + BUCKET)
+    with pytest.raises(StorageError, match="two releases"):
+        deployment.evaluator.conclude(plan, parcels[:1], RunProgress(), START + BUCKET)
+    assert deployment.posted.rows == []
+    assert deployment.tick(START + BUCKET) == ["08:10"]
