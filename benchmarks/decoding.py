@@ -11,7 +11,6 @@ from benchmarks.corpus import START, Corpus
 from benchmarks.report import Column, Section
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID
-from detectors.sources.decoding import Envelope
 
 MODEL_THEFT = BY_ID["model_theft"]
 
@@ -65,16 +64,30 @@ def _ours(corpus: Corpus) -> Readings:
     found: collections.Counter[str] = collections.Counter()
     for batch in corpus.batches():
         for key, tally in counter.count(batch, START).tallies.items():
-            found[key.group[0]] += tally.count
+            if key.rule_id == MODEL_THEFT.id:
+                found[key.group[0]] += tally.count
     return dict(found)
 
 
+class _Read(msgspec.Struct, rename="camel", gc=False):
+    """What model theft reads of a record; the properties only of those that it selects."""
+
+    category: str | None = None
+    operation_name: str | None = None
+    resource_id: str | None = None
+    time: str | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    records: list[_Read]
+
+
 def _bare_msgspec(corpus: Corpus) -> Readings:
-    decode = msgspec.json.Decoder(Envelope).decode
+    decode = msgspec.json.Decoder(_Envelope).decode
     found: collections.Counter[str] = collections.Counter()
     for event in corpus.events:
-        records = decode(event.body).records
-        for record in records if isinstance(records, list) else ():
+        for record in decode(event.body).records:
             if record.operation_name == "ListKey" and record.category == "Audit":
                 found[(record.resource_id or "").lower()] += 1
     return dict(found)
@@ -95,7 +108,7 @@ def _memory_read(corpus: Corpus) -> None:
         assert b"\0" not in event.body
 
 
-_LIMIT = "bare msgspec, loop by hand"
+_LIMIT = "bare msgspec, only what the rule reads"
 _CONTENDERS: dict[str, Callable[[Corpus], Readings | None]] = {
     "ours": _ours,
     _LIMIT: _bare_msgspec,

@@ -48,7 +48,7 @@ from detectors.storage.journal import Journal, Plan, next_window
 from detectors.storage.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import shards_for, share, slice_of
-from detectors.windows import WINDOW, bucket_start, time_of, window_buckets
+from detectors.windows import WINDOW, bucket_start, key_of, time_of, window_buckets
 
 PURGE_MARGIN = timedelta(hours=1)
 """Rows are kept this much longer than any evaluation reads, so that none reads a half-purged window."""
@@ -142,6 +142,7 @@ class Evaluator:
         marks = Marks([Mark(source, mark.sequence, mark.enqueued) for source, mark in known.items()])
         return msgspec.structs.replace(
             plan,
+            began=key_of(evaluated.began or window_end),
             shards=shards_for(sum(stored.sizes.get(bucket, 0) for bucket in window_buckets(window_end))),
             marks=self._handover.send(plan.window_end, marks),
         )
@@ -160,7 +161,7 @@ class Evaluator:
         seen, values = _seen(totals, window_end, troubles)
         baseline = self._baseline.of(slices)
         newcomers = baseline.find_newcomers(seen, window_end)
-        usual = baseline.find_usual(values, window_end)
+        usual = baseline.find_usual(values, window_end, time_of(plan.began or plan.window_end))
         results = evaluate_thresholds(
             window_end,
             {key: total for key, total in totals.items() if key.rule_id not in troubles.failed},

@@ -135,6 +135,7 @@ class _Replay:
         ]
         self._history = History(request.policy)
         self._windows = 0
+        self._began: datetime | None = None
         self._evaluated: datetime | None = None
         self._next = bucket_start(request.since) + BUCKET if request.since else None
 
@@ -223,7 +224,9 @@ class _Replay:
         self._history.add(window_end, totals)
         self._windows += bool(totals) or self._policy_replay.is_watching
         newcomers = self._baseline.find_newcomers(sightings(totals, window_end), window_end)
-        usual = self._baseline.find_usual(peaks((key, total.tally) for key, total in totals.items()), window_end)
+        self._began = self._began or window_end
+        values = peaks((key, total.tally) for key, total in totals.items())
+        usual = self._baseline.find_usual(values, window_end, self._began)
         for change in self._policy_replay.evaluate(window_end, totals, newcomers, usual):
             self._on_finding(finding(change, window_end, window_end))
         for *_, trial in self._trials:

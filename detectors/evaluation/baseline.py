@@ -112,8 +112,11 @@ class Baseline(Protocol):
     def find_newcomers(self, sightings: Iterable[Sighting], window_end: datetime) -> Mapping[Key, int]:
         """Find the newcomers of a window, with the days on which others were seen before; remember all sightings."""
 
-    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
-        """Find what is usual for the entities of a window, where that is known; remember the window's peaks."""
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime, began: datetime) -> Mapping[Peak, Number]:
+        """Find what is usual for the entities of a window, where that is known; remember the window's peaks.
+
+        `began` is the first window that was evaluated.
+        """
 
     def active_hours(self) -> Mapping[str, ActiveHours]:
         """Tell the hours in which each account logged."""
@@ -137,9 +140,9 @@ class MemoryBaseline:
         self._known |= changed
         return found
 
-    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime, began: datetime) -> Mapping[Peak, Number]:
         """See `Baseline.find_usual`."""
-        changed, usual = learn_peaks(self._peaks, seen, window_end)
+        changed, usual = learn_peaks(self._peaks, seen, window_end, began)
         self._peaks |= changed
         return usual
 

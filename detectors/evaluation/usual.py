@@ -49,10 +49,6 @@ class Peak(NamedTuple):
     entity: tuple[str, ...]
 
 
-WATCH = Peak("(watch)", "", ("(watch)",))
-"""Stands for no entity: its one day is the day on which the detector began to learn."""
-
-
 class DailyPeaks(msgspec.Struct, array_like=True):
     """The stored peaks of one threshold and entity, by day (whole days since 1970)."""
 
@@ -84,7 +80,7 @@ def day_of(window_end: datetime) -> int:
 
 
 def peaks(tallies: Iterable[tuple[Key, Tally]]) -> dict[Peak, Number]:
-    """Find the largest value of each threshold that goes by the usual, for each entity of a window; and `WATCH`."""
+    """Find the largest value of each threshold that goes by the usual, for each entity of a window."""
     found: dict[Peak, Number] = {}
     for key, tally in tallies:
         rule = BY_ID.get(key.rule_id)
@@ -92,27 +88,25 @@ def peaks(tallies: Iterable[tuple[Key, Tally]]) -> dict[Peak, Number]:
             if rule and threshold.usual and (value := measure(tally, threshold.measure)) is not None:
                 peak = Peak(key.rule_id, threshold.name, rule.episode_group(key.group))
                 found[peak] = max(value, found.get(peak, value))
-    return found | ({WATCH: 0} if found else {})
+    return found
 
 
 def learn_peaks(
-    known: Mapping[Peak, DailyPeaks], seen: Mapping[Peak, Number], window_end: datetime
+    known: Mapping[Peak, DailyPeaks], seen: Mapping[Peak, Number], window_end: datetime, began: datetime
 ) -> tuple[dict[Peak, DailyPeaks], dict[Peak, Number]]:
     """Apply the peaks of a window: return what changes, and what is usual for each of them, where that is known.
 
-    For a stranger whose threshold calls the unknown unusual, 0 is usual.
+    For a stranger whose threshold calls the unknown unusual, 0 is usual: it appeared when the detector, whose first
+    window is `began`, had learned.
     """
-    day = day_of(window_end)
-    began = min(known[WATCH].days) if WATCH in known else day
-    changed: dict[Peak, DailyPeaks] = {} if WATCH in known or WATCH not in seen else {WATCH: DailyPeaks({day: 0})}
+    day, first_day = day_of(window_end), day_of(began)
+    changed: dict[Peak, DailyPeaks] = {}
     usual: dict[Peak, Number] = {}
     for peak, value in seen.items():
-        if peak == WATCH:
-            continue
         before = known.get(peak) or DailyPeaks()
         if (found := before.usual(day)) is not None:
             usual[peak] = found
-        elif _unknown_is_unusual(peak) and min([day, *before.days]) - began >= LEARNING_DAYS:
+        elif _unknown_is_unusual(peak) and min([day, *before.days]) - first_day >= LEARNING_DAYS:
             usual[peak] = 0
         after = before.with_peak(day, value)
         if after is not before:

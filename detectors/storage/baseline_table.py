@@ -46,9 +46,9 @@ class TableBaseline:
         seen = list(sightings)
         return self._learn(_MEMBERS, lambda known: learn(known, seen, window_end)) if seen else {}
 
-    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime) -> Mapping[Peak, Number]:
+    def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime, began: datetime) -> Mapping[Peak, Number]:
         """See `Baseline.find_usual`. Raises as `find_newcomers` does."""
-        return self._learn(_PEAKS, lambda known: learn_peaks(known, seen, window_end)) if seen else {}
+        return self._learn(_PEAKS, lambda known: learn_peaks(known, seen, window_end, began)) if seen else {}
 
     def _learn[K: (Key, Peak), V, F](
         self, kind: "_Kind[K, V]", apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]

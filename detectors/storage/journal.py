@@ -27,7 +27,7 @@ from detectors.windows import BUCKET, WINDOW, key_of, time_of, window_buckets, w
 
 _WINDOWS, _PURGED = "windows", "purged"
 _WINDOW_COLUMNS = ("Inputs", "Base", "State")
-_BEFORE = "Before"
+_BEFORE, _BEGAN = "Before", "Began"
 _NEVER = "never"
 _CHUNK_BYTES = 60_000
 _MAX_CHUNKS = 16
@@ -65,10 +65,12 @@ class Overview(NamedTuple):
     Attributes:
         windows: every evaluated window that is kept.
         purged: the start before which buckets have been purged; None if none have.
+        began: the first window that was ever evaluated; None if none was.
     """
 
     windows: dict[datetime, EvaluatedWindow]
     purged: datetime | None
+    began: datetime | None = None
 
 
 class Plan(msgspec.Struct):
@@ -83,6 +85,7 @@ class Plan(msgspec.Struct):
         later: keys of the windows from this one on that have been evaluated and may continue its episodes, last
             first.
         windows_skipped: windows before it that were lost, because their buckets are no longer kept.
+        began: key of the first window that was ever evaluated; empty if an earlier release made the plan.
         shards: parallel parts of its evaluation.
         marks: how far each Event Hub partition is counted.
     """
@@ -94,6 +97,7 @@ class Plan(msgspec.Struct):
     etag: str | None
     later: list[str] = []
     windows_skipped: int = 0
+    began: str = ""
     shards: int = 1
     marks: Parcel = msgspec.field(default_factory=Parcel)
 
@@ -158,10 +162,11 @@ class Journal:
 
     def overview(self) -> Overview:
         """Read what was evaluated."""
-        rows = list(self._table.query(_PURGED, _WINDOWS, columns=(*_WINDOW_COLUMNS, _BEFORE)))
+        rows = list(self._table.query(_PURGED, _WINDOWS, columns=(*_WINDOW_COLUMNS, _BEGAN, _BEFORE)))
         windows = {time_of(row.key): _evaluated_window(row) for row in rows if row.partition == _WINDOWS}
         purged = (time_of(str(row.values[_BEFORE])) for row in rows if row.partition == _PURGED)
-        return Overview(windows, next(purged, None))
+        began = [time_of(str(row.values[_BEGAN])) for row in rows if row.values.get(_BEGAN)]
+        return Overview(windows, next(purged, None), min([*began, *windows], default=None))
 
     def window(self, window_key: str) -> EvaluatedWindow | None:
         """Read one evaluated window; None if it has not been evaluated."""
@@ -210,7 +215,13 @@ class Journal:
         inline = [] if spilled else chunks
         inline += [b""] * (_MAX_CHUNKS - len(inline))  # a merge must overwrite what a longer list left behind
         inputs = failing(plan.inputs) if failed else plan.inputs
-        values: dict[str, Value] = {"Inputs": inputs, "Base": plan.base, "State": state, "Spilled": spilled}
+        values: dict[str, Value] = {
+            "Inputs": inputs,
+            "Base": plan.base,
+            "State": state,
+            "Spilled": spilled,
+            _BEGAN: plan.began,
+        }
         values |= {f"Episodes{number:02d}": chunk for number, chunk in enumerate(inline)}
         return Row(_WINDOWS, plan.window_end, values, plan.etag)
 

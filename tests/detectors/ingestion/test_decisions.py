@@ -20,6 +20,7 @@ from detectors.rules.tally import ACCOUNT_SEEN, Key, Tally
 from detectors.sources.catalogue import BY_NAME
 from detectors.sources.decoding import decode
 from detectors.sources.source import CALLER, LogSource, Value
+from detectors.windows import record_time
 from tests.builders import START, assessment, bedrock, canonical_id, chat, event, message, resource_id
 from tests.examples import examples
 
@@ -281,7 +282,7 @@ def _deciding(decider: Decider, sample: Sample) -> Iterator[str]:
     traits, time, request, response, caller, _ = source.observe(record)
     decision = decider.decide(traits) if source.recognises(record) else None
     for target in decision.targets if decision else ():
-        if target.choice.takes((1, time, request, response, caller)):
+        if target.choice.takes((1, record_time(time), request, response, caller)):
             assert decider.may_select(record)
             yield target.choice.rule.id
 
