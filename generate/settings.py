@@ -14,7 +14,6 @@ from detectors.errors import SettingsError
 from detectors.rules.catalogue import RULES_FOLDER
 from detectors.rules.rule import Rule
 from detectors.sources.decoding import EXCERPT_CHARACTERS
-from detectors.storage.slices import SLICES
 from generate.markdown import lower_first, marked, table
 
 _SAMPLE = Path(__file__).parents[1] / "local.settings.sample.json"
@@ -38,7 +37,6 @@ _MEANINGS = {
     "TUNING_FILE": "thresholds, severities and exceptions; a path from the app's folder",
     "BUCKET_RETENTION_HOURS": f"how long buckets are kept, {MIN_RETENTION_HOURS} to {MAX_RETENTION_HOURS}; windows are"
     " caught up for one hour less",
-    "EVALUATION_SHARDS": f"parallel parts of an evaluation, 1 to {SLICES}; may be changed at any time",
     "QUARANTINE_EXCERPT_CHARACTERS": f"how much of a flawed record is kept, 0 to {EXCERPT_CHARACTERS}",
     RULES_FOLDER: "a folder of further rules; a path from the app's folder",
 }

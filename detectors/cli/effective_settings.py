@@ -50,7 +50,6 @@ def in_force(env: Mapping[str, str]) -> list[EffectiveSetting]:
     }
     limits: dict[str, str | int | None] = {
         "BUCKET_RETENTION_HOURS": round(settings.retention.total_seconds() / 3600),
-        "EVALUATION_SHARDS": settings.shards,
         "QUARANTINE_EXCERPT_CHARACTERS": settings.quarantine_characters,
     }
     return [*_connections(env), *_plain(env, values), *_of_rules(env, settings.policy), *_plain(env, limits)]

@@ -15,7 +15,6 @@ from detectors.rules import catalogue
 from detectors.rules.catalogue import CATALOGUE, ROOT
 from detectors.sources.decoding import EXCERPT_CHARACTERS
 from detectors.storage.connection import StorageConnection
-from detectors.storage.slices import SLICES
 from detectors.toml_table import suggestion
 
 MIN_RETENTION_HOURS = 25
@@ -43,7 +42,6 @@ class Settings:
         health_stream: its stream for heartbeats.
         policy: the thresholds, severities and suppression rules in force.
         retention: how long buckets are kept; an evaluation catches up one hour less than that.
-        shards: parallel parts of an evaluation.
         quarantine_characters: how many characters of a flawed record are kept.
     """
 
@@ -57,7 +55,6 @@ class Settings:
     health_stream: str
     policy: Policy = field(hash=False)
     retention: timedelta
-    shards: int
     quarantine_characters: int
 
     @classmethod
@@ -89,7 +86,6 @@ class Settings:
             retention=timedelta(
                 hours=read.number("BUCKET_RETENTION_HOURS", 25, MIN_RETENTION_HOURS, MAX_RETENTION_HOURS)
             ),
-            shards=read.number("EVALUATION_SHARDS", 4, 1, SLICES),
             quarantine_characters=read.number("QUARANTINE_EXCERPT_CHARACTERS", 1024, 0, EXCERPT_CHARACTERS),
         )
         if read.problems:

@@ -44,7 +44,7 @@ MAX_MEMBER_CHARACTERS = 300
 """The longest name of a member: a longer one, such as a model's that a caller made up, is cut."""
 
 
-class Lengths(msgspec.Struct, array_like=True, gc=False):
+class Lengths(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Lengths in bytes of the records that carry one; records without a length are left out.
 
     The total is capped at the largest number that storage holds.
@@ -62,6 +62,8 @@ class Lengths(msgspec.Struct, array_like=True, gc=False):
 
     def merged(self, other: "Lengths") -> "Lengths":
         """Combine both."""
+        if not (self.records and other.records):
+            return self if self.records else other
         return Lengths(
             self.records + other.records,
             min(self.total + other.total, MAX_WHOLE),

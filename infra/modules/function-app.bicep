@@ -80,7 +80,6 @@ var defaults = {
   LOGS_INGESTION_HEALTH_STREAM: 'Custom-LlmDetectorHealth_CL'
   TUNING_FILE: 'detectors/tuning.toml' // thresholds, severities and exceptions
   BUCKET_RETENTION_HOURS: '25'
-  EVALUATION_SHARDS: '4'
   QUARANTINE_EXCERPT_CHARACTERS: '1024'
 }
 

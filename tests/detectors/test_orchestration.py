@@ -10,6 +10,7 @@ import pytest
 from azure.durable_functions import OrchestrationRuntimeStatus
 
 from detectors import evaluator, orchestration
+from detectors.errors import StorageError
 from detectors.orchestration import HISTORY_KEPT, RETRY, RUNNING, Run, evaluate_windows, start
 from detectors.windows import BUCKET, key_of
 from tests.builders import START
@@ -182,3 +183,10 @@ def test_a_run_goes_on_though_old_history_cannot_be_dropped(caplog: pytest.LogCa
     _started(client)
     assert len(client.started) == 1
     assert "the history of old runs was not purged" in caplog.text
+
+
+def test_what_a_run_of_an_earlier_release_still_asks_for_fails() -> None:
+    """So that it ends, and the next tick evaluates its window; unanswered it would run for ever."""
+    deployment = Deployment()
+    with pytest.raises(StorageError, match="earlier release"):
+        orchestration.measure_health(deployment.evaluator, {"plan": {"window_end": key_of(START)}})

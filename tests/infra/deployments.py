@@ -28,7 +28,6 @@ FIVE_ACCOUNTS = [
 
 MANY_SETTINGS = {name: "true" if what == ENABLED else "30" for name, (_, what) in OVERRIDES.items()} | {
     "BUCKET_RETENTION_HOURS": "49",
-    "EVALUATION_SHARDS": "8",
     "TUNING_FILE": "detectors/our tuning.toml",
 }
 

@@ -42,7 +42,7 @@ def test_settings_on_the_command_line_are_those_of_the_app(tmp_path: Path, capsy
 def test_every_setting_of_a_rule_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All at once: thresholds at 1, all rules on, and one rule off with the rest of the file untouched."""
     values = {name: "true" if name.endswith("__ENABLED") else "1" for name in OVERRIDES}
-    settings = {**values, "INSECURE_OUTPUT__ENABLED": "false", "EVALUATION_SHARDS": "1"}
+    settings = {**values, "INSECURE_OUTPUT__ENABLED": "false"}
     records = list_key(responseLength=7), chat(requestLength=7), refused("ValidationException")
     path = _lines(tmp_path / "logs.ndjson", *records)
     arguments = [argument for name, value in settings.items() for argument in ("--set", f"{name}={value}")]

@@ -488,7 +488,7 @@ def test_without_an_endpoint_findings_are_lines_of_the_log(cloud: Cloud, caplog:
 
 def test_bad_settings_stop_the_app_at_start_with_every_problem(cloud: Cloud) -> None:
     """Not at three in the morning, and not one at a time."""
-    settings = {"EVENT_HUB_NAME": "", "MODEL_THEFT__COUNT": "many", "EVALUATION_SHARDS": "0"}
+    settings = {"EVENT_HUB_NAME": "", "MODEL_THEFT__COUNT": "many", "BUCKET_RETENTION_HOURS": "0"}
     with pytest.raises(WorkerStartError) as error, cloud.host(settings):
         pass
     for name in settings:

@@ -15,7 +15,8 @@ from detectors.rules.rule import Rule
 from detectors.storage.buckets import BucketStore
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import SLICES
-from detectors.storage.tables import MemoryTable
+from detectors.storage.tables import MemoryTable, Row, bytes_of
+from detectors.windows import BUCKET
 from tests.builders import SOURCE, START, canonical_id, chat, event, list_key
 from tests.deployment import Deployment
 
@@ -102,3 +103,39 @@ def test_an_episode_of_a_rule_that_was_turned_off_is_closed() -> None:
             ("Closed", canonical_id()),
         ]
     assert deployment.open_episodes(START + timedelta(minutes=20)) == []
+
+
+def _without(table: MemoryTable, column: str) -> None:
+    """Make rows those of a release that had no such column."""
+    for row in list(table.query("0", "z")):
+        if column in row.values:
+            values = {name: value for name, value in row.values.items() if name != column}
+            table.delete(row.partition, [row.key])
+            table.insert(Row(row.partition, row.key, values))
+
+
+def test_rows_of_a_release_that_told_no_sizes_are_read() -> None:
+    """Buckets without their bytes, windows without the number of further rows: evaluated alike, in one shard."""
+    before, now = Deployment(), Deployment()
+    for deployment in (before, now):
+        deployment.arrive(START, *RECORDS)
+        deployment.tick(START + BUCKET)
+    _without(before.buckets, "Bytes")
+    _without(before.journal, "Spilled")
+    for deployment in (before, now):
+        deployment.tick(START + 2 * BUCKET)
+    assert before.open_episodes(START + 2 * BUCKET) == now.open_episodes(START + 2 * BUCKET)
+    assert before.posted.newest() == now.posted.newest()
+
+
+def test_a_segment_without_its_size_goes_on() -> None:
+    """The next batch counts into it, and tells its size."""
+    deployment = Deployment()
+    deployment.arrive(START, *RECORDS)
+    _without(deployment.buckets, "Bytes")
+    BucketStore(deployment.buckets).reload(SOURCE, START)
+    deployment.ingest = _ingest(deployment, CATALOGUE)
+    deployment.arrive(START, *RECORDS)
+    (row,) = deployment.buckets.query("0", "z")
+    packed = [bytes_of(value) for name, value in row.values.items() if name.startswith("Tallies")]
+    assert row.values["Bytes"] == sum(map(len, packed))

@@ -190,7 +190,7 @@ def test_where_nothing_is_stored_it_is_said_on_standard_error(
 def test_the_storage_can_be_named_by_a_file(capsys: pytest.CaptureFixture[str], storage: str, tmp_path: Path) -> None:
     """Its other settings may be missing or wrong, and BucketStorage wins as in the app."""
     file = tmp_path / "local.settings.json"
-    values = {"AzureWebJobsStorage": "nonsense", "BucketStorage": storage, "EVALUATION_SHARDS": "none"}
+    values = {"AzureWebJobsStorage": "nonsense", "BucketStorage": storage, "BUCKET_RETENTION_HOURS": "none"}
     file.write_text(json.dumps({"Values": values}))
     assert len(_objects(capsys, *THEFT, "--file", str(file))) == 4
 

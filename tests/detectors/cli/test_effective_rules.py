@@ -195,7 +195,7 @@ def test_problems_are_told_all_at_once_and_the_exit_code_is_1(
     """Those of the tuning file and of the settings."""
     path = tmp_path / "bad.toml"
     path.write_text("[rules.model_theft]\ncuont = 5\n")
-    file = _settings(tmp_path, MODEL_THEFT__COUNT="many", EVALUATION_SHARDS="none of its business")
+    file = _settings(tmp_path, MODEL_THEFT__COUNT="many", BUCKET_RETENTION_HOURS="none of its business")
     assert main(["rules", "--effective", canonical_id(), "--file", file, "--tuning", str(path)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""

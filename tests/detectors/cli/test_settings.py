@@ -35,9 +35,9 @@ def _table(capsys: pytest.CaptureFixture[str], file: Path) -> dict[str, tuple[st
 
 def test_what_is_in_force_is_shown_with_where_it_comes_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A blank setting is not set, so its default is in force."""
-    shown = _table(capsys, _file(tmp_path, {"MODEL_THEFT__COUNT": "50", "EVALUATION_SHARDS": " "}))
+    shown = _table(capsys, _file(tmp_path, {"MODEL_THEFT__COUNT": "50", "QUARANTINE_EXCERPT_CHARACTERS": " "}))
     assert shown["MODEL_THEFT__COUNT"] == ("50", "set")
-    assert shown["EVALUATION_SHARDS"] == ("4", "default")
+    assert shown["QUARANTINE_EXCERPT_CHARACTERS"] == ("1024", "default")
     assert shown["LOGS_INGESTION_ENDPOINT"] == ("none", "default")
     assert shown["BucketStorage"] == ("AzureWebJobsStorage", "default")
     assert shown["EventHubConnection__fullyQualifiedNamespace"] == ("logs.servicebus.windows.net", "set")
@@ -96,7 +96,7 @@ def test_problems_are_told_all_at_once_and_the_exit_code_is_1(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Each with its fix, after the name of the file; as ndjson an object each on standard output."""
-    file = _file(tmp_path, {"EVENT_HUB_NAME": "", "EVALUATION_SHARDS": "17", "MODEL_THEFT__COUNTS": "5"})
+    file = _file(tmp_path, {"EVENT_HUB_NAME": "", "BUCKET_RETENTION_HOURS": "17", "MODEL_THEFT__COUNTS": "5"})
     assert main(["settings", "--file", str(file)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -105,7 +105,7 @@ def test_problems_are_told_all_at_once_and_the_exit_code_is_1(
     assert [problem.split()[1] for problem in problems] == [
         "EVENT_HUB_NAME",
         "MODEL_THEFT__COUNTS",
-        "EVALUATION_SHARDS",
+        "BUCKET_RETENTION_HOURS",
     ]
     assert main(["settings", "--file", str(file), "--format", "ndjson"]) == 1
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -122,7 +122,7 @@ def test_problems_are_told_all_at_once_and_the_exit_code_is_1(
         ('{"Value": {}}', 'holds no object "Values"'),
         ('{"Values": []}', 'holds no object "Values"'),
         ('{"IsEncrypted": true, "Values": {"A": "CfDJ8N"}}', "func settings decrypt"),
-        ('{"Values": {\n  "A": "1",\n  "EVALUATION_SHARDS": 4\n}}', "line 3: EVALUATION_SHARDS is no text"),
+        ('{"Values": {\n  "A": "1",\n  "BUCKET_RETENTION_HOURS": 48\n}}', "line 3: BUCKET_RETENTION_HOURS is no text"),
         ("[" * 100_000, "nested without end"),
         ('{"Values": {"A": "\udce9"}}', "no text in UTF-8"),
     ],

@@ -113,7 +113,6 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             "MODEL_THEFT__RESPONSE_LENGTH": "2000",
             "DENIAL_OF_SERVICE__ENABLED": "False",
             "BUCKET_RETENTION_HOURS": "48",
-            "EVALUATION_SHARDS": "16",
             "QUARANTINE_EXCERPT_CHARACTERS": "0",
         }
     )
@@ -136,7 +135,6 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             suppression_rules=(SuppressionRule(Scope("*", "*-ci-*"), frozenset(), "Tests.", "us", date(2027, 3, 31)),),
         ),
         retention=timedelta(hours=48),
-        shards=16,
         quarantine_characters=0,
     )
 
@@ -155,7 +153,6 @@ def test_what_is_not_set_has_its_default() -> None:
         health_stream="Custom-LlmDetectorHealth_CL",
         policy=Policy(),
         retention=timedelta(hours=25),
-        shards=4,
         quarantine_characters=1024,
     )
 
@@ -199,7 +196,6 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
         "MODEL_THEFT__ENABLED": "no",
         "MODEL_THEFT__COUNTS": "5",
         "BUCKET_RETENTION_HOURS": "24",
-        "EVALUATION_SHARDS": "17",
         "QUARANTINE_EXCERPT_CHARACTERS": "1e3",
     }
     problems = _problems(broken)
@@ -208,7 +204,7 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
         about = [problem for problem in problems if name in problem or problem.startswith(f"{_base(name)} ")]
         assert about, name
     assert all("give" in problem or "There is" in problem for problem in problems)
-    with pytest.raises(SettingsError, match="18 setting"):
+    with pytest.raises(SettingsError, match="17 setting"):
         _read(broken)
 
 
@@ -235,7 +231,6 @@ def test_all_problems_are_reported_at_once_each_with_its_fix() -> None:
         ("TUNING_FILE", "tuning.toml?sig=x", "the path of a .toml file"),
         ("TUNING_FILE", "detectors/tunning.toml", "No such file or directory"),
         ("BUCKET_RETENTION_HOURS", "337", "a whole number from 25 to 336"),
-        ("EVALUATION_SHARDS", "0", "a whole number from 1 to 16"),
         ("QUARANTINE_EXCERPT_CHARACTERS", "4097", "a whole number from 0 to 4096"),
         ("AzureWebJobsStorage__tableServiceUri", "store.table.core.windows.net", "https://<account>"),
         ("AzureWebJobsStorage__tableServiceUri", "https://[", "https://<account>"),
@@ -261,7 +256,6 @@ def test_a_value_that_cannot_be_right_is_named_with_its_fix(name: str, value: st
         ("MODEL_THEFT__ENABLED", ["true", "false", "True", "FALSE"]),
         ("TUNING_FILE", ["detectors/tuning.toml", "./detectors/../detectors/tuning.toml"]),
         ("BUCKET_RETENTION_HOURS", ["25", "336"]),
-        ("EVALUATION_SHARDS", ["1", "16"]),
         ("QUARANTINE_EXCERPT_CHARACTERS", ["0", "4096"]),
         ("LOGS_INGESTION_STREAM", ["Custom-A", "Custom-My_Table_CL"]),
     ],
@@ -352,11 +346,11 @@ def test_app_settings_overrule_the_tuning_file(tmp_path: Path) -> None:
 def test_problems_of_the_tuning_file_are_told_with_all_others(tmp_path: Path) -> None:
     """Settings and file are put right in one go."""
     path = _tuning(tmp_path, "[rules.model_theft]\ncount = 0\ncuont = 5")
-    problems = _problems({"TUNING_FILE": str(path), "EVALUATION_SHARDS": "0"})
+    problems = _problems({"TUNING_FILE": str(path), "BUCKET_RETENTION_HOURS": "0"})
     assert [problem.split(": ")[0] for problem in problems] == [
         f"{path} [rules.model_theft], line 2",
         f"{path} [rules.model_theft], line 3",
-        "EVALUATION_SHARDS is '0'",
+        "BUCKET_RETENTION_HOURS is '0'",
     ]
 
 
