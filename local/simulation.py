@@ -30,9 +30,6 @@ DELIVERY_DELAY = timedelta(seconds=3)
 TICK_DELAY = timedelta(seconds=45)
 """How long after a bucket's end the timer fires, as in the sample's EVALUATION_SCHEDULE."""
 
-ONE_PROCESS = {"EVALUATION_SHARDS": "2"}
-"""Over the sample: two shards fan out, and more of them only read storage more often where one process does all."""
-
 
 @dataclass(frozen=True, slots=True)
 class Faults:
@@ -77,7 +74,7 @@ class Simulation:
 
     Args:
         messages: what arrives, in order for each partition.
-        settings: over those of the sample and `ONE_PROCESS`.
+        settings: over those of the sample.
         batch_size: events in one invocation at most.
         faults: what goes wrong.
     """
@@ -110,7 +107,7 @@ class Simulation:
 
     def run(self, on_window: Callable[[datetime], None]) -> Outcome:
         """Play it all; `on_window` hears of every window end that has passed."""
-        settings = sample_settings() | ONE_PROCESS | self._settings
+        settings = sample_settings() | self._settings
         findings, health = settings["LOGS_INGESTION_STREAM"], settings["LOGS_INGESTION_HEALTH_STREAM"]
         schema = {findings: columns(Finding), health: columns(Heartbeat)}
         with Azurite() as azurite, Monitor(schema) as monitor:
