@@ -131,4 +131,5 @@ def test_the_nearest_name_is_found_whatever_its_case() -> None:
 def test_a_long_value_is_cut() -> None:
     """A message is a line."""
     assert shown("a" * 200) == f"'{'a' * 59}…"
+    assert shown("a" * 58) == f"'{'a' * 58}'"
     assert shown([1, 2]) == "[1, 2]"

@@ -9,11 +9,12 @@ import pytest
 
 from detectors.ingestion import counting
 from detectors.ingestion.counting import BatchCounter
+from detectors.ingestion.delta import Delta
 from detectors.ingestion.flaws import MAX_FLAWS_OF_BATCH
-from detectors.rules.catalogue import CATALOGUE
+from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.counters import MAX_ACCOUNTS, Counters, Selected
 from detectors.rules.tally import Key, Tally
-from detectors.sources.decoding import MAX_FLAWS
+from detectors.sources.decoding import MAX_FLAWS, decode
 from detectors.windows import from_microseconds
 from tests.builders import START, canonical_id, chat, event, list_key, of_another_service, of_rules
 
@@ -154,3 +155,40 @@ def test_the_lag_is_that_of_the_oldest_event_and_never_below_0(seconds: int, lag
     events = [event(2, list_key(), after=timedelta(seconds=40)), event(1, list_key())]
     delta = BatchCounter(CATALOGUE).count(events, START + timedelta(seconds=seconds))
     assert delta.counters.lag_ms == lag_ms
+
+
+BROKEN = {"properties": "{ broken"}
+
+
+@pytest.mark.parametrize(("status", "reasons"), [("400", ["unreadable_field"]), ("200", [])])
+def test_properties_that_cannot_be_read_are_a_flaw_where_a_rule_would_have_read_them(
+    status: str, reasons: list[str]
+) -> None:
+    """A rule of refused requests has nothing to do with an answered one."""
+    record = {**chat(), **BROKEN, "resultSignature": status}
+    delta = BatchCounter([BY_ID["refused_requests"]]).count([event(1, record)], START)
+    assert [flawed.flaw.reason for flawed in delta.flaws if flawed.flaw.reason != "no_caller"] == reasons
+
+
+def test_properties_that_cannot_be_read_are_a_flaw_where_a_rule_wants_a_length() -> None:
+    """The answer might have been the empty one."""
+    delta = BatchCounter([BY_ID["insecure_output"]]).count([event(1, {**chat(), **BROKEN})], START)
+    assert [flawed.flaw.reason for flawed in delta.flaws] == ["unreadable_field"]
+    assert of_rules(delta.tallies) == {}
+
+
+def test_where_a_record_would_count_matters_only_if_it_counts() -> None:
+    """Of two answers only the empty one is one of insecure output."""
+    counter, message = BatchCounter([BY_ID["insecure_output"]]), Delta()
+    for length in (5, 0):
+        body = event(1, chat(responseLength=length, streamType="Non-Streaming")).body
+        counter.count_message(message, 1, decode(body), lambda _: ("no_time", "when was it?"))
+    assert message.counters.quarantined == {"no_time": 1}
+
+
+def test_a_record_of_no_known_source_is_none_with_a_flaw_and_its_names_are_cut() -> None:
+    """Whoever logs to the hub must not fill the counters."""
+    delta = BatchCounter(CATALOGUE).count([event(1, {"n" * 500: 1, "time": 5})], START)
+    assert delta.flaws == []
+    assert list(delta.counters.unknown.values()) == [1]
+    assert max(map(len, delta.counters.unknown)) <= counting.MAX_SHAPE_CHARACTERS
