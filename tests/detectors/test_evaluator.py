@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from detectors.errors import PostingError, StorageError
 from detectors.reporting.heartbeat import RunProgress
 from detectors.storage import journal
+from detectors.storage.baseline_table import TableBaseline
+from detectors.storage.tables import MemoryTable
 from detectors.windows import key_of
-from tests.builders import NAMESPACE, PIPELINE, START, canonical_id
+from tests.builders import NAMESPACE, PIPELINE, START, canonical_id, chat
 from tests.deployment import Deployment
 from tests.examples import examples
 
@@ -34,6 +36,20 @@ def test_thresholds_fire_at_their_number_and_not_below(
     deployment.receive(_at(1), count, length=length)
     deployment.tick(_at(11))
     assert bool(deployment.posted.newest()) is fires
+
+
+@pytest.mark.parametrize(("first_day", "severity"), [(0, "Medium"), (2, "Informational")])
+def test_a_stranger_counts_in_full_once_the_detector_has_learned_for_a_week(first_day: int, severity: str) -> None:
+    """Since when it learns is known with every window, though those of its first days are purged; in every shard."""
+    deployment, days = Deployment(shards=16, baseline=TableBaseline(MemoryTable())), timedelta(days=1)
+    deployment.receive(START + first_day * days, 1)
+    for day in (first_day, 5, 8):
+        deployment.tick(START + day * days + timedelta(minutes=10))
+        deployment.evaluator.purge(START + day * days + timedelta(minutes=10))
+    deployment.arrive(START + 8 * days + timedelta(minutes=11), *[chat() | {"resultSignature": "400"}] * 20)
+    deployment.tick(START + 8 * days + timedelta(minutes=20))
+    (row,) = deployment.posted.of("refused_requests")
+    assert (row["Status"], row["Severity"]) == ("New", severity)
 
 
 def test_a_window_holds_exactly_its_sixty_minutes() -> None:
