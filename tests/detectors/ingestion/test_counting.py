@@ -170,9 +170,11 @@ def test_properties_that_cannot_be_read_are_a_flaw_where_a_rule_would_have_read_
     assert [flawed.flaw.reason for flawed in delta.flaws if flawed.flaw.reason != "no_caller"] == reasons
 
 
-def test_properties_that_cannot_be_read_are_a_flaw_where_a_rule_wants_a_length() -> None:
+@pytest.mark.parametrize("properties", ["{ broken", '{"objectId": "dana", "responseLength": "none"}'])
+def test_properties_that_cannot_be_read_are_a_flaw_where_a_rule_wants_a_length(properties: str) -> None:
     """The answer might have been the empty one."""
-    delta = BatchCounter([BY_ID["insecure_output"]]).count([event(1, {**chat(), **BROKEN})], START)
+    record = {**chat(), "properties": properties}
+    delta = BatchCounter([BY_ID["insecure_output"]]).count([event(1, record)], START)
     assert [flawed.flaw.reason for flawed in delta.flaws] == ["unreadable_field"]
     assert of_rules(delta.tallies) == {}
 
