@@ -5,9 +5,10 @@ sequence number, or its line number.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Key, Tally
-from detectors.sources.decoding import Message, Record, decode, own_time
+from detectors.sources.decoding import TIMES, Message, Record, decode, own_time, record_type
 from detectors.windows import BUCKET_MICROSECONDS, MINUTE_MICROSECONDS, microseconds, record_time
 
 _PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
@@ -32,12 +33,6 @@ _MINUTE = len("2026-11-23T08:00")
 
 MAX_EXAMPLES = 5
 """Flaws of one reason that are kept with their place."""
-
-
-Line: Any = msgspec.defstruct(
-    "Line", [("records", list[Record] | msgspec.UnsetType, msgspec.UNSET)], bases=(Record,), module=__name__
-)
-"""A line of NDJSON: a record, or a message if it has `records`."""
 
 
 class BucketRange(msgspec.Struct):
@@ -84,8 +79,28 @@ class PartialCounts:
         self.examples = [flawed._replace(sequence=flawed.sequence + lines) for flawed in self.examples]
 
 
-_decode_lines = msgspec.json.Decoder(Line).decode_lines
+def _line_decoder(attributes: Collection[str]) -> Callable[[bytes], list[Any]]:
+    """Make a decoder of lines of NDJSON, each a record, or a message if it has `records`."""
+    record = record_type(attributes)
+    fields: list[Any] = [("records", list[record] | msgspec.UnsetType, msgspec.UNSET)]  # type: ignore[valid-type]
+    line = msgspec.defstruct("Line", fields, bases=(record,), module=__name__, gc=False)
+    return msgspec.json.Decoder(line).decode_lines
+
+
+_decode_records = msgspec.json.Decoder(Record).decode_lines
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _whole(data: bytes) -> Sequence[Any]:
+    """Read all fields of lines that are records."""
+    try:
+        return _decode_records(data)
+    except _REFUSED:
+        return [record for line in data.split(b"\n") for record in _records_of(line)]
+
+
+def _records_of(line: bytes) -> Sequence[Any]:
+    return decode(line).records if line.strip() else []
 
 
 def count(
@@ -118,6 +133,7 @@ class _Counting:
         self._span = span
         self._known = known
         self._examples: Counter[str] = Counter()
+        self._decode_lines = _line_decoder(self._counter.attributes.union(TIMES))
 
     def add(self, block: Block) -> None:
         """Count one block."""
@@ -144,7 +160,7 @@ class _Counting:
         first = self._counts.lines + 1
         self._counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
         try:
-            lines = _decode_lines(data)
+            lines = self._decode_lines(data)
         except _REFUSED:
             lines = []
         if len(lines) == self._counts.lines - first + 1:
@@ -154,19 +170,21 @@ class _Counting:
             if line.strip():
                 self._add_message(number, decode(line))
 
-    def _add_decoded(self, first: int, lines: Sequence[Line], data: bytes) -> None:
+    def _add_decoded(self, first: int, lines: Sequence[Any], data: bytes) -> None:
         """Count decoded lines: all at once if none of them is a message, which is a third faster."""
         unset = msgspec.UNSET
         if all(line.records is unset for line in lines):
-            self._counter.count_message(self._delta, first, Message(lines, body=data), self._by_own_time, step=1)
-            self._widen(map(own_time, lines))
+            message = Message(lines, body=data, read_whole=partial(_whole, data))
+            self._counter.count_message(self._delta, first, message, self._by_own_time, step=1)
+            self._widen(lines)
             return
         for number, (line, body) in enumerate(zip(lines, data.split(b"\n"), strict=False), first):
-            self._add_message(number, Message([line] if line.records is unset else line.records, body=body))
+            records = [line] if line.records is unset else line.records
+            self._add_message(number, Message(records, body=body, read_whole=partial(_records_of, body)))
 
     def _add_message(self, place: int, message: Message) -> None:
         self._counter.count_message(self._delta, place, message, self._by_own_time)
-        self._widen(map(own_time, message.records))
+        self._widen(message.records)
 
     def _add_event(self, source: Source, event: Event) -> None:
         """Count a captured event at its enqueued time, unless it was counted before."""
@@ -195,10 +213,12 @@ class _Counting:
         bucket = arrival - arrival % BUCKET_MICROSECONDS
         return self._buckets[bucket, source] if self._span.first <= bucket < self._span.end else None
 
-    def _widen(self, texts: Iterable[str | None]) -> None:
+    def _widen(self, records: Iterable[Any]) -> None:
         """Widen the first and last time, to the minute: without seconds, few distinct texts are left to parse."""
-        minutes = {f"{text[:_MINUTE]}Z" if text[-1] == "Z" and len(text) > _MINUTE else text for text in texts if text}
-        times = map(record_time, minutes)
+        texts = [text for record in records if (text := record.time or own_time(record))]
+        ends_in_z = [text for text in texts if text[-1] == "Z" and len(text) > _MINUTE]
+        others = set(texts).difference(ends_in_z) if len(ends_in_z) < len(texts) else ()
+        times = map(record_time, [*(f"{minute}Z" for minute in {text[:_MINUTE] for text in ends_in_z}), *others])
         plausible = [time for time in times if time is not None and time in _PLAUSIBLE]
         if plausible:
             self._extend(min(plausible), max(plausible))

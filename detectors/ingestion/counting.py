@@ -64,13 +64,18 @@ class _Reader:
 
 
 class BatchCounter:
-    """Counts batches for a set of rules."""
+    """Counts batches for a set of rules.
+
+    Attributes:
+        attributes: what it reads of records.
+    """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._readers = [_Reader(source, rules) for source in SOURCES]
         names = {selection.source for rule in rules for selection in rule.select}
         read = [source for source in SOURCES if source.name in names]
-        self._decode = Decoder(record_type(attributes_for(read))).decode
+        self.attributes = attributes_for(read)
+        self._decode = Decoder(record_type(self.attributes)).decode
         self._skim = Decoder(
             record_type({_FIRST, *_WATCHED, *(name for source in read for name in source.shape)})
         ).decode

@@ -142,7 +142,9 @@ _OF_ANY_SOURCE = frozenset(name for source in SOURCES for name in (*source.marks
 )
 """Attributes to read whatever the rules: they tell sources apart, are watched, or make a record a flawed one."""
 
-_TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
+TIMES = tuple(dict.fromkeys(name for source in SOURCES for name in source.times))
+"""Attributes that hold a record's own time; the first that is there counts."""
+
 _SAID = frozenset[str]().union(*(source.private for source in SOURCES))
 _PRIVATE = _SAID.union(one.name for one in msgspec.structs.fields(Wrapper))  # a record in a wrapper is no less private
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
@@ -230,7 +232,7 @@ def attributes_for(sources: Iterable[LogSource]) -> frozenset[str]:
 
 def own_time(record: msgspec.Struct) -> str | None:
     """When a record says it happened, as it is written; None if it does not say so."""
-    return first_text(record, _TIMES)
+    return first_text(record, TIMES)
 
 
 def without_content(record: msgspec.Struct) -> msgspec.Struct:
