@@ -162,6 +162,17 @@ def test_a_line_may_be_a_message_or_an_array() -> None:
     assert counts.counters.records == 8
 
 
+@pytest.mark.parametrize("odd", ["text", []])
+def test_a_line_may_wrap_a_record_whatever_the_others_hold_in_fields_that_nobody_reads(odd: object) -> None:
+    """Only then is it read in full, and a neighbour is no obstacle."""
+    (inner,) = listed(minutes(0))
+    wrapper = json.dumps({"message": json.loads(inner)})
+    neighbour = _dump({**chat(), "TimeGenerated": odd})
+    counts = _count(_lines(neighbour, wrapper.encode()))
+    assert _places(counts) == [(0, 1, 2, 2)]
+    assert counts.counters.unknown == {}
+
+
 def test_a_document_is_one_message_at_line_1() -> None:
     """Whatever the lines are on which its records stand."""
     records = [json.loads(line) for line in listed(minutes(0), times=3)]

@@ -194,3 +194,33 @@ def test_a_record_of_no_known_source_is_none_with_a_flaw_and_its_names_are_cut()
     assert delta.flaws == []
     assert list(delta.counters.unknown.values()) == [1]
     assert max(map(len, delta.counters.unknown)) <= counting.MAX_SHAPE_CHARACTERS
+
+
+def test_what_is_counted_of_a_batch_does_not_depend_on_the_batches_before() -> None:
+    """After batches in which no rule reads anything, messages are skimmed at first."""
+    counter = BatchCounter([BY_ID["model_theft"]])
+    dull = [event(number, chat(), of_another_service()) for number in range(4)]
+    wrapped = event(5, {"message": json.dumps(list_key("b"))})
+    odd = event(6, {"unknown": 1}, {**list_key(), "resourceId": None, "errorCode": "E"})
+    unreadable = event(7, {**chat(), "category": []})
+    batch = [*dull, event(4, chat(), list_key()), wrapped, odd, unreadable, *dull]
+    fresh = BatchCounter([BY_ID["model_theft"]]).count(batch, START)
+    for _ in range(3):
+        counter.count(dull, START)
+        assert counter.count(batch, START) == fresh
+    assert {key.group: tally.count for key, tally in of_rules(fresh.tallies).items()} == {
+        (canonical_id(),): 1,
+        (canonical_id("b"),): 1,
+    }
+    assert (fresh.counters.records, fresh.counters.unknown) == (22, {"unknown": 1})
+    assert [(placed.sequence, placed.flaw.reason) for placed in fresh.flaws] == [
+        (6, "no_resource"),
+        (7, "unreadable_field"),
+    ]
+
+
+def test_the_excerpt_of_a_flawed_record_shows_fields_that_its_rule_does_not_read() -> None:
+    """Whoever looks at it may not know why it is there."""
+    record = {**list_key(), "resourceId": None, "errorCode": "AccessDenied"}
+    (placed,) = BatchCounter([BY_ID["model_theft"]]).count([event(1, record)], START).flaws
+    assert json.loads(placed.flaw.excerpt)["errorCode"] == "AccessDenied"
