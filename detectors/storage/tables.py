@@ -127,9 +127,10 @@ class MemoryTable:
             known = [self._rows.get((row.partition, row.key), Row(row.partition, row.key)) for row in rows]
             if any(row.etag != one.etag for row, one in zip(rows, known, strict=True)):
                 raise ConflictError(f"a row of {rows[0].partition} changed")
-            for row, one in zip(rows, known, strict=True):
-                values = {**one.values, **row.values}
+            written = [{**one.values, **row.values} for row, one in zip(rows, known, strict=True)]
+            for row, values in zip(rows, written, strict=True):
                 check_limits(Row(row.partition, row.key, values))
+            for row, values in zip(rows, written, strict=True):
                 self._store(row, values)
 
     def upsert(self, rows: Sequence[Row]) -> None:

@@ -72,6 +72,8 @@ def test_storage_that_is_down_is_an_error_whatever_is_asked_of_it(unreachable: s
         lambda: table.upsert([row, Row("p", "l")]),
         lambda: list(table.query("p", "p")),
         lambda: table.delete("p", ["k"]),
+        lambda: table.delete("p", ["k", "l"]),
+        lambda: table.write([row, Row("p", "l")]),
     ):
         with pytest.raises(StorageError) as raised:
             attempt()

@@ -15,10 +15,12 @@ from detectors.storage.tables import (
     MAX_ENTITY_BYTES,
     MAX_PROPERTIES,
     MAX_PROPERTY_BYTES,
+    MAX_TRANSACTION_ROWS,
     MemoryTable,
     Row,
     Table,
     Value,
+    delete_all,
 )
 from local.azurite import Azurite
 from tests.examples import examples
@@ -224,6 +226,8 @@ class TestBothTables:
             table.merge(Row("p", "k", values, etag))
         with pytest.raises(TooLargeError):
             table.upsert([Row("p", "k", values)])
+        with pytest.raises(TooLargeError):
+            table.write([Row("p", "first", {"N": 1}), Row("p", "new", values)])
         assert _all(table) == [("p", "k", {"Old": 1})]
 
     @pytest.mark.parametrize("key", [*"/\\#?", "\n", "\t", "\x00", "\x7f", "\x9f", "x" * 513])
@@ -235,6 +239,35 @@ class TestBothTables:
             with pytest.raises(ValueError, match="not a table key"):
                 table.upsert([row])
         assert _all(table) == []
+
+    def test_rows_are_written_together(self, table: Table) -> None:
+        """New ones beside those that were read, of which the other properties stay."""
+        etag = table.insert(Row("p", "known", {"Old": 1, "N": 1}))
+        many = [Row("p", f"new{number:02d}", {"N": number}) for number in range(MAX_TRANSACTION_ROWS - 1)]
+        table.write([Row("p", "known", {"N": 2}, etag), *many])
+        assert _all(table) == [("p", "known", {"Old": 1, "N": 2}), *(("p", row.key, dict(row.values)) for row in many)]
+
+    @pytest.mark.parametrize("conflicting", ["exists", "changed", "gone"])
+    def test_of_rows_that_are_written_together_none_is_if_one_changed(self, table: Table, conflicting: str) -> None:
+        """Somebody else made it, changed it or deleted it meanwhile."""
+        etag = table.insert(Row("p", "k", {"N": 1}))
+        if conflicting == "changed":
+            table.merge(Row("p", "k", {"N": 2}, etag))
+        elif conflicting == "gone":
+            table.delete("p", ["k"])
+        before = _all(table)
+        with pytest.raises(ConflictError):
+            table.write([Row("p", "a"), Row("p", "k", {"N": 3}, None if conflicting == "exists" else etag)])
+        assert _all(table) == before
+
+    def test_any_number_of_rows_is_deleted_though_some_are_gone(self, table: Table) -> None:
+        """Another host purges too."""
+        for first in range(0, 250, 50):
+            table.upsert([Row("p", f"{number:03d}") for number in range(first, first + 50)])
+        table.upsert([Row("q", "000")])
+        table.delete("p", ["007", "123"])
+        delete_all(table, "p", [f"{number:03d}" for number in range(249)])
+        assert [(partition, key) for partition, key, _ in _all(table)] == [("p", "249"), ("q", "000")]
 
 
 names = st.sampled_from([f"k{letter}" for letter in string.ascii_lowercase[:3]])
