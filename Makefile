@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test bench soak lint format generate docs docs-serve clean setup chromium lock upgrade
+.PHONY: help demo run check test bench soak chaos lint format generate docs docs-serve clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -44,6 +44,9 @@ bench: setup ## measure speed and memory
 
 soak: setup ## send ten million records through the worker, and watch its memory: minutes
 	@$(PYTHON) -m benchmarks.soak
+
+chaos: setup ## play ten thousand stories in which everything goes wrong: minutes; SEED=N plays one again
+	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED) --stories 1)
 
 lint: $(PYTHON_READY) docs ## lint, formatting, layers, Bicep and the site
 	@$(PYTHON) -m ruff check
