@@ -129,9 +129,10 @@ def empty_hours(together: ActiveHours, window_end: datetime) -> int | None:
 def perhaps_silent(accounts: Mapping[str, ActiveHours], window_end: datetime) -> dict[str, ActiveHours]:
     """Narrow accounts of a part of storage down to those that may be silent, and the one that logged last.
 
-    What the others logged last is not known here: at most a day later than what is evaluated.
+    When those of other parts logged last is not known here. For a window that is evaluated again, hours behind others,
+    it may be later than assumed; the newest windows tell whom its heartbeat leaves out.
     """
-    now = max([microseconds(window_end + timedelta(days=1)) // _HOUR, *(hours.last for hours in accounts.values())])
+    now = max([microseconds(window_end) // _HOUR, *(hours.last for hours in accounts.values())])
     last = max(accounts, key=lambda account: accounts[account].last, default="")
     return {
         account: hours for account, hours in accounts.items() if account == last or now - hours.last >= hours.patience

@@ -180,8 +180,8 @@ def test_a_lead_with_room_in_every_partition_still_opens_few_episodes() -> None:
     deployment = Deployment()
     for partition in range(8):
         records = [
-            refused("AccessDeniedException", MALLORY, modelId=f"model-{partition}-{number}")
-            for number in range(40)
+            refused("AccessDeniedException", MALLORY, modelId=f"model-{partition}-{number:02d}")
+            for number in range(MAX_GROUPS + 10)
             for _ in range(4 + (number == partition))
         ]
         deployment.ingest(SOURCE._replace(partition=str(partition)), [Event(1, START, message(*records))])
@@ -190,9 +190,9 @@ def test_a_lead_with_room_in_every_partition_still_opens_few_episodes() -> None:
     rows = deployment.posted.of("bedrock_denied_models")
     first = [row for row in rows if row["Status"] == "New"]
     assert len(first) == MAX_GROUPS + 1
-    assert sum(row["EventCount"] for row in first) == 8 * (40 * 4 + 1)
+    assert sum(row["EventCount"] for row in first) == 8 * ((MAX_GROUPS + 10) * 4 + 1)
     told = {row["Group"]["ModelId"] for row in first}
-    assert {f"model-{partition}-{partition}" for partition in range(8)} < told
+    assert {f"model-{partition}-{partition:02d}" for partition in range(8)} < told
     assert Counter(row["Status"] for row in rows) == {
         "New": MAX_GROUPS + 1,
         "Ongoing": 5 * (MAX_GROUPS + 1),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.evaluation.silence import ActiveHours, empty_hours, joined, silent_accounts
+from detectors.evaluation.silence import ActiveHours, empty_hours, joined, perhaps_silent, silent_accounts
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -136,3 +136,26 @@ def test_all_accounts_may_rest_for_half_as_long_again_as_they_did(
 def test_of_no_account_nothing_is_usual() -> None:
     """Then nobody can tell a rest from an end."""
     assert empty_hours(joined([]), MONDAY) is None
+
+
+active = st.builds(hours_of, st.lists(st.integers(0, 40 * 24), min_size=1, max_size=30).map(sorted))
+
+
+@given(accounts=st.lists(active, max_size=8), parts=st.integers(1, 4), later=st.integers(0, 24))
+def test_parts_of_storage_tell_all_that_may_be_silent(accounts: list[ActiveHours], parts: int, later: int) -> None:
+    """Whichever part holds the account that logged last before the end of the window."""
+    named = {f"{number}": hours for number, hours in enumerate(accounts)}
+    window_end = datetime.fromtimestamp((max((hours.last for hours in accounts), default=0) + later) * 3600, UTC)
+    told: dict[str, ActiveHours] = {}
+    for part in range(parts):
+        its = {name: hours for name, hours in named.items() if int(name) % parts == part}
+        told |= perhaps_silent(its, window_end)
+    assert silent_accounts(told) == silent_accounts(named)
+
+
+def test_of_accounts_that_log_one_alone_is_told() -> None:
+    """By it the silence of others is measured."""
+    accounts = {f"{number}": hours_of(range(2 * WEEK)) for number in range(100)}
+    end = MONDAY + 2 * WEEK * HOUR
+    assert len(perhaps_silent(accounts, end)) == 1
+    assert {*perhaps_silent({**accounts, "gone": hours_of(range(WEEK))}, end)} > {"gone"}
