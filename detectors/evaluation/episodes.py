@@ -4,6 +4,10 @@ Rules per minute post each minute once, and again when late records increase its
 that fire within an hour belong to one episode. A result that a suppression rule explains is Suppressed. An episode is
 New in the first window in which an unexplained result fires, and again after a window in which all were explained.
 
+Late records may show that an episode began earlier, or that there was another one before it. Whether the two are one
+is not known until the windows between are evaluated again, so the earlier one takes the id: nobody is alerted twice for
+one attack. If they are two in the end, less than an hour apart, they share that id, and an incident.
+
 The state after a window depends only on the state before it and on the window's results, so evaluating a window again
 gives the same state, and a correction propagates through the windows after it.
 """
