@@ -12,6 +12,7 @@ which holds once the detector has learned for `LEARNING_DAYS`.
 The peaks of a day depend on that day's windows alone, so evaluating a window again gives the same result.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from statistics import median
@@ -29,6 +30,10 @@ DAYS = 14
 
 LEARNING_DAYS = 7
 """Days with records from which on the usual is known, and days after which an entity that appears is a stranger."""
+
+MAX_ENTITIES = 200
+"""Entities remembered of one rule and lead, such as the callers of an account or the models of a user. Of more, those
+that come later stay unknown: who makes up names takes nobody's room but his own."""
 
 FACTOR = 3
 """How many times the usual is unusual."""
@@ -64,6 +69,10 @@ class DailyPeaks(msgspec.Struct, array_like=True):
         if len(before) < LEARNING_DAYS:
             return min(weekly) if len(weekly) > 1 else None
         return max([median(before.values()), *([min(weekly)] if weekly else [])])
+
+    def is_over(self, day: int) -> bool:
+        """Tell whether all of its days are too old to say anything about a day, or a later one."""
+        return max(self.days, default=day) < day - DAYS
 
     def with_peak(self, day: int, value: Number) -> "DailyPeaks":
         """Add a window's value; return `self` if it changes nothing worth a write."""
@@ -102,16 +111,36 @@ def learn_peaks(
     day, first_day = day_of(window_end), day_of(began)
     changed: dict[Peak, DailyPeaks] = {}
     usual: dict[Peak, Number] = {}
-    for peak, value in seen.items():
+    room = _Room(known, day)
+    for peak, value in sorted(seen.items(), key=lambda one: (-one[1], one[0])):
         before = known.get(peak) or DailyPeaks()
         if (found := before.usual(day)) is not None:
             usual[peak] = found
         elif _unknown_is_unusual(peak) and min([day, *before.days]) - first_day >= LEARNING_DAYS:
             usual[peak] = 0
         after = before.with_peak(day, value)
-        if after is not before:
+        if after is not before and (peak in known or room.takes(peak)):
             changed[peak] = after
     return changed, usual
+
+
+class _Room:
+    """The room of each rule and lead, counted when somebody new asks for it."""
+
+    def __init__(self, known: Mapping[Peak, DailyPeaks], day: int) -> None:
+        self._known, self._day = known, day
+        self._held: Counter[tuple[str, str, str]] | None = None
+
+    def takes(self, peak: Peak) -> bool:
+        """Take a new entity in, unless its lead has as many as are remembered."""
+        if self._held is None:
+            self._held = Counter(_lead(one) for one, days in self._known.items() if not days.is_over(self._day))
+        self._held[_lead(peak)] += 1
+        return self._held[_lead(peak)] <= MAX_ENTITIES
+
+
+def _lead(peak: Peak) -> tuple[str, str, str]:
+    return peak.rule_id, peak.threshold, peak.entity[0]
 
 
 def _unknown_is_unusual(peak: Peak) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from detectors.errors import ConflictError
 from detectors.evaluation.baseline import SeenMembers, Sighting, learn
 from detectors.evaluation.silence import ActiveHours
-from detectors.evaluation.usual import DailyPeaks, Peak, learn_peaks
+from detectors.evaluation.usual import DailyPeaks, Peak, day_of, learn_peaks
 from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.slices import SLICES, slice_of
@@ -48,7 +48,12 @@ class TableBaseline:
 
     def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime, began: datetime) -> Mapping[Peak, Number]:
         """See `Baseline.find_usual`. Raises as `find_newcomers` does."""
-        return self._learn(_PEAKS, lambda known: learn_peaks(known, seen, window_end, began)) if seen else {}
+        if not seen:
+            return {}
+        usual = self._learn(_PEAKS, lambda known: learn_peaks(known, seen, window_end, began))
+        if window_end.minute == 0:  # looking through all of it once an hour is enough
+            self._forget(day_of(window_end))
+        return usual
 
     def _learn[K: (Key, Peak), V, F](
         self, kind: "_Kind[K, V]", apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]
@@ -64,6 +69,15 @@ class TableBaseline:
                 continue
             return found
         raise ConflictError(f"other runs keep changing the {kind.prefix or 'members'} of the baseline.")
+
+    def _forget(self, day: int) -> None:
+        """Delete peaks that are too old to say anything, among the rows that were read; a hundred at a time."""
+        over: dict[str, list[str]] = {}
+        for row in self._rows():
+            if row.key.startswith(_PEAKS.prefix) and _unpacked(_PEAKS, row).is_over(day):
+                over.setdefault(row.partition, []).append(row.key)
+        for partition, keys in over.items():
+            self._table.delete(partition, keys[:MAX_TRANSACTION_ROWS])
 
     def active_hours(self) -> Mapping[str, ActiveHours]:
         """See `Baseline.active_hours`."""

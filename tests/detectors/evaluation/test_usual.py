@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from detectors.evaluation.baseline import Baseline, MemoryBaseline
 from detectors.evaluation.policy import Policy, PolicyChange
 from detectors.evaluation.suppressions import Scope
-from detectors.evaluation.usual import DAYS, FACTOR, LEARNING_DAYS, DailyPeaks, Peak, day_of, peaks
+from detectors.evaluation.usual import DAYS, FACTOR, LEARNING_DAYS, MAX_ENTITIES, DailyPeaks, Peak, day_of, peaks
 from detectors.evaluation.window import GroupTotal, evaluate_thresholds
 from detectors.rules.tally import Key, Lengths, Tally
 from detectors.storage.baseline_table import TableBaseline
@@ -96,6 +96,46 @@ def test_who_was_there_while_the_detector_learned_is_no_stranger(baseline: Basel
 def test_of_most_rules_the_unknown_is_informational(baseline: Baseline) -> None:
     """What an application sends depends on the application."""
     assert _peaks_of(baseline, PEAK, {20: 10}) == {20: None}
+
+
+def _models(count: int, user: str = "eve", first: int = 0) -> dict[Peak, float]:
+    """Return peaks of so many models that a user asked for."""
+    names = [f"model-{number:05}" for number in range(first, first + count)]
+    return {Peak("bedrock_token_burst", "count", (user, name, "111122223333")): 20 for name in names}
+
+
+def test_who_makes_up_names_takes_nobodys_room_but_his_own(baseline: Baseline) -> None:
+    """A user asks for ten thousand models; another one becomes known as if nothing were."""
+    for day in range(LEARNING_DAYS):
+        at = START + timedelta(days=day)
+        baseline.find_usual(_models(1, "dana") | _models(1_500, first=1_500 * day), at, START)
+    usual = baseline.find_usual(_models(1, "dana") | _models(1), START + timedelta(days=LEARNING_DAYS), START)
+    assert usual[next(iter(_models(1, "dana")))] == 20
+    remembered = baseline.find_usual(_models(1_500), START + timedelta(days=1), START)
+    assert len(remembered) == 0
+
+
+def test_what_is_too_old_to_say_anything_is_deleted() -> None:
+    """When the next window is learned from, so that the table holds no more than two weeks."""
+    table = MemoryTable()
+    baseline = TableBaseline(table)
+    baseline.find_usual(_models(150), START, START)
+    assert len(list(table.query("00", "99"))) == 150
+    baseline.find_usual(_models(1, "dana"), START + timedelta(days=DAYS), START)
+    assert len(list(table.query("00", "99"))) == 151
+    for _ in range(2):
+        baseline.find_usual(_models(1, "dana"), START + timedelta(days=DAYS + 1), START)
+    assert len(list(table.query("00", "99"))) == 1
+
+
+@pytest.mark.parametrize("count", [MAX_ENTITIES, MAX_ENTITIES + 1, 5_000])
+def test_the_memory_of_a_lead_is_bounded(count: int) -> None:
+    """In rows of the table, as in what is kept of a backtest."""
+    table = MemoryTable()
+    for window in range(2):
+        at = START + timedelta(minutes=10 * window)
+        TableBaseline(table).find_usual(_models(count, first=100 * window), at, START)
+    assert len(list(table.query("00", "99"))) == MAX_ENTITIES
 
 
 def test_a_stranger_counts_in_full() -> None:
