@@ -177,13 +177,16 @@ def fires(rule_id: str, group: Group, numbers: Numbers) -> bool:
 def newcomers(arrivals: Iterable[Arrival], end: datetime, learning: timedelta) -> set[Place]:
     """Find who lists keys of a resource in a window and never did, though others did; by buckets.
 
-    The resource has to be known for the time of learning, by whatever was counted of it.
+    The resource has to be known for the time of learning, by any call of it or any key listing.
     """
     first: dict[Place, datetime] = {}
     since: dict[str, datetime] = {}
     for arrival in sorted(arrivals, key=lambda arrival: arrival.at):
         bucket = arrival.at - timedelta(minutes=arrival.at.minute % 10, seconds=arrival.at.second)
         bucket = bucket.replace(microsecond=0)
+        called = _RESOURCE.match((arrival.record.get("resourceId") or "").lower())
+        if called and arrival.record.get("category") == "RequestResponse" and arrival.at < end:
+            since.setdefault(called[0], bucket)
         for rule_id, group in places(arrival.record) if arrival.at < end else ():
             since.setdefault(group[0], bucket)
             if rule_id == "new_key_lister":
