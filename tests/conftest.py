@@ -5,6 +5,7 @@ or stands at the test or its module; a test without it that uses a real part fai
 """
 
 import gc
+import os
 import signal
 import sys
 import uuid
@@ -65,6 +66,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real")
     slow = {item.path for item in items if item.get_closest_marker("real")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one worker more than there are cores, since some tests wait for other processes."""
+    return (os.process_cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:

@@ -71,7 +71,7 @@ Application = Callable[[Minute], Calls]
 
 def chat_that_streams(minute: Minute) -> Calls:
     """Answer people, who wait for words and not for texts: each answer is a stream, whose length is logged as 0."""
-    for _ in range(minute.number(0.1 + 2 * minute.office)):
+    for _ in range(minute.number(0.1 + minute.office)):
         status = minute.rng.choices(("200", "400", "429"), (985, 10, 5))[0]
         yield (
             _OPENAI,
@@ -88,7 +88,7 @@ def chat_that_streams(minute: Minute) -> Calls:
 
 def documents_and_questions(minute: Minute) -> Calls:
     """Answer from documents (RAG): each prompt holds pages, 88 KB on average in a public sample."""
-    for _ in range(minute.number(14 * minute.office**8)):
+    for _ in range(minute.number(14 * minute.office**16)):
         yield (
             _OPENAI,
             {
