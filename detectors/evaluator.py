@@ -9,7 +9,7 @@ do not depend on the time of posting, and then records the window in one conditi
 the window unrecorded, so it is due again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ from detectors.storage.journal import Journal, Plan, next_window
 from detectors.storage.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import shards_for, share, slice_of
-from detectors.windows import WINDOW, bucket_start, key_of, time_of, window_buckets
+from detectors.windows import BUCKET, WINDOW, bucket_start, key_of, time_of, window_buckets, window_ends
 
 PURGE_MARGIN = timedelta(hours=1)
 """Rows are kept this much longer than any evaluation reads, so that none reads a half-purged window."""
@@ -186,7 +186,7 @@ class Evaluator:
         return self._handover.send(plan.window_end, found)
 
     def _stored(
-        self, window_end: datetime, slices: range, parts: list[tuple[Source, Counters]] | None
+        self, window_end: datetime, slices: Iterable[int], parts: list[tuple[Source, Counters]] | None
     ) -> Iterator[Stored]:
         """Read what a window's buckets hold in some slices, and put the counters with them into `parts` if asked."""
         buckets = window_buckets(window_end)
@@ -213,7 +213,10 @@ class Evaluator:
         results = in_order(result for shard in shards for result in shard.results)
         before = [episode for shard in shards for episode in shard.before]
         troubles = Troubles(failed for shard in shards for failed in shard.failed.items())
-        episodes, changes = advance(before, results, window_end, self._known(plan), troubles.contain)
+        known, since = self._known(plan)
+        begun = {result.episode_key for result in results if result.triggers} - {episode.key for episode in before}
+        apart = self._apart(window_end, {key: since[key] for key in begun & since.keys()}, troubles)
+        episodes, changes = advance(before, results, window_end, known, troubles.contain, apart=apart)
         rows = []
         for change in changes:
             with troubles.contain(change.result.rule_id):
@@ -259,19 +262,45 @@ class Evaluator:
             shards[0].counted, [(mark.source, Watermark(mark.sequence, mark.enqueued)) for mark in marks]
         )
 
-    def _known(self, plan: Plan) -> dict[Key, Episode]:
+    def _known(self, plan: Plan) -> tuple[dict[Key, Episode], dict[Key, datetime]]:
         """Collect episodes as earlier evaluations recorded them: ids from this window on, posted minutes of later ones.
 
-        This window's own rows may be replaced. Rows of later windows may not, since those windows may not be due again.
+        And the first window that each is known of. This window's own rows may be replaced. Rows of later windows may
+        not, since those windows may not be due again.
         """
         known: dict[Key, Episode] = {}
+        since: dict[Key, datetime] = {}
         for window in plan.later:  # the last one first
             for episode in self._journal.episodes(window):
                 posted = dict(known[episode.key].posted) if episode.key in known else {}
                 for minute, row in episode.posted.items() if window != plan.window_end else ():
                     posted[minute] = max(row, posted.get(minute, row), key=lambda one: one.count)
                 known[episode.key] = msgspec.structs.replace(episode, posted=posted)
-        return known
+                since[episode.key] = time_of(window)
+        return known, since
+
+    def _apart(self, window_end: datetime, since: Mapping[Key, datetime], troubles: Troubles) -> set[Key]:
+        """Find which episodes, known since a later window, a silent window parts from one that begins in this window.
+
+        Those windows may be due as well, so they are evaluated as they are now. There is something to read only if
+        late records begin an episode, and the one that is known did not begin in the next window.
+        """
+        apart: set[Key] = set()
+        for between in window_ends(window_end + BUCKET, max(since.values(), default=window_end) - BUCKET):
+            asked = {key for key, first in since.items() if between < first and not BY_ID[key.rule_id].first_seen_only}
+            slices = {slice_of(key.group) for key in asked - apart}
+            rules = {key.rule_id for key in asked}
+            totals = sum_window(between, self._stored(between, slices, None)) if slices else {}
+            results = evaluate_thresholds(
+                between,
+                {key: total for key, total in totals.items() if key.rule_id in rules},
+                self._policy,
+                newcomers={},
+                watched=asked,
+                contain=troubles.contain,
+            )
+            apart |= asked - {result.episode_key for result in results if result.triggers}
+        return apart
 
     def purge(self, now: datetime) -> int:
         """Delete what no evaluation can need any more, and return the number of rows."""

@@ -335,7 +335,7 @@ def _wrong(
     account: str, counts: Counter[tuple[datetime, str]], rows: dict[str, JsonRow], ends: Sequence[datetime]
 ) -> Iterator[str]:
     """Yield what is wrong with an account's findings, window by window."""
-    open_id, peak, last_of = "", 0, dict[str, datetime]()
+    open_id, peak, used = "", 0, set[str]()
     for end in ends:
         row = rows.pop(f"{end:%Y-%m-%dT%H:%M:%SZ}", None)
         count = sum(counts[end - back * BUCKET, account] for back in range(1, 7))
@@ -346,10 +346,10 @@ def _wrong(
         else:
             status = "New" if not open_id else "Escalated" if count >= _ESCALATES * peak else "Ongoing"
             open_id = open_id or said[2]
-            if status == "New" and end - last_of.get(open_id, end) > WINDOW:
-                yield f"{end:%H:%M} {account}: an episode of an hour ago and longer goes on"
+            if status == "New" and open_id in used:
+                yield f"{end:%H:%M} {account}: an episode has the id of another"
             peak = count if status != "Ongoing" else peak
-            last_of[open_id] = end
+            used.add(open_id)
             should = (status, count, open_id)
         if said != should:
             yield f"{end:%H:%M} {account}: {said} instead of {should}"

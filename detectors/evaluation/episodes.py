@@ -4,9 +4,8 @@ Rules per minute post each minute once, and again when late records increase its
 that fire within an hour belong to one episode. A result that a suppression rule explains is Suppressed. An episode is
 New in the first window in which an unexplained result fires, and again after a window in which all were explained.
 
-Late records may show that an episode began earlier, or that there was another one before it. Whether the two are one
-is not known until the windows between are evaluated again, so the earlier one takes the id: nobody is alerted twice for
-one attack. If they are two in the end, less than an hour apart, they share that id, and an incident.
+Late records may show that an episode began earlier: it keeps its id, and nobody is alerted twice for one attack. Or
+they show another one before it, with a silent window between: that one gets an id, and an incident, of its own.
 
 The state after a window depends only on the state before it and on the window's results, so evaluating a window again
 gives the same state, and a correction propagates through the windows after it.
@@ -95,6 +94,8 @@ def advance(
     window_end: datetime,
     known: Mapping[Key, Episode],
     contain: Contain = raising,
+    *,
+    apart: Collection[Key] = (),
 ) -> tuple[list[Episode], list[EpisodeChange]]:
     """Advance the episodes by one window; return those that are open after it, and the changes in it.
 
@@ -106,16 +107,18 @@ def advance(
             out to have begun earlier keeps its id, so that nobody is alerted again; and a row of a minute is never
             replaced by one with a lower count.
         contain: confines an exception to the rule that raised it; then that episode is left out.
+        apart: which of `known` a silent window parts from this one: they are other episodes, so their id is not taken.
     """
     open_before = {episode.key: episode for episode in before}
     by_episode: dict[Key, list[GroupResult]] = {}
     for result in results:
-        group = BY_ID[result.rule_id].episode_group(result.group)
-        by_episode.setdefault(Key(result.rule_id, group), []).append(result)
+        by_episode.setdefault(result.episode_key, []).append(result)
     after, changes = [], []
     for key, its_results in by_episode.items():
         with contain(key.rule_id):
-            episode, happened = _continued(key, open_before.get(key), its_results, window_end, known.get(key))
+            later = known.get(key)
+            new = _new(key, window_end, later if key not in apart else None)
+            episode, happened = _continued(open_before.get(key), new, its_results, window_end, later)
             changes += happened
             after += [episode] if episode else []
     return sorted(after, key=lambda episode: episode.key), changes
@@ -132,17 +135,22 @@ def unharmed(
     return [episodes[key] for key in sorted(episodes)]
 
 
+def _new(key: Key, window_end: datetime, known: Episode | None) -> Episode:
+    """Make the episode that begins in a window, with the id of one that was thought to begin here or later."""
+    started = key_of(window_end)
+    known_id = known.id if known and known.started >= started else None
+    return Episode(known_id or _uuid("episode", key, started), *key, started, {})
+
+
 def _continued(
-    key: Key, episode: Episode | None, results: Iterable[GroupResult], window_end: datetime, known: Episode | None
+    episode: Episode | None, new: Episode, results: Iterable[GroupResult], window_end: datetime, known: Episode | None
 ) -> tuple[Episode | None, list[EpisodeChange]]:
-    """Advance one episode; return it, None if it has ended, and its changes in the window."""
+    """Advance one episode, or begin the new one; return it, None if it has ended, and its changes in the window."""
     firing = sorted((result for result in results if result.triggers), key=lambda result: result.group)
     if not firing:
         silent = next(iter(results))
         return None, [EpisodeChange(Status.CLOSED, episode, silent)] if episode else []
-    if episode is None:
-        started = key_of(window_end)
-        episode = Episode(known.id if known else _uuid("episode", key, started), *key, started, {})
+    episode = episode or new
     posted, changes = dict(episode.posted), []
     for result in firing:
         minute = result.group[-1] if names_minute(result.key) else None
@@ -166,10 +174,7 @@ def _unalerted(episode: Episode, window_end: datetime) -> Episode:
     Otherwise an explained job would keep open an episode that somebody else began, and the next stranger would hide in
     it. Alerts are grouped by episode, so the restarted one gets an id of its own.
     """
-    if not episode.peaks:
-        return episode
-    started = key_of(window_end)
-    return Episode(_uuid("episode", episode.key, started), *episode.key, started, {})
+    return _new(episode.key, window_end, None) if episode.peaks else episode
 
 
 def _says_as_much(known: PostedMinute | None, row: PostedMinute) -> bool:

@@ -61,6 +61,11 @@ class GroupResult(msgspec.Struct):
         """The rule and group of the result."""
         return Key(self.rule_id, self.group)
 
+    @property
+    def episode_key(self) -> Key:
+        """The rule and what the episode is about: the group without its minute."""
+        return Key(self.rule_id, BY_ID[self.rule_id].episode_group(self.group))
+
 
 @dataclass(slots=True)
 class GroupTotal:

@@ -246,6 +246,29 @@ def test_an_episode_that_a_late_bucket_begins_half_an_hour_earlier_keeps_its_id(
     assert {row["EpisodeId"] for row in rows} == {alerted["EpisodeId"]}
 
 
+def test_an_episode_before_a_silent_window_keeps_apart_from_the_one_after_it() -> None:
+    """Late records show an earlier attack that had ended: its alert does not join the incident of the later one."""
+    deployment = Deployment()
+    deployment.receive(_at(5), 10)
+    deployment.receive(_at(55), 60)
+    deployment.receive(_at(75), 60)
+    deployment.tick(_at(80))
+    (alerted,) = deployment.posted.newest().values()
+    deployment.receive(_at(6), 40)
+    deployment.receive(_at(12), 1)  # so that the silent window between is due again too
+    deployment.tick(_at(90))
+    assert [(end, status) for end, status, _ in deployment.posted.course()] == [
+        ("09:00", "New"),
+        ("09:10", "Closed"),
+        ("09:20", "New"),
+        ("09:30", "Ongoing"),
+    ]
+    first, closed, second, ongoing = (row["EpisodeId"] for row in deployment.posted.of("model_theft"))
+    assert first == closed
+    assert first != second
+    assert second == ongoing == alerted["EpisodeId"]
+
+
 def test_a_longer_retention_does_not_rewrite_what_was_evaluated_before() -> None:
     """Buckets that were purged under the shorter one are gone, and their windows stay as they were."""
     deployment = Deployment()

@@ -114,6 +114,21 @@ def test_an_episode_that_began_earlier_than_was_known_keeps_its_id() -> None:
     assert {change.episode.id for change in [*changes, *again]} == {first.episode.id}
 
 
+def test_an_episode_apart_from_a_later_one_gets_an_id_of_its_own() -> None:
+    """Late records begin another one, which has ended when the known one begins."""
+    first = _course([120])[0]
+    _, changes = advance([], [_result(110)], START - 3 * BUCKET, {KEY: first.episode}, apart={KEY})
+    assert changes[0].episode.id != first.episode.id
+
+
+def test_what_goes_on_after_a_silent_window_does_not_take_the_id_from_before_it() -> None:
+    """It was recorded as a part of the episode before, which turned out to have ended."""
+    changes = _course([120, 120, 120])
+    _, anew = advance([], [_result(120)], START + 2 * BUCKET, {KEY: changes[2].episode})
+    assert (anew[0].status, anew[0].episode.started) == (Status.NEW, key_of(START + 2 * BUCKET))
+    assert anew[0].episode.id != changes[0].episode.id
+
+
 def test_an_open_episode_goes_before_an_id_known_from_later() -> None:
     """Late records join two episodes: the first one's id stays."""
     episodes, changes = advance([], [_result(100)], START, {})
