@@ -17,6 +17,8 @@ NAME = "aws_cloudtrail"
 BEDROCK = "bedrock.amazonaws.com"
 _TIMES = ("event_time", "time")
 _MAX_CHARACTERS = 256
+_ACCOUNT_PART = 4
+"""The place of the account among the parts of an ARN."""
 
 
 class CloudTrailRecord(msgspec.Struct, rename="camel", gc=False):
@@ -59,17 +61,23 @@ def _who(identity: bytes) -> _Identity:
         return _NOBODY
 
 
+def _account_in(arn: str) -> str:
+    """Return the account that an ARN names; empty if it is cut short."""
+    parts = arn.split(":", _ACCOUNT_PART + 1)
+    return parts[_ACCOUNT_PART] if len(parts) > _ACCOUNT_PART else ""
+
+
 def _observe(record: CloudTrailRecord) -> Observed:
     who = _who(bytes(record.user_identity))
     arn = who.arn if who.arn and who.arn.startswith("arn:") else None
-    account = record.recipient_account_id or who.account_id or (arn and arn.split(":")[4])
+    account = record.recipient_account_id or who.account_id or _account_in(arn or "")
     traits = (
         NAME,
         record.event_source,
         record.event_name,
         record.error_code,
         None if arn is None else named(principal(arn), _MAX_CHARACTERS),
-        account if isinstance(account, str) and account else None,
+        account if isinstance(account, str) and 0 < len(account) <= _MAX_CHARACTERS and account.isprintable() else None,
     )
     return traits, first_text(record, _TIMES), None, None, arn or "", frozenset()
 

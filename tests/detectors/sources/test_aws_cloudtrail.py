@@ -55,6 +55,11 @@ def test_an_event_says_what_was_done_by_whom_where() -> None:
         ({"recipientAccountId": None}, "444455556666"),
         ({"recipientAccountId": None, "userIdentity": {"arn": f"{ROLE}/s"}}, "111122223333"),
         ({"recipientAccountId": None, "userIdentity": {}}, None),
+        ({"recipientAccountId": None, "userIdentity": {"arn": "arn:aws"}}, None),
+        ({"recipientAccountId": None, "userIdentity": {"arn": "arn:aws:iam::"}}, None),
+        ({"recipientAccountId": "1" * 257}, None),
+        ({"recipientAccountId": "1\x1b[2J"}, None),
+        ({"recipientAccountId": 111122223333, "userIdentity": {}}, None),
     ],
 )
 def test_the_account_is_that_of_the_recipient_or_else_the_callers(fields: dict[str, object], account: str) -> None:
