@@ -241,8 +241,7 @@ class _Counting:
 
     def _keep_examples(self) -> None:
         """Keep the first flaws of each reason, and drop the others: a file may be nothing but flaws."""
-        for flawed in self._delta.flaws:
+        for flawed in self._delta.take_flaws():
             self._examples[flawed.flaw.reason] += 1
             if self._examples[flawed.flaw.reason] <= MAX_EXAMPLES:
                 self._counts.examples.append(flawed)
-        self._delta.flaws.clear()

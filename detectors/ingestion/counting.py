@@ -82,6 +82,7 @@ class BatchCounter:
         self._is_skimming = False
         marks = [mark for source in SOURCES for mark in source.marks]
         self._shape_of = attrgetter(*dict.fromkeys([*marks, *(name for source in read for name in source.shape)]))
+        self._shape_wire = frozenset[str]().union(*(source.shape_wire for source in SOURCES))
         self._let_go: set[object] = set()
         self._by_shape: dict[object, _Reader | object | None] = {}
         self._decisions: dict[tuple[Any, ...], Decision | None] = {}
@@ -136,10 +137,12 @@ class BatchCounter:
         flaws = Flaws(delta, message, lambda index: sequence + step * index)
         decisions, unknown = self._decisions, list[int]()
         for index, record, reader in self._candidates(message.records):
+            if record is NO_RECORD:
+                continue
             if reader is None:
                 bodies = unwrap(message.whole[index]) if depth < MAX_DEPTH else []
                 self._count_wrapped(delta, sequence + step * index, bodies, columns, depth + 1)
-                unknown += [] if bodies or record is NO_RECORD else [index]
+                unknown += [] if bodies else [index]
                 continue
             traits, text, request, response, caller, unreadable = reader.observe(record)
             try:
@@ -216,7 +219,7 @@ class BatchCounter:
     def _could_select(self, record: msgspec.Struct, unreadable: frozenset[str]) -> bool:
         reader = self._reader_of(record)
         if reader is None:  # it would be of some source if its marks could be read
-            return any(one.source.shape_wire & unreadable for one in self._readers)
+            return not self._shape_wire.isdisjoint(unreadable)
         return reader.decider.could_select(record, unreadable)
 
     def _reader_of(self, record: msgspec.Struct) -> _Reader | None:

@@ -1,5 +1,6 @@
 """What a batch adds to its bucket."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,8 +20,22 @@ class QuarantinedRecord(NamedTuple):
 
 @dataclass(slots=True)
 class Delta:
-    """What a batch adds to its bucket."""
+    """What a batch adds to its bucket.
+
+    Attributes:
+        tallies: what rules counted.
+        counters: what the heartbeat tells.
+        flaws: the first flaws of each reason.
+        kept: how many these are, by reason.
+    """
 
     tallies: Tallies = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     flaws: list[QuarantinedRecord] = field(default_factory=list)
+    kept: Counter[str] = field(default_factory=Counter, compare=False)
+
+    def take_flaws(self) -> list[QuarantinedRecord]:
+        """Return the flaws, and make room for others."""
+        taken, self.flaws = self.flaws, []
+        self.kept.clear()
+        return taken

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cached_property
 
 from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.sources.decoding import MAX_FLAWS, Message, RecordFlaw
@@ -30,19 +29,15 @@ class Flaws:
         """Count a flaw of the record at a place in the message; its excerpt is made only if it is kept."""
         self.flawed.add(index)
         self._count(reason)
-        if self._of_message[reason] < MAX_FLAWS and self._of_batch[reason] < MAX_FLAWS_OF_BATCH:
+        if self._of_message[reason] < MAX_FLAWS and self._delta.kept[reason] < MAX_FLAWS_OF_BATCH:
             self._keep(RecordFlaw(index, reason, detail, excerpt()))
-
-    @cached_property
-    def _of_batch(self) -> Counter[str]:
-        return Counter(placed.flaw.reason for placed in self._delta.flaws)
 
     def _count(self, reason: str, count: int = 1) -> None:
         quarantined = self._delta.counters.quarantined
         quarantined[reason] = quarantined.get(reason, 0) + count
 
     def _keep(self, flaw: RecordFlaw) -> None:
-        if self._of_batch[flaw.reason] < MAX_FLAWS_OF_BATCH:
+        if self._delta.kept[flaw.reason] < MAX_FLAWS_OF_BATCH:
             self._of_message[flaw.reason] += 1
-            self._of_batch[flaw.reason] += 1
+            self._delta.kept[flaw.reason] += 1
             self._delta.flaws.append(QuarantinedRecord(self._place(flaw.index), flaw))

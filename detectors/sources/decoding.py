@@ -10,16 +10,17 @@ Some sources' records hold prompts and answers. Nothing of these is kept, not ev
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 import msgspec
 
-from detectors.sources import lenient, repair
+from detectors.sources import lenient, repair, wrappers
 from detectors.sources.catalogue import SOURCES
 from detectors.sources.source import LogSource, first_text
+from detectors.sources.structure import marks_of
 from detectors.sources.text import storable
 from detectors.sources.wrappers import Wrapper, unquoted
 
@@ -39,14 +40,6 @@ def record_type(attributes: Collection[str] = _FIELDS.keys()) -> Any:  # noqa: A
 
 Record = record_type()
 """One record of any source, or a wrapper: the fields of all of them, so that a batch is decoded at once."""
-
-_Written: Any = msgspec.defstruct(
-    "_Written",
-    [(one.name, msgspec.Raw, msgspec.field(name=one.encode_name, default=None)) for one in _FIELDS.values()],
-    module=__name__,
-    gc=False,
-)
-"""The same fields as they are written, whatever they hold."""
 
 
 class _WrittenEnvelope(msgspec.Struct, gc=False):
@@ -120,10 +113,10 @@ class Message(msgspec.Struct, frozen=True, dict=True):
         """The records with all of their fields."""
         return self.records if self.read_whole is None else self.read_whole()
 
-    def names(self, indexes: Sequence[int]) -> list[list[str]]:
-        """List the names of the fields of some records, in order; empty if they cannot be read."""
-        records = _objects(self.body) if indexes else []
-        return [sorted(records[index]) if index < len(records) else [] for index in indexes]
+    def names(self, indexes: Sequence[int]) -> Iterator[list[str]]:
+        """Yield the names of the fields of some records, in order; empty if they cannot be read."""
+        records = _as_written(self.body) if indexes else []
+        return (sorted(_object(records[index])) if index < len(records) else [] for index in indexes)
 
 
 MAX_FLAWS = 20
@@ -136,7 +129,7 @@ LEFT_OUT = "(left out: the message holds prompts or answers)"
 NO_RECORD = Record()
 """Stands where a message holds none."""
 
-_MARKS = frozenset[str]().union(*(source.record_wire for source in SOURCES))
+_MARKS = marks_of(frozenset[str]().union(*(source.record_wire for source in SOURCES)), wrappers.MARKS)
 _OF_ANY_SOURCE = frozenset(name for source in SOURCES for name in (*source.marks, source.watched_attribute)).union(
     one.name for one in _FIELDS.values() if lenient.may_be_unreadable(one.type)
 )
@@ -153,32 +146,31 @@ _KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
 _PRIVATE_MARKS = [mark for source in SOURCES for mark in source.private_marks]
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_objects = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
+_decode_lines = msgspec.json.Decoder(msgspec.Raw).decode_lines
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NOT_JSON = ("not_json", "this is not JSON")
 _NO_OBJECT = ("not_a_record", "a record is an object, and this is none")
 
 _decode_record = msgspec.json.Decoder(Record).decode
-_decode_written = msgspec.json.Decoder(_Written).decode
 _decode_written_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_written_envelope = msgspec.json.Decoder(_WrittenEnvelope).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def _objects(body: bytes) -> list[dict[str, msgspec.Raw]]:
-    """Read the records of a message as they are written: empty ones for what is no object, none if it is broken."""
+def _as_written(body: bytes) -> list[msgspec.Raw]:
+    """Tell the records of a message apart; none if it is broken."""
     try:
         value = _decode_parts(body)
         if isinstance(value, dict) and "records" in value:
-            value = _decode_parts(value["records"])
+            body = value["records"]
+            value = _decode_parts(body)
+        return value if isinstance(value, list) else [msgspec.Raw(body)]
     except _REFUSED:
-        value = None
-    if value is not None:
-        return [value] if isinstance(value, dict) else [_object(one) for one in value]
+        pass
     try:
-        return _decode_objects(body)
+        return _decode_lines(body)
     except _REFUSED:
         return []
 
@@ -304,11 +296,10 @@ def _read(text: str) -> tuple[Any, tuple[str, ...]]:
     if respelled != text:
         return _read(respelled)
     try:
-        written = _decode_written(text)
         values = {
             name: _value(name, bytes(value).decode(errors="replace"))
-            for name, value in zip(_KINDS, msgspec.structs.astuple(written), strict=True)
-            if value is not None
+            for name, value in _decode_object(text).items()
+            if name in _KINDS
         }
     except _REFUSED:
         values = {name: _value(name, value) for name, value in repair.members(text, _KINDS).items()}

@@ -19,10 +19,9 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 def read[S: msgspec.Struct](kind: type[S], value: Mapping[str, object]) -> tuple[S, tuple[str, ...]]:
     """Read the fields of a struct out of an object; the names in JSON of those that hold what they cannot hold."""
     unreadable: list[str] = []
+    readers = _readers(kind)
     fields = {
-        attribute: reader(name, value[name], unreadable)
-        for name, (attribute, reader) in _readers(kind).items()
-        if name in value
+        readers[name][0]: readers[name][1](name, told, unreadable) for name, told in value.items() if name in readers
     }
     return kind(**fields), tuple(unreadable)
 

@@ -71,11 +71,11 @@ def is_sound(text: str) -> bool:
     return 0 < len(text) == Structure(text).end(0)
 
 
-def elements(text: str, marks: Collection[str]) -> Iterator[str | Broken]:
+def elements(text: str, marks: re.Pattern[str]) -> Iterator[str | Broken]:
     """Yield what stands in a message, each as it is written: its records, or whatever stands where records belong.
 
     A message that is no JSON as a whole is read too: a broken record costs only itself, and behind it an object with
-    one of the `marks` among its names is the next record. Several envelopes or records in a row are read as well, as
+    one of the `marks` among its members is the next record. Several envelopes or records in a row are read as well, as
     some senders join them with newlines.
     """
     structure = Structure(text, marks)

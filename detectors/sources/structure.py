@@ -31,20 +31,25 @@ _FURTHER = {"[": re.compile(rf"{_W},{_ELEMENTS}"), "{": re.compile(rf"{_W},{_MEM
 _IS_SIMPLE = re.compile(SIMPLE)
 _ELEMENT = re.compile(rf"[ \t\n\r,]*+(?:({SIMPLE})|(?=[\[{{]))")
 _MEMBER = re.compile(rf"[ \t\n\r,]*+({STRING}){_W}:{_W}(?:({SIMPLE})|(?=[\[{{]))")
-_NEXT_RECORD = re.compile(r"""[\[},]\s*+(?:,\s*+)?+(?=\{\s*+["'])""")
+_NEXT_RECORD = re.compile(r"""(?:[\[},]\s*+(?:,\s*+)?+|(?<=\n))(?=\{\s*+["'])""")
 _NOTHING = re.compile(r"(?!)")
 _BROKEN = -1
 
 type Span = tuple[int, int]
 
 
-class Structure:
-    """The values in a text, which may be broken; an object with one of the `marks` among its names is a record."""
+def marks_of(names: Collection[str], patterns: Collection[str] = ()) -> re.Pattern[str]:
+    """Compile what tells a record: the names that it has in JSON, or patterns of members."""
+    known = "|".join(map(re.escape, sorted(names)))
+    return re.compile("|".join([rf"""["'](?:{known})["']{_W}:""", *patterns]))
 
-    def __init__(self, text: str, marks: Collection[str] = ()) -> None:
+
+class Structure:
+    """The values in a text, which may be broken; an object with one of the `marks` among its members is a record."""
+
+    def __init__(self, text: str, marks: re.Pattern[str] = _NOTHING) -> None:
         self._text = text
-        names = "|".join(map(re.escape, sorted(marks)))
-        self._mark = re.compile(rf"""["'](?:{names})["']{_W}:""") if marks else _NOTHING
+        self._mark = marks
         self._ends = array("i", bytes(4 * len(text)))
         """Where the object or array that begins at a place ends: negative if it is no record."""
 
@@ -86,9 +91,13 @@ class Structure:
     def _walk(self, start: int) -> None:
         """Find the ends of the object or array that begins at a place, and of all in it, as far as it is sound."""
         text = self._text
-        opened, named = array("i", [start]), bytearray(1)
         pattern, position = _FIRST[text[start]], start + 1
-        while step := pattern.match(text, position):
+        step = pattern.match(text, position)
+        if step and step.lastindex == 1:  # most hold no other
+            self._ends[start] = self._flat(start, step)
+            return
+        opened, named = array("i", [start]), bytearray(1)
+        while step:
             if not named[-1] and text[opened[-1]] == "{" and self._mark.search(text, position, step.end()):
                 named[-1] = 1
             position = step.end()
@@ -103,8 +112,16 @@ class Structure:
                     opened.extend(place for place in range(first + 1, position) if text[place] == "[")
                 named += bytes(len(opened) - len(named))
                 pattern = _FIRST[text[position - 1]]
+            step = pattern.match(text, position)
         for place in opened:
             self._ends[place] = _BROKEN
+
+    def _flat(self, start: int, step: re.Match[str]) -> int:
+        """Return what is noted of an object or array in which no other stands, or that ends with a wrong bracket."""
+        is_object, place = self._text[start] == "{", step.start(1)
+        if is_object != (self._text[place] == "}"):
+            return _BROKEN
+        return place + 1 if is_object and self._mark.search(self._text, start, place) else -place - 1
 
     def _close(self, start: int, end: int, opened: array[int], named: bytearray) -> bool:
         """Note which of what is open ends at the brackets of a stretch; whether the walk goes on behind them."""

@@ -21,6 +21,14 @@ MAX_DEPTH = 2
 """How often a wrapper may stand inside of another: a shipper behind a shipper."""
 
 
+MARKS = (
+    r"""["'](?:message|log|payload)["']\s*+:\s*+["'](?:\s|\\[nrt])*+[{\[]""",
+    r"""["']logEvents["']\s*+:\s*+\[""",
+    r"""["']detail["']\s*+:\s*+\{""",
+)
+"""Patterns of JSON that tell a wrapper: names that many use, each with the beginning of what it wraps."""
+
+
 class Wrapper(msgspec.Struct, gc=False):
     """The fields of all wrappers. Objects and texts stay JSON until it is known that they wrap something."""
 
@@ -51,7 +59,7 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def unwrap(record: Wrapper) -> list[bytes]:
     """Unwrap the messages inside of a record that no source knows; empty if it is no wrapper."""
-    if record.exported_operation is not None or record.exported_category is not None:
+    if isinstance(record.exported_operation, str) or isinstance(record.exported_category, str):
         return [msgspec.json.encode(_exported(record))]
     try:
         return list(_inner(record))
@@ -66,32 +74,36 @@ def unquoted(text: str) -> bytes | None:
 
 
 def _inner(record: Wrapper) -> Iterator[bytes]:
-    if bytes(record.detail)[:1] == b"{":
+    if record.detail is not NOTHING and bytes(record.detail)[:1] == b"{":
         fields = _decode_object(record.detail)
         own_time = getattr(record, "time", None)  # that of the event, where its detail tells none
         if isinstance(own_time, str):
             fields.setdefault("time", msgspec.Raw(msgspec.json.encode(own_time)))
         yield msgspec.json.encode(fields)
     for raw in (record.message, record.log, record.payload):
+        if raw is NOTHING:
+            continue
         value = bytes(raw)
         if value[:1] == b'"' and (inner := unquoted(_decode_text(value))):
             yield inner
         elif value[:1] == b"{":
             yield value
-    if bytes(record.log_events) != bytes(NOTHING):
+    if record.log_events is not NOTHING and bytes(record.log_events) != bytes(NOTHING):
         for event in _decode_log_events(record.log_events):
             if inner := unquoted(event.message):
                 yield inner
 
 
 def _exported(record: Wrapper) -> dict[str, Scalar]:
-    """Rebuild the record from a row of AzureDiagnostics."""
-    return {
+    """Rebuild the record from a row of AzureDiagnostics: of its columns those that hold texts, or a status."""
+    columns = {
         "time": record.exported_time,
         "category": record.exported_category,
         "operationName": record.exported_operation,
         "resourceId": record.exported_resource_id or record.exported_resource,
-        "resultSignature": record.exported_status,
         "callerIpAddress": record.exported_address,
         "properties": record.exported_properties,
     }
+    texts: dict[str, Scalar] = {name: value for name, value in columns.items() if isinstance(value, str)}
+    status = record.exported_status
+    return texts | ({"resultSignature": status} if isinstance(status, str | int) else {})

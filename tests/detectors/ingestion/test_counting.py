@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import pytest
 
+from detectors.events import Event
 from detectors.ingestion import counting
 from detectors.ingestion.counting import BatchCounter
 from detectors.ingestion.delta import Delta
@@ -17,6 +19,7 @@ from detectors.rules.tally import Key, Tally
 from detectors.sources.decoding import MAX_FLAWS, decode
 from detectors.windows import from_microseconds
 from tests.builders import START, canonical_id, chat, event, list_key, of_another_service, of_rules
+from tests.work import calls
 
 KEY = Key("model_theft", (canonical_id(),))
 
@@ -224,3 +227,35 @@ def test_the_excerpt_of_a_flawed_record_shows_fields_that_its_rule_does_not_read
     record = {**list_key(), "resourceId": None, "errorCode": "AccessDenied"}
     (placed,) = BatchCounter([BY_ID["model_theft"]]).count([event(1, record)], START).flaws
     assert json.loads(placed.flaw.excerpt)["errorCode"] == "AccessDenied"
+
+
+HOSTILE = [
+    *(
+        '{"time":1}',
+        'x,{"time":1}',
+        '{\'x,{"time":1}',
+        "{'time':1},",
+        '{"time":"\n"},',
+        '{"time":"\\ud800"},',
+        '[{"time":',
+    ),
+    *("{}", "{},", "1,", '"{",', '"{}",', '{"properties":1},', '{"Category":1},', '{"Category":"a","_ResourceId":5},'),
+    *('\n{"log":"{"}', '{"log":{}},', '{"message":"{}"},', 'x,{"message":"{}"}', '{"message":"{\\"message\\":5}"},'),
+    *('{"detail":{"time":5}},', '{"logEvents":[{"message":"{}"}]},', '{"logEvents":[{"message":"{"}]},'),
+    '{"operationName":"ListKey","category":"Audit","properties":"{"},',
+    '{"schemaType":"ModelInvocationLog","output":"BLOCKED"},',
+]
+MOST_CALLS = 8
+"""Calls of functions for each byte of a message that is made to cost time. The shortest record has two bytes."""
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.parametrize("begin", ["", '{"records":['])
+def test_work_is_in_proportion_to_bytes(begin: str, unit: str) -> None:
+    """Counted, not timed; and no more of it for each byte of a message that is four times as long."""
+    nothing, some, more = (
+        calls(partial(BatchCounter(CATALOGUE).count, [Event(1, START, f"{begin}{unit * many}".encode())], START))
+        for many in (0, 400, 1_600)
+    )
+    assert more - nothing <= MOST_CALLS * 1_600 * len(unit)
+    assert more - nothing <= 4.4 * (some - nothing) + 1_000

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.sources.repair import Broken, clean, elements, parse
+from detectors.sources.structure import marks_of
 from tests.examples import examples
 
 RECORD = {"operationName": "ListKey", "note": 'it\'s said: "no"'}
 TEXT = json.dumps(RECORD)
-MARKS = {"operationName"}
+MARKS = marks_of({"operationName"})
 
 
 def test_what_surrounds_a_message_is_taken_off() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.sources import structure
-from detectors.sources.structure import Structure
+from detectors.sources.structure import Structure, marks_of
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -105,6 +105,8 @@ class Measured:
         "{'a':{\"b\":'",
         '}{"a":{"',
         '{"x":[{"a":\\',
+        '\n{"log":"{',
+        '\n{"message":"{"',
     ],
 )
 @pytest.mark.parametrize("begin", ["", '{"records":[{"time":"', "[{'x':'", '[{"a":1}x'])
@@ -115,7 +117,7 @@ def test_no_text_is_gone_over_more_than_three_times(monkeypatch: pytest.MonkeyPa
         for bracket, pattern in patterns.items():
             monkeypatch.setitem(patterns, bracket, Measured(pattern, lengths))
     text = begin + unit * 500
-    known = Structure(text, {"time"})
+    known = Structure(text, marks_of({"time"}))
     for start in range(len(text)):
         if text[start] in "[{":
             known.end(start)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from detectors.events import Event
 from detectors.ingestion.counting import BatchCounter
 from detectors.ingestion.delta import Delta
 from detectors.rules.catalogue import BY_ID
@@ -103,3 +104,49 @@ def test_an_event_whose_detail_tells_no_time_has_that_of_the_event() -> None:
 def test_wrapped_keys_are_listed() -> None:
     """The wrapper is what is missing here."""
     assert keys_listed([event(1, RECORD)]) == 1
+
+
+RECORDS_OF_SHIPPERS = [
+    {"message": TEXT, "source_type": "aws_s3"},
+    {"@timestamp": 1, "log": f"{TEXT}\n"},
+    {"schema": None, "payload": TEXT},
+    {"messageType": "DATA_MESSAGE", "logEvents": [{"message": TEXT}]},
+    {"detail-type": "API call", "detail": RECORD},
+]
+
+
+@pytest.mark.parametrize("wrapped", RECORDS_OF_SHIPPERS)
+@pytest.mark.parametrize("cut", ['{"message": "{\\"time\\": \\"2026', '{"log": "{\\"a\\": {}', '{"log": {"time": '])
+@pytest.mark.parametrize("between", ["\n", ", ", "},\n"])
+def test_a_wrapper_behind_a_broken_line_is_found(wrapped: dict[str, Any], cut: str, between: str) -> None:
+    """Though it names no field of a record itself."""
+    body = (cut + between + json.dumps(wrapped)).encode()
+    delta = BatchCounter([BY_ID["model_theft"]]).count([Event(1, START, body)], START)
+    assert [tally.count for key, tally in delta.tallies.items() if key.rule_id == "model_theft"] == [1]
+    assert delta.counters.quarantined == {"not_json": 1}
+
+
+@pytest.mark.parametrize("part", [{"message": "a line of text"}, {"detail": "x"}, {"logEvents": None}, {"message": 5}])
+def test_what_shares_a_name_with_wrappers_ends_no_broken_record(part: dict[str, Any]) -> None:
+    """An error's message, say, in the middle of a record."""
+    body = f'{{"x": what, "errors": [{{}}, {json.dumps(part)}]}}'.encode()
+    delta = BatchCounter([BY_ID["model_theft"]]).count([Event(1, START, body)], START)
+    assert (delta.counters.records, delta.counters.quarantined) == (1, {"not_json": 1})
+
+
+@pytest.mark.parametrize(
+    "odd", [{"Category": 1}, {"OperationName": 5, "Category": []}, {**EXPORTED, "OperationName": 7, "Category": None}]
+)
+def test_a_row_whose_category_and_operation_are_no_texts_is_no_export(odd: dict[str, Any]) -> None:
+    """So it is unwrapped no further; its neighbour counts."""
+    delta = _counted(odd, RECORD)
+    assert [tally.count for key, tally in delta.tallies.items() if key.rule_id == "model_theft"] == [1]
+    assert sum(delta.counters.unknown.values()) == 1
+
+
+@pytest.mark.parametrize("status", ["200", 200])
+def test_the_status_of_an_exported_row_is_kept_as_text_or_number(status: object) -> None:
+    """Everything else in it is a text."""
+    row = {"OperationName": "ChatCompletions_Create", "ResultSignature": status, "CallerIPAddress": 5}
+    (inner,) = unwrap(decode(message(row)).records[0])
+    assert json.loads(inner) == {"operationName": "ChatCompletions_Create", "resultSignature": status}
