@@ -17,7 +17,7 @@ from azure.data.tables import (
 
 from detectors.errors import ConflictError, StorageError
 from detectors.storage.connection import StorageConnection
-from detectors.storage.tables import Row, Value, check_limits
+from detectors.storage.tables import Row, Value, check_limits, check_transaction
 
 _CONFLICTS = frozenset(
     {
@@ -82,15 +82,13 @@ class AzureTable:
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Table.write`."""
-        for row in rows:
-            check_limits(row)
+        check_transaction(rows)
         with _translated():
             self._client.submit_transaction([_written(row) for row in rows])
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See `Table.upsert`."""
-        for row in rows:
-            check_limits(row)
+        check_transaction(rows)
         with _translated():
             if len(rows) == 1:
                 self._client.upsert_entity(_entity(rows[0]), UpdateMode.REPLACE)

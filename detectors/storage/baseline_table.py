@@ -4,7 +4,6 @@ import hashlib
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import batched
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +15,7 @@ from detectors.evaluation.usual import DailyPeaks, Peak, day_of, learn_peaks
 from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.slices import SLICES, slice_of
-from detectors.storage.tables import MAX_TRANSACTION_ROWS, Row, Table, bytes_of
+from detectors.storage.tables import MAX_TRANSACTION_ROWS, Row, Table, bytes_of, transactions
 
 MAX_CONFLICTS = 5
 """Lost writes after which a step gives up."""
@@ -102,7 +101,7 @@ class TableBaseline:
         for row in rows:
             by_slice.setdefault(row.partition, []).append(row)
         for its_rows in by_slice.values():
-            for some in batched(its_rows, MAX_TRANSACTION_ROWS, strict=False):
+            for some in transactions(its_rows):
                 self._table.write(some)
         if self._kept is not None:
             self._kept |= {(row.partition, row.key): row for row in rows}  # no etag: a step writes a row once

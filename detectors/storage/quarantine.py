@@ -10,14 +10,11 @@ from datetime import datetime, timedelta
 from detectors.events import Source
 from detectors.ingestion.delta import QuarantinedRecord
 from detectors.storage.buckets import purge
-from detectors.storage.tables import Row, Table
+from detectors.storage.tables import Row, Table, transactions
 from detectors.windows import key_of
 
 MAX_ROWS = 100
 """Rows kept for one Event Hub partition in one bucket (in one of its segments, should there be several)."""
-
-_ROWS_AT_ONCE = 25
-"""Rows in a transaction: at 4096 characters of up to 12 bytes as JSON, far below the service's 4 MiB."""
 
 RETENTION = timedelta(days=14)
 
@@ -32,8 +29,8 @@ class Quarantine:
     def keep(self, source: Source, bucket: datetime, flaws: Sequence[QuarantinedRecord], *, already: int) -> None:
         """Store flaws, up to `MAX_ROWS` together with the `already` counted ones of this bucket."""
         rows = [self._row(source, bucket, flawed) for flawed in flaws[: max(MAX_ROWS - already, 0)]]
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            self._table.upsert(rows[start : start + _ROWS_AT_ONCE])
+        for some in transactions(rows):
+            self._table.upsert(some)
 
     def purge(self, before: datetime) -> int:
         """Delete what arrived before a time, and return the number of rows."""

@@ -4,8 +4,9 @@ The twin serves backtests and property tests. Limits are the service's, checked 
 https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
@@ -18,6 +19,12 @@ MAX_PROPERTY_BYTES = 64 * 1024
 MAX_ENTITY_BYTES = 1024 * 1024
 MAX_PROPERTIES = 252
 MAX_KEY_CHARACTERS = 512
+MAX_TRANSACTION_ROWS = 100
+MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
+_ADDRESS_BYTES = 1024
+_PROPERTY_BYTES = 48
+"""What a row of a transaction takes besides keys, names and values: address and headers; the type of each value."""
+
 _FORBIDDEN_IN_KEYS = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 
 
@@ -47,10 +54,10 @@ class Table(Protocol):
         """Set properties of the version `row.etag` and return the new etag; `ConflictError` if the row has changed."""
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Insert rows of one partition without an etag, merge those with one; at most 100: all, or `ConflictError`."""
+        """Insert the rows of a transaction without an etag, merge those with one: all, or `ConflictError`."""
 
     def upsert(self, rows: Sequence[Row]) -> None:
-        """Store or overwrite rows of one partition, at most 100."""
+        """Store or overwrite the rows of a transaction."""
 
     def query(
         self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
@@ -61,7 +68,18 @@ class Table(Protocol):
         """Delete rows of one partition, at most 100; rows that do not exist are ignored."""
 
 
-MAX_TRANSACTION_ROWS = 100
+def transactions(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Split rows of one partition into transactions that the service takes: 100 rows, 4 MiB as they are sent."""
+    some, room = list[Row](), MAX_TRANSACTION_BYTES
+    for row in rows:
+        size = sent_bytes(row)
+        if some and (size > room or len(some) == MAX_TRANSACTION_ROWS):
+            yield some
+            some, room = [], MAX_TRANSACTION_BYTES
+        some.append(row)
+        room -= size
+    if some:
+        yield some
 
 
 def delete_all(table: Table, partition: str, keys: Sequence[str]) -> None:
@@ -87,6 +105,30 @@ def check_limits(row: Row) -> None:
     total = 4 + 2 * (len(row.partition) + len(row.key)) + sum(12 + 2 * len(name) + sizes[name] for name in sizes)
     if total > MAX_ENTITY_BYTES or len(sizes) > MAX_PROPERTIES:
         raise TooLargeError(f"{len(sizes)} properties with {total} bytes; limits: {MAX_PROPERTIES}, {MAX_ENTITY_BYTES}")
+
+
+def check_transaction(rows: Sequence[Row]) -> None:
+    """Check the rows of a transaction, and it as a whole.
+
+    Raises:
+        TooLargeError: as `check_limits` does; or there are too many rows, or bytes.
+        ValueError: as `check_limits` does; or the rows are of several partitions, or one comes twice.
+    """
+    for row in rows:
+        check_limits(row)
+    if len({row.partition for row in rows}) > 1 or len({row.key for row in rows}) < len(rows):
+        raise ValueError(f"not a transaction: {[(row.partition, row.key) for row in rows]}")
+    if len(rows) > MAX_TRANSACTION_ROWS or sum(map(sent_bytes, rows)) > MAX_TRANSACTION_BYTES:
+        raise TooLargeError(f"{len(rows)} rows do not fit into a transaction")
+
+
+def sent_bytes(row: Row) -> int:
+    """Return at most how many bytes a row takes in a transaction: JSON in ASCII, bytes as Base64, its keys twice."""
+    size = _ADDRESS_BYTES + 24 * (len(row.partition) + len(row.key))
+    for name, value in row.values.items():
+        size += _PROPERTY_BYTES + 2 * len(name)
+        size += 4 * len(value) // 3 if isinstance(value, bytes) else len(json.dumps(value))
+    return size
 
 
 def _size(value: Value) -> int:
@@ -123,6 +165,7 @@ class MemoryTable:
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Table.write`."""
+        check_transaction(rows)
         with self._lock:
             known = [self._rows.get((row.partition, row.key), Row(row.partition, row.key)) for row in rows]
             if any(row.etag != one.etag for row, one in zip(rows, known, strict=True)):
@@ -135,9 +178,9 @@ class MemoryTable:
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See `Table.upsert`."""
+        check_transaction(rows)
         with self._lock:
             for row in rows:
-                check_limits(row)
                 self._store(row, row.values)
 
     def query(
@@ -156,6 +199,7 @@ class MemoryTable:
 
     def delete(self, partition: str, keys: Sequence[str]) -> None:
         """See `Table.delete`."""
+        check_transaction([Row(partition, key) for key in keys])
         with self._lock:
             for key in keys:
                 self._rows.pop((partition, key), None)

@@ -11,7 +11,7 @@ from azure.data.tables import TableClient, TableServiceClient
 from detectors.errors import ConflictError, StorageError
 from detectors.storage.azure_tables import AzureTable, open_existing_table, open_table
 from detectors.storage.connection import StorageConnection
-from detectors.storage.tables import Row, Table, Value
+from detectors.storage.tables import MAX_PROPERTIES, Row, Table, Value, sent_bytes
 from local.azurite import ACCOUNT, Azurite, connection_string
 from local.monitor import Monitor
 
@@ -35,6 +35,35 @@ def test_a_query_gives_more_rows_than_a_page_holds(azurite: Azurite, table_name:
     for start in range(0, 1100, 100):
         table.upsert([Row("p", f"{number:04d}") for number in range(start, start + 100)])
     assert [row.key for row in table.query("p", "p")] == [f"{number:04d}" for number in range(1100)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"N": 1, "Yes": True},
+        {f"N{number:03d}": -(2**63) for number in range(MAX_PROPERTIES)},
+        {f"Packed{number}": b"x" * 1_000 for number in range(16)},
+        {"Text": "\N{PILE OF POO}\x01" * 500},
+    ],
+    ids=["nothing", "little", "numbers", "bytes", "text"],
+)
+@pytest.mark.parametrize("key", ["k", "\N{PILE OF POO}" * 100])
+def test_a_transaction_takes_no_more_bytes_than_it_is_said_to(
+    values: dict[str, Value], key: str, azurite: Azurite, table_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the client really sends, so that what is split by these figures is never refused for its size."""
+    table, sent = open_table(StorageConnection(connection_string=azurite.connection_string), table_name), list[int]()
+    send = RequestsTransport.send
+
+    def watched(transport: RequestsTransport, request: Any, **more: Any) -> Any:  # noqa: ANN401 - as they come
+        sent.append(len(request.body))
+        return send(transport, request, **more)
+
+    monkeypatch.setattr(RequestsTransport, "send", watched)
+    rows = [Row("p", f"{key}{number}", values) for number in range(20)]
+    table.write(rows)
+    assert sum(map(sent_bytes, rows)) / 3 < sum(sent) < sum(map(sent_bytes, rows))
 
 
 def test_a_table_that_was_deleted_is_an_error_and_no_conflict(azurite: Azurite, table_name: str) -> None:

@@ -21,6 +21,7 @@ from detectors.storage.tables import (
     Table,
     Value,
     delete_all,
+    transactions,
 )
 from local.azurite import Azurite
 from tests.examples import examples
@@ -259,6 +260,33 @@ class TestBothTables:
         with pytest.raises(ConflictError):
             table.write([Row("p", "a"), Row("p", "k", {"N": 3}, None if conflicting == "exists" else etag)])
         assert _all(table) == before
+
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            [Row("p", "a"), Row("q", "b")],
+            [Row("p", "a"), Row("p", "b"), Row("p", "a")],
+            [Row("p", f"{number:03d}") for number in range(MAX_TRANSACTION_ROWS + 1)],
+            [Row("p", f"{number}", {f"C{column}": b"x" * 60_000 for column in range(17)}) for number in range(4)],
+        ],
+        ids=["of two partitions", "one twice", "too many", "too large as Base64"],
+    )
+    def test_a_transaction_that_the_service_would_refuse_is_refused(self, table: Table, rows: list[Row]) -> None:
+        """Whether it finds the rows or not: emulators take more than the service."""
+        for write in (table.write, table.upsert):
+            with pytest.raises((TooLargeError, ValueError)):
+                write(rows)
+        assert _all(table) == []
+
+    def test_rows_beyond_what_a_transaction_holds_are_split(self, table: Table) -> None:
+        """In their order: small ones by a hundred, large ones by their size."""
+        small = [Row("p", f"a{number:03d}") for number in range(2 * MAX_TRANSACTION_ROWS + 1)]
+        large = [Row("p", f"b{number}", {f"C{column}": b"x" * 60_000 for column in range(12)}) for number in range(5)]
+        split = list(transactions([*small, *large]))
+        for some in split:
+            table.upsert(some)
+        assert [len(some) for some in split] == [100, 100, 5, 1]
+        assert _all(table) == [(row.partition, row.key, dict(row.values)) for row in [*small, *large]]
 
     def test_any_number_of_rows_is_deleted_though_some_are_gone(self, table: Table) -> None:
         """Another host purges too."""
