@@ -200,13 +200,15 @@ class Evaluator:
         """Advance the episodes, post findings and heartbeat, record the window.
 
         A rule that fails does not hold up the others: its open episodes stay as they are, the heartbeat names it, and
-        the next release evaluates the window again.
+        the next release evaluates the window again. A run that stood still until its window may be purged says nothing.
 
         Raises:
             PostingError: the window is not recorded and stays due.
             StorageError: likewise; rows may have been posted, and will be posted again.
         """
         window_end = time_of(plan.window_end)
+        if window_end < now - self._retention:
+            return Conclusion(plan.window_end, 0, recorded=False)
         shards = [self._handover.receive(plan.window_end, parcel, ShardResult) for parcel in parcels]
         if any(shard.shards != len(shards) for shard in shards):
             raise StorageError(f"the window {plan.window_end} was evaluated by two releases: it must be planned again.")

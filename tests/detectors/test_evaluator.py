@@ -381,6 +381,22 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     assert [one.tally.count for result in results for one in result.results if one.triggers] == [150]
 
 
+@pytest.mark.parametrize(("stands_still", "heard"), [(timedelta(hours=25), True), (timedelta(hours=26), False)])
+def test_a_run_that_stood_still_until_its_window_is_purged_says_nothing_of_it(
+    stands_still: timedelta, *, heard: bool
+) -> None:
+    """It finds nothing any more, and would say that nothing arrived; another run has spoken long ago."""
+    deployment = Deployment()
+    deployment.receive(_at(1), 150)
+    plan = deployment.plan(_at(10))
+    assert plan is not None
+    later = _at(10) + stands_still
+    deployment.tick(later)
+    before = len(deployment.posted.rows)
+    deployment.evaluator.conclude(plan, deployment.parcels(plan), RunProgress(), later)
+    assert (len(deployment.posted.rows) > before) is heard
+
+
 @examples(20)
 @given(
     bursts=st.lists(st.tuples(st.integers(0, 179), st.integers(1, 120), st.integers(0, 240)), min_size=1, max_size=6),
