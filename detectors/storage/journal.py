@@ -10,6 +10,7 @@ written before the window's own row names them, so that a crash leaves the old r
 
 import hashlib
 import zlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ def next_window(
     bounds = [until - reach, after and after + BUCKET, purged and purged + WINDOW]
     first = max([first, *(bound for bound in bounds if bound)])
     for window in window_ends(first, until):
-        before = max((known for known in ends if known < window), default=None)
+        place = bisect_left(ends, window)
+        before = ends[place - 1] if place else None
         base = evaluated[before].state if before else NO_STATE
         inputs = _digest(" ".join(versions.get(bucket, "") for bucket in window_buckets(window)).encode())
         entry = evaluated.get(window)
