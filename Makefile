@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test bench soak chaos lint format generate docs docs-serve clean setup chromium lock upgrade
+.PHONY: help demo run check test bench soak chaos fuzz lint format generate docs docs-serve clean setup chromium lock upgrade
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -47,6 +47,9 @@ soak: setup ## send ten million records through the worker, and watch its memory
 
 chaos: setup ## play ten thousand stories in which everything goes wrong: minutes; SEED=N plays one again
 	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED) --stories 1)
+
+fuzz: setup ## fuzz what reads bytes from outside, following coverage: minutes; ARGS="--minutes 30"
+	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 lint: $(PYTHON_READY) docs ## lint, formatting, layers, Bicep and the site
 	@$(PYTHON) -m ruff check
