@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from detectors.rules.catalogue import HERE, load
-from generate import columns, decisions, deployment, detections, rule_file, sample, settings
+from generate import columns, decisions, deployment, detections, packages, rule_file, sample, settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -26,6 +26,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "heartbeat-columns": columns.heartbeats,
     "host": deployment.host,
     "measures": rule_file.measures,
+    "packages": packages.packages,
     "parameters": deployment.parameters,
     "rule-fields": rule_file.fields,
     "rule-file": rule_file.form,

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from generate.packages import licences
 from local.host import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -108,3 +109,13 @@ def test_these_tests_run_on_what_is_locked() -> None:
 def test_every_direct_requirement_says_which_versions_will_do(requirement: Requirement) -> None:
     """A name alone would let `make upgrade` take any."""
     assert requirement.specifier
+
+
+PERMISSIVE = re.compile(r"\b(MIT(-0)?|Apache|BSD|PSF|Python Software Foundation|MPL|Unlicense)\b")
+"""Licences under which anybody may run a package, and hand out what uses it."""
+
+
+def test_what_runs_in_azure_may_be_used_by_anybody() -> None:
+    """Nothing asks for the source of what stands beside it, and nothing is without a licence."""
+    assert {name: told for name, told in licences().items() if not PERMISSIVE.search(told) or "GPL" in told} == {}
+    assert licences().keys() == _needed(RUNTIME)
