@@ -1,7 +1,7 @@
 """The packages that run in Azure, with the licence of each, as their own metadata says."""
 
 import re
-from importlib.metadata import PackageMetadata, PackageNotFoundError, distribution
+from importlib.metadata import PackageMetadata, distribution
 from pathlib import Path
 
 from generate.markdown import table

@@ -18,6 +18,7 @@ from detectors.ingestion.counting import BatchCounter
 from detectors.reporting.heartbeat import RunProgress
 from detectors.reporting.sinks import JsonRow
 from detectors.rules.catalogue import CATALOGUE
+from detectors.sources.decoding import EXCERPT_CHARACTERS
 from detectors.storage.buckets import BucketStore
 from detectors.storage.handover import Handover, Parcel
 from detectors.storage.journal import Journal, Plan
@@ -71,7 +72,7 @@ class Deployment:
         self, *, shards: int | None = None, policy: Policy | None = None, baseline: Baseline | None = None
     ) -> None:
         self.buckets, self.journal, self.quarantine, self.posted = MemoryTable(), MemoryTable(), MemoryTable(), Posted()
-        quarantine = Quarantine(self.quarantine, excerpt_characters=100)
+        quarantine = Quarantine(self.quarantine, excerpt_characters=EXCERPT_CHARACTERS)
         self.ingest = Ingest(BucketStore(self.buckets), quarantine, BatchCounter(CATALOGUE), lambda: START)
         self.shards = shards
         self.policy, self.baseline = policy or Policy(), baseline or MemoryBaseline()
@@ -84,7 +85,7 @@ class Deployment:
             store=BucketStore(self.buckets),
             journal=Journal(self.journal),
             handover=Handover(self.journal),
-            quarantine=Quarantine(self.quarantine, excerpt_characters=100),
+            quarantine=Quarantine(self.quarantine, excerpt_characters=EXCERPT_CHARACTERS),
             sink=self.posted,
             baseline=self.baseline,
             policy=self.policy,
@@ -107,8 +108,12 @@ class Deployment:
 
     def arrive(self, at: datetime, *records: object) -> None:
         """Count one message with these records that arrives at a time."""
+        self.bring(at, message(*records))
+
+    def bring(self, at: datetime, body: bytes) -> None:
+        """Count one message that arrives at a time."""
         self.sequence += 1
-        self.ingest(SOURCE, [Event(self.sequence, at, message(*records))])
+        self.ingest(SOURCE, [Event(self.sequence, at, body)])
 
     def step(self, until: datetime, after: datetime | None, caught_up: int = 0) -> Plan | None:
         plan = self.plan(until, after)

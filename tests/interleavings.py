@@ -6,7 +6,7 @@ begins with the first choice everywhere and changes the last one that has altern
 the bounds on changes of host and on faults no schedule is left out, and a failing one is told as its list of choices.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Semaphore, Thread
@@ -14,7 +14,8 @@ from typing import Literal
 
 from detectors.errors import ConflictError, PostingError, StorageError
 from detectors.reporting.sinks import JsonRow
-from detectors.storage.tables import MemoryTable, Row
+from detectors.storage.tables import Table
+from tests.intercepted_table import CONDITIONAL, InterceptedTable, Operation
 
 Fault = Literal["", "refused", "lost", "killed"]
 
@@ -100,39 +101,19 @@ class Host:
         self._stopped.release()
 
 
-class TurnTable:
-    """A table as one host sees it: each request waits for the host's turn."""
+class TurnTable(InterceptedTable):
+    """A table as one host sees it: each request waits for the host's turn.
 
-    def __init__(self, inner: MemoryTable, host: Host) -> None:
-        self._inner, self._host = inner, host
+    A lost answer of a conditional write is sent again by the client, which then finds the row: a conflict.
+    """
 
-    def insert(self, row: Row) -> str:
-        """See `Table.insert`. A lost answer is sent again by the client, which then finds the row: a conflict."""
-        return self._host.request(lambda: self._inner.insert(row), ConflictError)
+    def __init__(self, inner: Table, host: Host) -> None:
+        super().__init__(inner)
+        self._host = host
 
-    def merge(self, row: Row) -> str:
-        """See `Table.merge`. As above."""
-        return self._host.request(lambda: self._inner.merge(row), ConflictError)
-
-    def write(self, rows: Sequence[Row]) -> None:
-        """See `Table.write`. As above."""
-        self._host.request(lambda: self._inner.write(rows), ConflictError)
-
-    def upsert(self, rows: Sequence[Row]) -> None:
-        """See `Table.upsert`."""
-        self._host.request(lambda: self._inner.upsert(rows), StorageError)
-
-    def query(
-        self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
-    ) -> Iterator[Row]:
-        """See `Table.query`: read at once, as a request is."""
-        yield from self._host.request(
-            lambda: list(self._inner.query(first, last, key_prefix=key_prefix, columns=columns)), StorageError
-        )
-
-    def delete(self, partition: str, keys: Sequence[str]) -> None:
-        """See `Table.delete`."""
-        self._host.request(lambda: self._inner.delete(partition, keys), StorageError)
+    def request[T](self, operation: Operation, carry_out: Callable[[], T]) -> T:
+        """Wait for the turn."""
+        return self._host.request(carry_out, ConflictError if operation in CONDITIONAL else StorageError)
 
 
 class TurnSink:

@@ -20,8 +20,8 @@ from detectors.storage.slices import SLICES
 from detectors.storage.tables import MemoryTable, Row, Table
 from detectors.windows import BUCKET
 from tests.builders import NAMESPACE, SOURCE, START, event, list_key
+from tests.intercepted_table import ShakyTable
 from tests.meeting import Meeting
-from tests.shaky_table import ShakyTable
 
 MODEL_THEFT = BY_ID["model_theft"]
 

@@ -1,17 +1,10 @@
-"""Stories in which everything goes wrong end well, and planted mistakes make some of them end badly."""
-
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
-from unittest.mock import patch
+"""Stories in which everything goes wrong end well, and each planted mistake makes one of them end badly."""
 
 import pytest
 
-from detectors import evaluator
-from detectors.evaluation import episodes
-from detectors.storage.journal import Plan, next_window
-from detectors.storage.tables import MemoryTable, Row
-from tests.chaos import Story, ending, shortened, story
+from tests.chaos.mistakes import MISTAKES, planted
+from tests.chaos.play import ends_badly, play
+from tests.chaos.story import shortened, story
 
 STORIES = 40
 
@@ -19,43 +12,25 @@ STORIES = 40
 @pytest.mark.parametrize("seed", range(STORIES))
 def test_whatever_goes_wrong_counts_findings_and_episodes_are_right(seed: int) -> None:
     """`make chaos` plays ten thousand."""
-    assert ending(story(seed)) == []
+    assert play(story(seed)).wrong == []
 
 
-def _merged_anyway(table: MemoryTable, row: Row) -> str:
-    known = next(iter(table.query(row.partition, row.partition, key_prefix=row.key)))
-    return table.upsert([replace(row, values={**known.values, **row.values})]) or ""  # type: ignore[func-returns-value]
-
-
-def _never_again(versions: dict[datetime, str], *args: Any, **more: Any) -> Plan | None:  # noqa: ANN401 - as they come
-    return next_window(dict.fromkeys(versions, ""), *args, **more)
-
-
-MISTAKES = {
-    "conditional writes": (MemoryTable, "merge", _merged_anyway),
-    "windows that changed are due": (evaluator, "next_window", _never_again),
-    "buckets are kept": (evaluator, "PURGE_MARGIN", timedelta(hours=-24)),
-    "what escalates": (episodes, "ESCALATION_FACTOR", 3),
-}
-
-
-def _first_bad() -> Story | None:
-    return next((told for told in map(story, range(200)) if ending(told)), None)
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_planted_mistake_is_found(mistake: str) -> None:
-    """Soon: by one of the first stories."""
-    with patch.object(*MISTAKES[mistake]):
-        assert _first_bad(), f"{mistake}: no story ends badly"
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_planted_mistake_is_found(name: str) -> None:
+    """So no guard is there for nothing. The same story ends well with the guard."""
+    told = story(MISTAKES[name].seed)
+    with planted(name):
+        assert ends_badly(told)
+    assert play(told).wrong == []
 
 
 def test_a_story_that_ends_badly_is_told_without_what_does_not_matter() -> None:
     """It ends badly still, and well without the mistake."""
-    with patch.object(*MISTAKES["what escalates"]):
-        told = _first_bad()
-        assert told
-        short = shortened(told)
-        assert ending(short)
-    assert (len(short.steps), len(short.faults), len(short.overlaps)) <= (len(told.steps), 0, 0)
-    assert ending(short) == []
+    name = "a value escalates too late"
+    told = story(MISTAKES[name].seed)
+    with planted(name):
+        short = shortened(told, ends_badly)
+        assert ends_badly(short)
+    assert sum(len(act.steps) for act in short.acts) < sum(len(act.steps) for act in told.acts)
+    assert not any(step.mishaps for act in short.acts for step in act.steps)
+    assert play(short).wrong == []

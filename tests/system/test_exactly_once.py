@@ -24,8 +24,8 @@ from detectors.windows import bucket_start
 from local.azurite import Azurite
 from tests.builders import SOURCE, START, canonical_id, chat, list_key, message, of_another_service
 from tests.examples import examples
+from tests.intercepted_table import ShakyTable
 from tests.oracle import AZURE_RULES, Place, RawRecord, places, properties
-from tests.shaky_table import ShakyTable
 
 NAMES = ("aoai-prod", "aoai-dev", "aoai-lab")
 

@@ -1,7 +1,7 @@
 """How many requests to storage a window costs, and that shards see all, whatever their number."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -21,57 +21,27 @@ from detectors.storage.handover import Handover
 from detectors.storage.journal import Journal
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import SLICES
-from detectors.storage.tables import MAX_TRANSACTION_ROWS, MemoryTable, Row
+from detectors.storage.tables import MAX_TRANSACTION_ROWS, MemoryTable
 from detectors.windows import BUCKET
 from tests.builders import SOURCE, START, chat, list_key, message
 from tests.deployment import Deployment, Posted
+from tests.intercepted_table import InterceptedTable, Operation
 
 AT_REST = 5
 """Two to plan a window, two to evaluate it, one to record it."""
 
 
-class CountingTable(MemoryTable):
+class CountingTable(InterceptedTable):
     """A table that counts requests, as Table Storage would get them."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.requests = Counter[str]()
+        super().__init__(MemoryTable())
+        self.requests = Counter[Operation]()
 
-    def insert(self, row: Row) -> str:
-        """See `Table.insert`."""
-        self.requests["insert"] += 1
-        return super().insert(row)
-
-    def merge(self, row: Row) -> str:
-        """See `Table.merge`."""
-        self.requests["merge"] += 1
-        return super().merge(row)
-
-    def write(self, rows: Sequence[Row]) -> None:
-        """See `Table.write`."""
-        assert len({row.partition for row in rows}) == 1
-        assert len(rows) <= MAX_TRANSACTION_ROWS
-        self.requests["write"] += 1
-        super().write(rows)
-
-    def upsert(self, rows: Sequence[Row]) -> None:
-        """See `Table.upsert`."""
-        assert len({row.partition for row in rows}) == 1
-        self.requests["upsert"] += 1
-        super().upsert(rows)
-
-    def query(
-        self, first: str, last: str, *, key_prefix: str = "", columns: Sequence[str] | None = None
-    ) -> Iterator[Row]:
-        """See `Table.query`."""
-        self.requests["query"] += 1
-        return super().query(first, last, key_prefix=key_prefix, columns=columns)
-
-    def delete(self, partition: str, keys: Sequence[str]) -> None:
-        """See `Table.delete`."""
-        assert len(keys) <= MAX_TRANSACTION_ROWS
-        self.requests["delete"] += 1
-        super().delete(partition, keys)
+    def request[T](self, operation: Operation, carry_out: Callable[[], T]) -> T:
+        """Count a request."""
+        self.requests[operation] += 1
+        return carry_out()
 
 
 class Counted:

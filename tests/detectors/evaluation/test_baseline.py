@@ -21,7 +21,7 @@ from detectors.storage.tables import MAX_PROPERTY_BYTES, MemoryTable, Row, Table
 from detectors.windows import BUCKET, WINDOW, microseconds, window_ends
 from local.azurite import Azurite
 from tests.builders import START, canonical_id
-from tests.shaky_table import ShakyTable
+from tests.intercepted_table import ShakyTable
 
 RULE = "new_key_lister"
 DAY = timedelta(days=1)

@@ -14,7 +14,7 @@ from detectors.storage.tables import MemoryTable
 from detectors.windows import BUCKET
 from tests.builders import START, canonical_id
 from tests.examples import examples
-from tests.shaky_table import ShakyTable
+from tests.intercepted_table import ShakyTable
 
 RULE = "new_key_lister"
 END = START + BUCKET
