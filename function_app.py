@@ -74,13 +74,13 @@ def measure_health(work: dict) -> dict:
 @functions.activity_trigger(input_name="work")
 def conclude_window(work: dict) -> dict:
     """Post findings and heartbeat, record the window."""
-    return orchestration.conclude_window(detector.evaluator, work)
+    return orchestration.conclude_window(detector.evaluator, work, detector.now())
 
 
 @functions.activity_trigger(input_name="work")
 def purge_expired(work: dict) -> int:
     """Delete what is no longer needed."""
-    return orchestration.purge_expired(detector.evaluator, work)
+    return orchestration.purge_expired(detector.evaluator, work, detector.now())
 
 
 app = df.DFApp()

@@ -17,7 +17,7 @@ import msgspec
 
 from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.baseline import Baseline, Sighting
-from detectors.evaluation.episodes import Episode, advance, unharmed
+from detectors.evaluation.episodes import Episode, advance, names_minute, unharmed
 from detectors.evaluation.policy import Policy
 from detectors.evaluation.silence import ActiveHours, empty_hours, joined, perhaps_silent, silent_accounts
 from detectors.evaluation.troubles import Troubles
@@ -44,7 +44,7 @@ from detectors.rules.rule import Number
 from detectors.rules.tally import Key
 from detectors.storage.buckets import BucketStore, Watermark
 from detectors.storage.handover import Handover, Parcel
-from detectors.storage.journal import Journal, Plan, next_window
+from detectors.storage.journal import NO_EPISODES, EvaluatedWindow, Journal, Plan, continuing, next_window
 from detectors.storage.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import shards_for, share, slice_of
@@ -215,7 +215,10 @@ class Evaluator:
         results = in_order(result for shard in shards for result in shard.results)
         before = [episode for shard in shards for episode in shard.before]
         troubles = Troubles(failed for shard in shards for failed in shard.failed.items())
-        known, since = self._known(plan)
+        current = self._journal.overview().windows if results or plan.etag else None
+        if current is not None and self._is_outdated(plan, current):
+            return Conclusion(plan.window_end, 0, recorded=False)
+        known, since = self._known(window_end, current or {})
         begun = {result.episode_key for result in results if result.triggers} - {episode.key for episode in before}
         apart = self._apart(window_end, {key: since[key] for key in begun & since.keys()}, troubles)
         episodes, changes = advance(before, results, window_end, known, troubles.contain, apart=apart)
@@ -223,8 +226,6 @@ class Evaluator:
         for change in changes:
             with troubles.contain(change.result.rule_id):
                 rows.append(as_json(finding(change, window_end, now)))
-        if (rows or plan.etag) and self._is_outdated(plan):
-            return Conclusion(plan.window_end, 0, recorded=False)
         episodes = unharmed(episodes, changes, before, troubles.failed)
         row = self._journal.row(plan, episodes, failed=bool(troubles.failed))
         beat = heartbeat(
@@ -243,6 +244,8 @@ class Evaluator:
         )
         self._sink.post(self._findings_stream, rows)
         self._sink.post(self._health_stream, [as_json(beat)])
+        if current is not None and any(names_minute(change.result.key) for change in changes):
+            self._journal.reopen_later(window_end, current)  # their rows of the same minutes may have come before
         try:
             self._journal.record(row)
         except ConflictError:
@@ -250,13 +253,13 @@ class Evaluator:
             return Conclusion(plan.window_end, len(rows), recorded=False)
         return Conclusion(plan.window_end, len(rows), recorded=True)
 
-    def _is_outdated(self, plan: Plan) -> bool:
+    def _is_outdated(self, plan: Plan, current: Mapping[datetime, EvaluatedWindow]) -> bool:
         """Tell whether another run has recorded the window meanwhile: what it posted may be newer.
 
         Nobody asks for a window without findings that is evaluated for the first time: recording it tells as well.
         """
-        current = self._journal.window(plan.window_end)
-        return (current.etag if current else None) != plan.etag
+        recorded = current.get(time_of(plan.window_end))
+        return (recorded.etag if recorded else None) != plan.etag
 
     def _health(self, plan: Plan, shards: Sequence[ShardResult]) -> WindowHealth:
         marks = self._handover.receive(plan.window_end, plan.marks, Marks).marks
@@ -264,7 +267,9 @@ class Evaluator:
             shards[0].counted, [(mark.source, Watermark(mark.sequence, mark.enqueued)) for mark in marks]
         )
 
-    def _known(self, plan: Plan) -> tuple[dict[Key, Episode], dict[Key, datetime]]:
+    def _known(
+        self, window_end: datetime, evaluated: Mapping[datetime, EvaluatedWindow]
+    ) -> tuple[dict[Key, Episode], dict[Key, datetime]]:
         """Collect episodes as earlier evaluations recorded them: ids from this window on, posted minutes of later ones.
 
         And the first window that each is known of. This window's own rows may be replaced. Rows of later windows may
@@ -272,13 +277,13 @@ class Evaluator:
         """
         known: dict[Key, Episode] = {}
         since: dict[Key, datetime] = {}
-        for window in plan.later:  # the last one first
-            for episode in self._journal.episodes(window):
+        for window in continuing(evaluated, window_end):
+            for episode in self._journal.episodes(key_of(window)) if evaluated[window].state != NO_EPISODES else ():
                 posted = dict(known[episode.key].posted) if episode.key in known else {}
-                for minute, row in episode.posted.items() if window != plan.window_end else ():
+                for minute, row in episode.posted.items() if window != window_end else ():
                     posted[minute] = max(row, posted.get(minute, row), key=lambda one: one.count)
                 known[episode.key] = msgspec.structs.replace(episode, posted=posted)
-                since[episode.key] = time_of(window)
+                since[episode.key] = window
         return known, since
 
     def _apart(self, window_end: datetime, since: Mapping[Key, datetime], troubles: Troubles) -> set[Key]:

@@ -89,9 +89,7 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
     run = msgspec.convert(context.get_input(), Run)
     plan = yield context.call_activity_with_retry("plan_window", RETRY, {"run": _json(run)})
     if plan is None:
-        yield context.call_activity_with_retry(
-            "purge_expired", RETRY, {"now": context.current_utc_datetime.isoformat()}
-        )
+        yield context.call_activity_with_retry("purge_expired", RETRY, {})
         return _json(run)
     shards = [{"plan": plan, "shard": shard} for shard in range(plan["shards"])]
     results = yield context.task_all(
@@ -100,12 +98,7 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
     yield context.call_activity_with_retry(
         "conclude_window",
         RETRY,
-        {
-            "plan": plan,
-            "shards": results,
-            "windows_caught_up": run.caught_up,
-            "now": context.current_utc_datetime.isoformat(),
-        },
+        {"plan": plan, "shards": results, "windows_caught_up": run.caught_up},
     )
     first_time = plan["etag"] is None
     context.continue_as_new(_json(Run(run.until, plan["window_end"], run.caught_up + first_time)))
@@ -133,23 +126,21 @@ def measure_health(_: Evaluator, work: Json) -> Json:
     raise StorageError(f"the window {work['plan']['window_end']} was planned by an earlier release.")
 
 
-def conclude_window(evaluator: Evaluator, work: Json) -> Json:
-    """Post the findings and the heartbeat and record the window, as an activity."""
+def conclude_window(evaluator: Evaluator, work: Json, now: datetime) -> Json:
+    """Post the findings and the heartbeat and record the window, as an activity.
+
+    What time it is when it runs, and not when it was asked for: that may have been hours ago.
+    """
     plan = msgspec.convert(work["plan"], Plan)
     progress = RunProgress(work["windows_caught_up"], plan.windows_skipped, reevaluated=plan.etag is not None)
-    conclusion = evaluator.conclude(
-        plan,
-        msgspec.convert(work["shards"], list[Parcel]),
-        progress,
-        datetime.fromisoformat(work["now"]),
-    )
+    conclusion = evaluator.conclude(plan, msgspec.convert(work["shards"], list[Parcel]), progress, now)
     _LOG.info("window %s concluded: %s", plan.window_end, conclusion)
     return _json(conclusion)
 
 
-def purge_expired(evaluator: Evaluator, work: Json) -> int:
+def purge_expired(evaluator: Evaluator, _: Json, now: datetime) -> int:
     """Delete what no evaluation needs any more, as an activity; return the number of rows."""
-    return evaluator.purge(datetime.fromisoformat(work["now"]))
+    return evaluator.purge(now)
 
 
 def _json(value: msgspec.Struct) -> Json:

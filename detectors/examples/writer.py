@@ -7,6 +7,7 @@ not. What a writer makes, the source reads as the same fields: that is tested fo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -35,6 +36,7 @@ def with_defaults(fields: Fields, defaults: Fields) -> dict[str, Value]:
     return {**defaults, **fields}
 
 
+@lru_cache(10_000)
 def guid_of(name: str) -> str:
     """Return a GUID that is always the same for a name."""
     return str(uuid5(NAMESPACE_URL, name))

@@ -83,8 +83,6 @@ class Plan(msgspec.Struct):
         base_window: key of the evaluated window before it, None if no episode was open after that.
         base: that window's state digest.
         etag: version of the window's own row, None if it has not been evaluated yet.
-        later: keys of the windows from this one on that have been evaluated and may continue its episodes, last
-            first.
         windows_skipped: windows before it that were lost, because their buckets are no longer kept.
         began: key of the first window that was ever evaluated; empty if an earlier release made the plan.
         shards: parallel parts of its evaluation.
@@ -96,7 +94,6 @@ class Plan(msgspec.Struct):
     base_window: str | None
     base: str
     etag: str | None
-    later: list[str] = []
     windows_skipped: int = 0
     began: str = ""
     shards: int = 1
@@ -146,14 +143,14 @@ def next_window(
                 base_window=key_of(before) if before and base != NO_EPISODES else None,
                 base=base,
                 etag=entry.etag if entry else None,
-                later=[
-                    key_of(known)
-                    for known in reversed(ends)
-                    if window <= known <= window + WINDOW and evaluated[known].state != NO_EPISODES
-                ],
                 windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
             )
     return None
+
+
+def continuing(evaluated: Mapping[datetime, EvaluatedWindow], window: datetime) -> list[datetime]:
+    """Find the evaluated windows, from one on, that may hold its groups and minutes too; the last one first."""
+    return sorted((known for known in evaluated if window <= known <= window + WINDOW), reverse=True)
 
 
 class Journal:
@@ -238,8 +235,18 @@ class Journal:
         """Make a window due again if another run recorded it from other inputs than this plan's."""
         entry = self.window(plan.window_end)
         if entry and (entry.inputs, entry.base) not in {(plan.inputs, plan.base), (failing(plan.inputs), plan.base)}:
-            with suppress(ConflictError):  # yet another run has it now
-                self._table.merge(Row(_WINDOWS, plan.window_end, {"Inputs": _NEVER}, entry.etag))
+            self._make_due(time_of(plan.window_end), entry)
+
+    def reopen_later(self, window: datetime, seen: Mapping[datetime, EvaluatedWindow]) -> None:
+        """Make the windows due again that may continue one, and that other runs recorded since they were seen."""
+        current = self.overview().windows
+        for end in continuing(current, window):
+            if end > window and current[end] != seen.get(end):
+                self._make_due(end, current[end])
+
+    def _make_due(self, window: datetime, entry: EvaluatedWindow) -> None:
+        with suppress(ConflictError):  # yet another run has it now
+            self._table.merge(Row(_WINDOWS, key_of(window), {"Inputs": _NEVER}, entry.etag))
 
     def note_purge(self, before: datetime) -> None:
         """Record, before purging, that buckets that start before a time are purged."""

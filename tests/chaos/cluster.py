@@ -80,9 +80,9 @@ class Cluster:
         self._is_away, self.weather.mishaps = False, ()
         for partition in range(len(self._partitions)):
             self._deliver(Step("batch", which=partition, size=10**6))
-        self._finish(Run(self.now, self.now))  # before the oldest window is out of reach
+        self._finish(Run(self.now))  # before the oldest window is out of reach
         self.now += 2 * WINDOW
-        self._finish(Run(self.now, self.now))
+        self._finish(Run(self.now))
 
     def finish(self) -> None:
         """Let runs that are under way go on to their end, and evaluate once more."""
@@ -160,7 +160,7 @@ class Cluster:
 
     def _tick(self, clock: datetime) -> None:
         """Start the run of a timer, unless it is under way."""
-        run = Run(clock, self.now)
+        run = Run(clock)
         if run.until not in {one.until for one in self.runs}:
             self.runs.append(run)
 

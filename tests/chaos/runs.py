@@ -13,6 +13,7 @@ from detectors import orchestration
 from detectors.errors import DetectorError
 from detectors.evaluator import Evaluator
 from detectors.windows import bucket_start, key_of
+from tests.activities import carry_out
 
 ATTEMPTS = 4
 """How often an activity is tried; there are fewer than in Azure, so that runs fail."""
@@ -30,7 +31,6 @@ class Context:
     """What the orchestrator sees of the Durable extension."""
 
     given: str
-    current_utc_datetime: datetime
     following: str = ""
 
     def get_input(self) -> Any:  # noqa: ANN401 - JSON
@@ -49,17 +49,17 @@ class Context:
 class Run:
     """A run of the orchestration."""
 
-    def __init__(self, until: datetime, now: datetime) -> None:
+    def __init__(self, until: datetime) -> None:
         self.until = key_of(bucket_start(until))
         self.is_over = False
         self._attempts = 0
-        self._begin(json.dumps({"until": self.until}), now)
+        self._begin(json.dumps({"until": self.until}))
 
     def go_on(self, evaluator: Evaluator, now: datetime) -> None:
         """Carry out the next activity; a run ends when one has failed too often."""
         call, result, failed = self._calls[len(self._results)], None, False
         try:
-            result = getattr(orchestration, call.activity)(evaluator, json.loads(call.work))
+            result = carry_out(call.activity, evaluator, json.loads(call.work), now)
         except DetectorError:
             failed = True
         if len(self._results) == len(self._calls) or self._calls[len(self._results)] is not call:
@@ -70,21 +70,20 @@ class Run:
             return
         self._results.append(json.loads(json.dumps(result)))
         if len(self._results) == len(self._calls):
-            self._resume(self._results if self._fans_out else self._results[0], now)
+            self._resume(self._results if self._fans_out else self._results[0])
 
-    def _begin(self, given: str, now: datetime) -> None:
-        self._context = Context(given, now)
+    def _begin(self, given: str) -> None:
+        self._context = Context(given)
         self._steps: Generator[Any, Any, Any] = orchestration.evaluate_windows(self._context)
-        self._resume(None, now)
+        self._resume(None)
 
-    def _resume(self, results: object, now: datetime) -> None:
-        self._context.current_utc_datetime = now
+    def _resume(self, results: object) -> None:
         try:
             asked = self._steps.send(results)
         except StopIteration:
             self.is_over = not self._context.following
             if self._context.following:
-                self._begin(self._context.following, now)
+                self._begin(self._context.following)
             return
         self._fans_out = isinstance(asked, list)
         self._calls: list[Call] = asked if isinstance(asked, list) else [asked]

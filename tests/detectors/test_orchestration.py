@@ -13,6 +13,7 @@ from detectors import evaluator, orchestration
 from detectors.errors import StorageError
 from detectors.orchestration import HISTORY_KEPT, RETRY, RUNNING, Run, evaluate_windows, start
 from detectors.windows import BUCKET, key_of
+from tests.activities import carry_out
 from tests.builders import START
 from tests.deployment import Deployment
 
@@ -32,7 +33,7 @@ class Context:
 
     evaluator: Any
     given: Json
-    current_utc_datetime: datetime
+    now: datetime
     called: list[tuple[str, Json]] = field(default_factory=list)
     again: Json | None = None
 
@@ -42,7 +43,7 @@ class Context:
     def call_activity_with_retry(self, name: str, retry: object, work: Json) -> object:
         assert retry is RETRY
         self.called.append((name, work))
-        return getattr(orchestration, name)(self.evaluator, work)
+        return carry_out(name, self.evaluator, work, self.now)
 
     def task_all(self, results: list[object]) -> list[object]:
         return results

@@ -137,10 +137,10 @@ def test_the_messages_of_the_heaviest_window_are_small() -> None:
     assert planned is not None
     work = {"plan": {**planned, "shards": SLICES}}
     shards = [orchestration.evaluate_shard(deployment.evaluator, {**work, "shard": shard}) for shard in range(SLICES)]
-    conclusion = {**work, "shards": shards, "windows_caught_up": 0, "now": until.isoformat()}
+    conclusion = {**work, "shards": shards, "windows_caught_up": 0}
     inline = SLICES * 1.4 * MAX_INLINE_BYTES  # had each shard come to what just fits into a message
     assert len(json.dumps(conclusion)) + inline < MAX_MESSAGE_BYTES
-    orchestration.conclude_window(deployment.evaluator, conclusion)
+    orchestration.conclude_window(deployment.evaluator, conclusion, until)
     rows = deployment.posted.of("model_theft")
     assert {(row["EventCount"], len(row["Callers"]), row["CallersTruncated"]) for row in rows} == {(150, 50, True)}
     assert len(rows) == 300

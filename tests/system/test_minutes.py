@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from random import Random
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -171,6 +172,24 @@ def test_a_run_that_loses_while_it_posts_does_not_leave_its_older_picture() -> N
     assert not deployment.evaluator.conclude(*stale, RunProgress(), _at(11)).recorded
     deployment.tick(_at(20))
     assert [(row["EventCount"], row["Status"]) for row in _minutes(deployment).values()] == [(40, "New")]
+
+
+@pytest.mark.parametrize("when", ["before it posts", "while it posts"])
+def test_a_run_of_an_earlier_window_does_not_take_back_what_a_later_one_posted(when: str) -> None:
+    """The later window holds more of the minute, and is not due again: the state that it is based on stays the same."""
+    deployment = Deployment()
+    deployment.arrive(_at(5), *_prompts(12, 4))
+    deployment.tick(_at(10))
+    deployment.arrive(_at(6), list_key())
+    slow = deployment.half_way(_at(20))
+    deployment.arrive(_at(11), *_prompts(20, 4))
+    if when == "before it posts":
+        deployment.step(_at(20), _at(10))
+    else:
+        deployment.posted.meanwhile = lambda: deployment.step(_at(20), _at(10))
+    deployment.evaluator.conclude(*slow, RunProgress(), _at(20))
+    deployment.tick(_at(30))
+    assert [row["EventCount"] for row in _minutes(deployment).values()] == [32]
 
 
 def test_a_minute_long_past_is_posted_once_and_not_at_every_window() -> None:

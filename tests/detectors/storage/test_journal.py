@@ -7,7 +7,7 @@ import pytest
 
 from detectors.evaluation.episodes import Episode
 from detectors.storage import journal
-from detectors.storage.journal import EvaluatedWindow, Journal, Plan, next_window
+from detectors.storage.journal import EvaluatedWindow, Journal, Plan, continuing, next_window
 from detectors.storage.tables import MemoryTable
 from detectors.windows import BUCKET, key_of
 from tests.builders import START
@@ -79,8 +79,7 @@ def test_a_changed_bucket_makes_its_first_window_due() -> None:
     plan = next_window({late: "new"}, evaluated, START, REACH)
     assert plan is not None
     assert plan.window_end == key_of(late + BUCKET)
-    assert plan.later[-1] == plan.window_end
-    assert plan.later[0] == key_of(START)
+    assert continuing(evaluated, late + BUCKET) == [START - back * BUCKET for back in range(5)]
     following = next_window({late: "new"}, evaluated, START, REACH, after=late + BUCKET)
     assert following is not None
     assert following.window_end == key_of(late + 2 * BUCKET)
