@@ -19,7 +19,7 @@ from local.azurite import Azurite
 from tests.infra.compiler import Compiler
 
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("usual", settings.get_profile("explore"), derandomize=True)  # red on one machine, red on all
+settings.register_profile("usual", settings.get_profile("explore"), derandomize=True, max_examples=50)
 settings.register_profile("quick", settings.get_profile("usual"), max_examples=10)
 settings.load_profile("usual")  # how long an example takes says nothing about the code
 
