@@ -6,9 +6,10 @@ https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-ser
 
 import json
 import re
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice, takewhile
 from threading import Lock
 from typing import Protocol
 
@@ -142,6 +143,7 @@ class MemoryTable:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Row] = {}
+        self._keys: list[tuple[str, str]] = []  # in order
         self._versions = count(1)
         self._lock = Lock()
 
@@ -188,23 +190,25 @@ class MemoryTable:
     ) -> Iterator[Row]:
         """See `Table.query`."""
         with self._lock:
-            rows = [
-                row
-                for (partition, key), row in sorted(self._rows.items())
-                if first <= partition <= last and key.startswith(key_prefix)
-            ]
+            start = bisect_left(self._keys, (first, key_prefix))
+            within = takewhile(lambda one: one[0] <= last, islice(self._keys, start, None))
+            rows = [self._rows[one] for one in within if one[1].startswith(key_prefix)]
+        wanted = None if columns is None else set(columns)
         for row in rows:
-            wanted = row.values.keys() if columns is None else row.values.keys() & set(columns)
-            yield Row(row.partition, row.key, {name: row.values[name] for name in wanted}, row.etag)
+            values = {name: value for name, value in row.values.items() if wanted is None or name in wanted}
+            yield Row(row.partition, row.key, values, row.etag)
 
     def delete(self, partition: str, keys: Sequence[str]) -> None:
         """See `Table.delete`."""
         check_transaction([Row(partition, key) for key in keys])
         with self._lock:
             for key in keys:
-                self._rows.pop((partition, key), None)
+                if self._rows.pop((partition, key), None):
+                    del self._keys[bisect_left(self._keys, (partition, key))]
 
     def _store(self, row: Row, values: Mapping[str, Value]) -> str:
         etag = f"v{next(self._versions)}"
+        if (row.partition, row.key) not in self._rows:
+            insort(self._keys, (row.partition, row.key))
         self._rows[row.partition, row.key] = Row(row.partition, row.key, dict(values), etag)
         return etag
