@@ -9,7 +9,6 @@ Some sources' records hold prompts and answers. Nothing of these is kept, not ev
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -236,7 +235,8 @@ def _decode_one_by_one(body: bytes) -> Message:
     """Decode every record on its own, the slow way, so that a bad one costs only itself."""
     records: list[Any] = []
     flaws: list[RecordFlaw] = []
-    found: Counter[str] = Counter()
+    kept: dict[str, int] = {}
+    more: dict[str, int] = {}
     unreadable: dict[int, Unreadable] = {}
     private = any(mark in body for mark in _PRIVATE_MARKS)  # several times faster than one pattern
     for index, raw in enumerate(_elements(body)):
@@ -255,11 +255,13 @@ def _decode_one_by_one(body: bytes) -> Message:
             continue
         records.append(NO_RECORD)
         reason, detail = _NOT_JSON if isinstance(element, repair.Broken) else _NO_OBJECT
-        found[reason] += 1
-        if found[reason] <= MAX_FLAWS:
+        if kept.get(reason, 0) == MAX_FLAWS:
+            more[reason] = more.get(reason, 0) + 1
+        else:
+            kept[reason] = kept.get(reason, 0) + 1
             text = element.text if isinstance(element, repair.Broken) else element
             flaws.append(RecordFlaw(index, reason, detail, LEFT_OUT if private else _excerpt(text)))
-    return Message(records, flaws, found - Counter(flaw.reason for flaw in flaws), unreadable, body)
+    return Message(records, flaws, more, unreadable, body)
 
 
 def _elements(body: bytes) -> Iterable[msgspec.Raw | str | repair.Broken]:
