@@ -11,6 +11,7 @@ from benchmarks.report import Column, Section
 from detectors.ingestion.counting import BatchCounter
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import Rule
+from detectors.sources import azure_openai
 from detectors.sources.catalogue import SOURCES
 from detectors.sources.decoding import record_type
 
@@ -32,19 +33,12 @@ _SETS: dict[str, Sequence[Rule]] = {
 }
 
 
-class _Properties(msgspec.Struct, rename="camel", gc=False):
-    object_id: str | None = None
-    request_length: int | None = None
-    response_length: int | None = None
-    stream_type: str | None = None
-    model_name: str | None = None
-
-
 def _decode_alone(corpus: Corpus) -> float:
     """Decode what the rules read, and the properties of each request once; return the seconds on the processor."""
     fields = frozenset(one.name for source in SOURCES for one in msgspec.structs.fields(source.record))
     envelope: Any = msgspec.defstruct("Envelope", [("records", list[record_type(fields)])], gc=False)  # type: ignore[misc]
-    decode, decode_properties = msgspec.json.Decoder(envelope).decode, msgspec.json.Decoder(_Properties).decode
+    decode = msgspec.json.Decoder(envelope).decode
+    decode_properties = msgspec.json.Decoder(azure_openai.Properties).decode
     start = thread_time()
     for event in corpus.events:
         for record in decode(event.body).records:
