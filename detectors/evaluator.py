@@ -44,7 +44,15 @@ from detectors.rules.rule import Number
 from detectors.rules.tally import Key
 from detectors.storage.buckets import BucketStore, Watermark
 from detectors.storage.handover import Handover, Parcel
-from detectors.storage.journal import NO_EPISODES, EvaluatedWindow, Journal, Plan, continuing, next_window
+from detectors.storage.journal import (
+    NO_EPISODES,
+    EvaluatedWindow,
+    Journal,
+    Plan,
+    next_window,
+    versions_around,
+    windows_around,
+)
 from detectors.storage.quarantine import RETENTION as QUARANTINE_RETENTION
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import shards_for, share, slice_of
@@ -245,7 +253,7 @@ class Evaluator:
         self._sink.post(self._findings_stream, rows)
         self._sink.post(self._health_stream, [as_json(beat)])
         if current is not None and any(names_minute(change.result.key) for change in changes):
-            self._journal.reopen_later(window_end, current)  # their rows of the same minutes may have come before
+            self._journal.reopen_around(window_end, current)  # their rows of the same minutes may have come before
         try:
             self._journal.record(row)
         except ConflictError:
@@ -254,12 +262,11 @@ class Evaluator:
         return Conclusion(plan.window_end, len(rows), recorded=True)
 
     def _is_outdated(self, plan: Plan, current: Mapping[datetime, EvaluatedWindow]) -> bool:
-        """Tell whether another run has recorded the window meanwhile: what it posted may be newer.
+        """Tell whether another run has recorded the window meanwhile, or one around it: what it posted may be newer.
 
         Nobody asks for a window without findings that is evaluated for the first time: recording it tells as well.
         """
-        recorded = current.get(time_of(plan.window_end))
-        return (recorded.etag if recorded else None) != plan.etag
+        return plan.around != versions_around(current, time_of(plan.window_end))
 
     def _health(self, plan: Plan, shards: Sequence[ShardResult]) -> WindowHealth:
         marks = self._handover.receive(plan.window_end, plan.marks, Marks).marks
@@ -277,7 +284,7 @@ class Evaluator:
         """
         known: dict[Key, Episode] = {}
         since: dict[Key, datetime] = {}
-        for window in continuing(evaluated, window_end):
+        for window in reversed([one for one in windows_around(evaluated, window_end) if one >= window_end]):
             for episode in self._journal.episodes(key_of(window)) if evaluated[window].state != NO_EPISODES else ():
                 posted = dict(known[episode.key].posted) if episode.key in known else {}
                 for minute, row in episode.posted.items() if window != window_end else ():

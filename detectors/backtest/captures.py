@@ -91,9 +91,10 @@ def _as_unreadable(error: Exception, content: Content) -> Exception:
         return UnreadableError("truncated", "The Avro data ends in its middle: copy the file again.")
     if "need to install" in str(error):
         return DetectorError(_MISSING.format("cramjam"))
-    if "Unrecognized codec" in str(error):
-        return UnreadableError("unknown_form", f"Avro in a codec that cannot be read: {error}.")
-    return UnreadableError("damaged", f"The Avro data is damaged: {error or type(error).__name__}.")
+    said = ascii(str(error))[1:-1] or type(error).__name__  # it may repeat what stands in the file
+    if "Unrecognized codec" in said:
+        return UnreadableError("unknown_form", f"Avro in a codec that cannot be read: {said}.")
+    return UnreadableError("damaged", f"The Avro data is damaged: {said}.")
 
 
 def _event(record: Mapping[str, Any]) -> Event:

@@ -83,6 +83,7 @@ class Plan(msgspec.Struct):
         base_window: key of the evaluated window before it, None if no episode was open after that.
         base: that window's state digest.
         etag: version of the window's own row, None if it has not been evaluated yet.
+        around: digest of the versions of its row and of those that share buckets with it.
         windows_skipped: windows before it that were lost, because their buckets are no longer kept.
         began: key of the first window that was ever evaluated; empty if an earlier release made the plan.
         shards: parallel parts of its evaluation.
@@ -94,6 +95,7 @@ class Plan(msgspec.Struct):
     base_window: str | None
     base: str
     etag: str | None
+    around: str = ""
     windows_skipped: int = 0
     began: str = ""
     shards: int = 1
@@ -143,14 +145,21 @@ def next_window(
                 base_window=key_of(before) if before and base != NO_EPISODES else None,
                 base=base,
                 etag=entry.etag if entry else None,
+                around=versions_around(evaluated, window),
                 windows_skipped=(window - before) // BUCKET - 1 if before and entry is None else 0,
             )
     return None
 
 
-def continuing(evaluated: Mapping[datetime, EvaluatedWindow], window: datetime) -> list[datetime]:
-    """Find the evaluated windows, from one on, that may hold its groups and minutes too; the last one first."""
-    return sorted((known for known in evaluated if window <= known <= window + WINDOW), reverse=True)
+def windows_around(evaluated: Mapping[datetime, EvaluatedWindow], window: datetime) -> list[datetime]:
+    """Find the evaluated windows that may hold the same groups and minutes as one, itself among them; in order."""
+    return sorted(known for known in evaluated if window - WINDOW <= known <= window + WINDOW)
+
+
+def versions_around(evaluated: Mapping[datetime, EvaluatedWindow], window: datetime) -> str:
+    """Return a digest of the versions of these windows: it changes when any of them is recorded."""
+    versions = (f"{key_of(known)} {evaluated[known].etag}" for known in windows_around(evaluated, window))
+    return _digest(" ".join(versions).encode())
 
 
 class Journal:
@@ -237,11 +246,11 @@ class Journal:
         if entry and (entry.inputs, entry.base) not in {(plan.inputs, plan.base), (failing(plan.inputs), plan.base)}:
             self._make_due(time_of(plan.window_end), entry)
 
-    def reopen_later(self, window: datetime, seen: Mapping[datetime, EvaluatedWindow]) -> None:
-        """Make the windows due again that may continue one, and that other runs recorded since they were seen."""
+    def reopen_around(self, window: datetime, seen: Mapping[datetime, EvaluatedWindow]) -> None:
+        """Make the windows due again that share buckets with one, and that other runs recorded since they were seen."""
         current = self.overview().windows
-        for end in continuing(current, window):
-            if end > window and current[end] != seen.get(end):
+        for end in windows_around(current, window):
+            if end != window and current[end] != seen.get(end):
                 self._make_due(end, current[end])
 
     def _make_due(self, window: datetime, entry: EvaluatedWindow) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from detectors.evaluation.episodes import Episode
 from detectors.storage import journal
-from detectors.storage.journal import EvaluatedWindow, Journal, Plan, continuing, next_window
+from detectors.storage.journal import EvaluatedWindow, Journal, Plan, next_window, versions_around
 from detectors.storage.tables import MemoryTable
 from detectors.windows import BUCKET, key_of
 from tests.builders import START
@@ -79,7 +79,7 @@ def test_a_changed_bucket_makes_its_first_window_due() -> None:
     plan = next_window({late: "new"}, evaluated, START, REACH)
     assert plan is not None
     assert plan.window_end == key_of(late + BUCKET)
-    assert continuing(evaluated, late + BUCKET) == [START - back * BUCKET for back in range(5)]
+    assert plan.around == versions_around(evaluated, late + BUCKET) != versions_around(evaluated, START)
     following = next_window({late: "new"}, evaluated, START, REACH, after=late + BUCKET)
     assert following is not None
     assert following.window_end == key_of(late + 2 * BUCKET)
