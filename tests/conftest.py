@@ -10,6 +10,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Generator, Iterator, Sequence
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -61,12 +62,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a real part, and put its files first: no worker should begin with the longest in the end."""
+    """Mark what uses a real part, and put its files first: no worker should begin with the longest in the end.
+
+    They come mixed, since neighbours wait for the same part: one asks the compiler, and the others want its answer.
+    """
     for item in items:
         if not {azurite.__name__, compiler.__name__}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("real")
     slow = {item.path for item in items if item.get_closest_marker("real")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, crc32(item.path.name.encode())))
 
 
 def pytest_xdist_auto_num_workers() -> int:
