@@ -49,6 +49,7 @@ from detectors.storage.journal import (
     EvaluatedWindow,
     Journal,
     Plan,
+    is_recorded,
     next_window,
     versions_around,
     windows_around,
@@ -103,7 +104,7 @@ class ShardResult(msgspec.Struct):
 
 
 class Conclusion(msgspec.Struct):
-    """The outcome of a window; `recorded` is false if another run was faster."""
+    """The outcome of a window; `recorded` is false if it is not recorded from what was planned: it may be due again."""
 
     window_end: str
     findings: int
@@ -225,7 +226,7 @@ class Evaluator:
         troubles = Troubles(failed for shard in shards for failed in shard.failed.items())
         current = self._journal.overview().windows if results or plan.etag else None
         if current is not None and self._is_outdated(plan, current):
-            return Conclusion(plan.window_end, 0, recorded=False)
+            return Conclusion(plan.window_end, 0, recorded=is_recorded(plan, current.get(window_end)))
         known, since = self._known(window_end, current or {})
         begun = {result.episode_key for result in results if result.triggers} - {episode.key for episode in before}
         apart = self._apart(window_end, {key: since[key] for key in begun & since.keys()}, troubles)

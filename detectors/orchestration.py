@@ -95,11 +95,13 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
     results = yield context.task_all(
         [context.call_activity_with_retry("evaluate_shard", RETRY, shard) for shard in shards]
     )
-    yield context.call_activity_with_retry(
+    conclusion = yield context.call_activity_with_retry(
         "conclude_window",
         RETRY,
         {"plan": plan, "shards": results, "windows_caught_up": run.caught_up},
     )
+    if not conclusion["recorded"]:  # another run is at it, and later windows cannot be judged without this one
+        return _json(run)
     first_time = plan["etag"] is None
     context.continue_as_new(_json(Run(run.until, plan["window_end"], run.caught_up + first_time)))
     return _json(run)

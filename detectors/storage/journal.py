@@ -243,7 +243,7 @@ class Journal:
     def reopen(self, plan: Plan) -> None:
         """Make a window due again if another run recorded it from other inputs than this plan's."""
         entry = self.window(plan.window_end)
-        if entry and (entry.inputs, entry.base) not in {(plan.inputs, plan.base), (failing(plan.inputs), plan.base)}:
+        if entry and not is_recorded(plan, entry):
             self._make_due(time_of(plan.window_end), entry)
 
     def reopen_around(self, window: datetime, seen: Mapping[datetime, EvaluatedWindow]) -> None:
@@ -277,6 +277,11 @@ class Journal:
         for partition, keys in further.items():
             delete_all(self._table, partition, keys)
         return len(old) + sum(map(len, further.values()))
+
+
+def is_recorded(plan: Plan, entry: EvaluatedWindow | None) -> bool:
+    """Tell whether a window is recorded from what was planned, by whatever run."""
+    return entry is not None and entry.base == plan.base and entry.inputs in {plan.inputs, failing(plan.inputs)}
 
 
 def failing(inputs: str) -> str:

@@ -19,7 +19,7 @@ from detectors.storage.handover import Handover
 from detectors.storage.journal import Journal
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import SLICES
-from detectors.storage.tables import MemoryTable
+from detectors.storage.tables import MemoryTable, Table
 from detectors.windows import WINDOW, bucket_start
 from tests.builders import NAMESPACE, chat, list_key, message
 from tests.chaos.runs import Run
@@ -51,7 +51,7 @@ class Cluster:
     def __init__(self, told: Story) -> None:
         self.now = begin(0)
         self.rows: list[tuple[str, JsonRow]] = []
-        self.tables = {name: MemoryTable() for name in ("buckets", "journal", "baseline", "quarantine")}
+        self.tables = self._open_tables()
         self.weather = Weather(self._take_next)
         self.runs: list[Run] = []
         self._is_away = False
@@ -153,10 +153,16 @@ class Cluster:
             return
         self.now = max(self.now, events[-1].enqueued)
         try:
-            self._ingests[step.host](Source(NAMESPACE, "llm-logs", str(number)), events)
+            self._count(step.host, Source(NAMESPACE, "llm-logs", str(number)), events)
         except StorageError:
             return
         self._checkpoints[number] = max(self._checkpoints[number], events[-1].sequence + 1)
+
+    def _open_tables(self) -> dict[str, Table]:
+        return {name: MemoryTable() for name in ("buckets", "journal", "baseline", "quarantine")}
+
+    def _count(self, host: int, source: Source, events: Sequence[Event]) -> None:
+        self._ingests[host](source, events)
 
     def _tick(self, clock: datetime) -> None:
         """Start the run of a timer, unless it is under way."""

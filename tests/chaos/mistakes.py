@@ -106,7 +106,7 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "a failed batch is taken for counted": Mistake(Ingest, "__call__", _failure_ignored, 0),
     "late counts make no window due": Mistake(evaluator, "next_window", _never_due_again, 9),
-    "another state makes no window due": Mistake(evaluator, "next_window", _state_ignored, 116),
+    "another state makes no window due": Mistake(evaluator, "next_window", _state_ignored, 218),
     "a failed post is taken for posted": Mistake(Evaluator, "conclude", _unheard, 0),
     "buckets are purged too early": Mistake(evaluator, "PURGE_MARGIN", timedelta(hours=-5), 0),
     "a run speaks of what is purged": Mistake(Evaluator, "conclude", _however_late, 18),

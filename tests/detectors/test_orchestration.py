@@ -1,6 +1,7 @@
 """A run of the evaluation: each due window in order, each shard once, and the next run where this one ends."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ class Context:
         given: the input.
         called: the activities, in order.
         again: what the next run is started with.
+        meanwhile: what happens before a window is concluded.
     """
 
     evaluator: Any
@@ -36,6 +38,7 @@ class Context:
     now: datetime
     called: list[tuple[str, Json]] = field(default_factory=list)
     again: Json | None = None
+    meanwhile: Callable[[], object] = lambda: None
 
     def get_input(self) -> Json:
         return self.given
@@ -43,6 +46,8 @@ class Context:
     def call_activity_with_retry(self, name: str, retry: object, work: Json) -> object:
         assert retry is RETRY
         self.called.append((name, work))
+        if name == "conclude_window":
+            self.meanwhile()
         return carry_out(name, self.evaluator, work, self.now)
 
     def task_all(self, results: list[object]) -> list[object]:
@@ -52,8 +57,8 @@ class Context:
         self.again = given
 
 
-def _run(deployment: Deployment, given: Json, now: datetime) -> Context:
-    context = Context(deployment.evaluator, given, now)
+def _run(deployment: Deployment, given: Json, now: datetime, meanwhile: Callable[[], object] = lambda: None) -> Context:
+    context = Context(deployment.evaluator, given, now, meanwhile=meanwhile)
     steps: Any = evaluate_windows(context)
     result = ended = None
     while ended is None:
@@ -113,6 +118,27 @@ def test_missed_windows_are_caught_up_in_order_and_counted() -> None:
     *runs, _ = _runs(deployment, START + 3 * BUCKET)
     assert [run.again["after"] for run in runs if run.again] == [key_of(START + n * BUCKET) for n in (1, 2, 3)]
     assert [run.again["caught_up"] for run in runs if run.again] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("late", [0, 300])
+def test_a_run_that_another_one_overtook_ends_if_its_window_is_not_recorded_from_what_it_planned(late: int) -> None:
+    """Later windows cannot be judged without it. Where both planned the same it goes on, as after a lost answer."""
+    deployment, end = Deployment(), START + 2 * BUCKET
+    deployment.receive(START, 120)
+    deployment.tick(START)
+
+    def overtake() -> None:
+        if late:
+            deployment.receive(START + timedelta(minutes=1), late)
+        deployment.step(end, START)
+
+    overtaken = _run(deployment, {"until": key_of(end), "after": None, "caught_up": 0}, end, overtake)
+    assert (overtaken.again is None) is bool(late)
+    deployment.tick(end)
+    assert [(status, count) for _, status, count in deployment.posted.course()] == [
+        ("New", 120 + late),
+        ("Ongoing", 120 + late),
+    ]
 
 
 def test_a_window_that_is_evaluated_again_is_not_one_that_was_missed() -> None:

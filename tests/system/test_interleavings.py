@@ -158,7 +158,8 @@ class _World:
             try:
                 while plan := evaluator.plan(until, after):
                     parcels = [evaluator.evaluate_shard(plan, shard) for shard in range(plan.shards)]
-                    evaluator.conclude(plan, parcels, RunProgress(0, 0, reevaluated=False), until)
+                    if not evaluator.conclude(plan, parcels, RunProgress(0, 0, reevaluated=False), until).recorded:
+                        return
                     after = time_of(plan.window_end)
                 if purges:
                     evaluator.purge(until)
