@@ -45,8 +45,8 @@ bench: setup ## measure speed and memory
 soak: setup ## send ten million records through the worker, and watch its memory: minutes
 	@$(PYTHON) -m benchmarks.soak
 
-chaos: setup ## play ten thousand stories in which everything goes wrong: minutes; SEED=N plays one again
-	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED) --stories 1)
+chaos: setup ## play ten thousand stories in which everything goes wrong: minutes; SEED=N plays one again; ARGS=--real
+	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED) --stories 1) $(ARGS)
 
 fuzz: setup ## fuzz what reads bytes from outside, following coverage: minutes; ARGS="--minutes 30"
 	@$(PYTHON) -m tests.fuzz $(ARGS)

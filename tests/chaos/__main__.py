@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 
+from tests.chaos.cluster import Cluster
 from tests.chaos.mistakes import MISTAKES
 from tests.chaos.play import ends_badly, play, play_chunk
+from tests.chaos.real import RealCluster
 from tests.chaos.story import Mishap, shortened, story
 
 CHUNK = 50
@@ -22,11 +24,14 @@ SECONDS = 10.0
 """How often it says how far it is."""
 
 
-def _play_all(pool: ProcessPoolExecutor, seeds: range, mistake: str | None) -> list[int]:
+def _play_all(
+    pool: ProcessPoolExecutor, seeds: range, mistake: str | None, parts: type[Cluster] = Cluster
+) -> list[int]:
     """Play all stories, and say now and then how far it is; return the seeds of those that end badly."""
-    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    size = CHUNK if parts is Cluster else 1
+    chunks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     played, bad, met, said = 0, list[int](), Counter[Mishap](), time.monotonic()
-    for done in as_completed([pool.submit(partial(play_chunk, mistake), chunk) for chunk in chunks]):
+    for done in as_completed([pool.submit(partial(play_chunk, mistake, parts), chunk) for chunk in chunks]):
         number, its_bad, its_met = done.result()
         played, met = played + number, met + its_met
         bad += its_bad
@@ -58,18 +63,22 @@ def _show(seed: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play stories; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--stories", type=int, default=10_000, metavar="N", help="how many")
+    parser.add_argument("--stories", type=int, metavar="N", help="how many; 10,000 by default, 20 on real parts")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first one")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
+    parser.add_argument("--real", action="store_true", help="on real parts, of which hosts are killed; 10 s a story")
     parser.add_argument("--mistakes", action="store_true", help="plant each mistake, and tell in how many it is found")
     options = parser.parse_args(arguments)
-    seeds = range(options.seed, options.seed + options.stories)
+    stories = options.stories or (20 if options.real else 10_000)
+    seeds = range(options.seed, options.seed + stories)
     with ProcessPoolExecutor(options.processes) as pool:
         if options.mistakes:
             missed = [mistake for mistake in MISTAKES if not _is_found(pool, seeds, mistake)]
             return int(bool(missed))
-        bad = _play_all(pool, seeds, None)
-    for seed in bad[:SHOWN]:
+        bad = _play_all(pool, seeds, None, RealCluster if options.real else Cluster)
+    if options.real and bad:
+        _say(f"seeds: {', '.join(map(str, bad))}")
+    for seed in () if options.real else bad[:SHOWN]:
         _show(seed)
     return int(bool(bad))
 

@@ -90,6 +90,9 @@ class Cluster:
             self._finish(run)
         self.settle()
 
+    def close(self) -> None:
+        """End what it runs on; nothing here."""
+
     def is_settled(self) -> bool:
         """Tell whether nothing is due."""
         return self._evaluators[0].plan(bucket_start(self.now), None) is None

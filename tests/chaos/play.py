@@ -1,6 +1,7 @@
 """Plays stories and judges them."""
 
 from collections import Counter
+from contextlib import closing
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -18,13 +19,13 @@ class Ending(NamedTuple):
     met: Counter[Mishap]
 
 
-def play(told: Story) -> Ending:
+def play(told: Story, parts: type[Cluster] = Cluster) -> Ending:
     """Play a story to its end. An exception that nobody expects is a bad end too.
 
     In rows as small as some are here, what one account adds would soon be counted together with what others add.
     """
-    with patch.multiple(buckets, MAX_SLICE_BYTES=told.slice_bytes, CROWDED_SHARE=0):
-        cluster = Cluster(told)
+    small = patch.multiple(buckets, MAX_SLICE_BYTES=told.slice_bytes, CROWDED_SHARE=0)
+    with small, closing(parts(told)) as cluster:
         try:
             for number, act in enumerate(told.acts):
                 cluster.play(number, act.steps)
@@ -39,9 +40,9 @@ def ends_badly(told: Story) -> bool:
     return bool(play(told).wrong)
 
 
-def play_chunk(mistake: str | None, seeds: range) -> tuple[int, list[int], Counter[Mishap]]:
+def play_chunk(mistake: str | None, parts: type[Cluster], seeds: range) -> tuple[int, list[int], Counter[Mishap]]:
     """Play some stories; return how many, the seeds of those that end badly, and what befell requests."""
     with planted(mistake):
-        endings = {seed: play(story(seed)) for seed in seeds}
+        endings = {seed: play(story(seed), parts) for seed in seeds}
     met = sum((ending.met for ending in endings.values()), Counter[Mishap]())
     return len(seeds), [seed for seed, ending in endings.items() if ending.wrong], met

@@ -4,6 +4,7 @@ import pytest
 
 from tests.chaos.mistakes import MISTAKES, planted
 from tests.chaos.play import ends_badly, play
+from tests.chaos.real import RealCluster
 from tests.chaos.story import shortened, story
 
 STORIES = 40
@@ -13,6 +14,14 @@ STORIES = 40
 def test_whatever_goes_wrong_counts_findings_and_episodes_are_right(seed: int) -> None:
     """`make chaos` plays ten thousand."""
     assert play(story(seed)).wrong == []
+
+
+@pytest.mark.real
+def test_the_same_is_right_of_hosts_that_are_killed() -> None:
+    """Processes that get SIGKILL between two requests to Azurite. `make chaos ARGS=--real` plays twenty."""
+    ending = play(story(5), RealCluster)
+    assert ending.wrong == []
+    assert {"killed", "killed after", "meanwhile", "refused"} <= ending.met.keys()
 
 
 @pytest.mark.parametrize("name", MISTAKES)
