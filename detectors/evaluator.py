@@ -224,8 +224,10 @@ class Evaluator:
         results = in_order(result for shard in shards for result in shard.results)
         before = [episode for shard in shards for episode in shard.before]
         troubles = Troubles(failed for shard in shards for failed in shard.failed.items())
-        current = self._journal.overview().windows if results or plan.etag else None
+        is_late = now >= window_end + BUCKET  # the next run may have begun
+        current = self._journal.overview().windows if results or plan.etag or is_late else None
         if current is not None and self._is_outdated(plan, current):
+            self._journal.reopen(plan)  # an earlier try may have posted, and died before it could say so
             return Conclusion(plan.window_end, 0, recorded=is_recorded(plan, current.get(window_end)))
         known, since = self._known(window_end, current or {})
         begun = {result.episode_key for result in results if result.triggers} - {episode.key for episode in before}
@@ -265,7 +267,7 @@ class Evaluator:
     def _is_outdated(self, plan: Plan, current: Mapping[datetime, EvaluatedWindow]) -> bool:
         """Tell whether another run has recorded the window meanwhile, or one around it: what it posted may be newer.
 
-        Nobody asks for a window without findings that is evaluated for the first time: recording it tells as well.
+        Nobody asks for a window without findings that is evaluated for the first time, before the next run may begin.
         """
         return plan.around != versions_around(current, time_of(plan.window_end))
 

@@ -109,7 +109,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "another state makes no window due": Mistake(evaluator, "next_window", _state_ignored, 218),
     "a failed post is taken for posted": Mistake(Evaluator, "conclude", _unheard, 0),
     "buckets are purged too early": Mistake(evaluator, "PURGE_MARGIN", timedelta(hours=-5), 0),
-    "a run speaks of what is purged": Mistake(Evaluator, "conclude", _however_late, 18),
+    "a run speaks of what is purged": Mistake(Evaluator, "conclude", _however_late, 249),
     "a value escalates too late": Mistake(episodes, "ESCALATION_FACTOR", 3, 1),
 }
 

@@ -383,6 +383,17 @@ def test_a_run_that_planned_before_another_one_purged_still_finds_its_window_who
     assert [one.tally.count for result in results for one in result.results if one.triggers] == [150]
 
 
+def test_a_run_that_is_late_takes_no_heartbeat_back() -> None:
+    """Another one has seen more by then."""
+    deployment = Deployment()
+    deployment.receive(_at(1), 1)
+    slow = deployment.half_way(_at(10))
+    deployment.receive(_at(2), 1)
+    deployment.tick(_at(10))
+    deployment.evaluator.conclude(*slow, RunProgress(), _at(20))
+    assert deployment.posted.beats[-1]["Messages"] == 2
+
+
 @pytest.mark.parametrize(("stands_still", "heard"), [(timedelta(hours=25), True), (timedelta(hours=26), False)])
 def test_a_run_that_stood_still_until_its_window_is_purged_says_nothing_of_it(
     stands_still: timedelta, *, heard: bool
