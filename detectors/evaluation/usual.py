@@ -33,7 +33,8 @@ LEARNING_DAYS = 7
 
 MAX_ENTITIES = 200
 """Entities remembered of one rule and lead, such as the callers of an account or the models of a user. Of more, those
-that come later stay unknown: who makes up names takes nobody's room but his own."""
+that come later stay unknown: who makes up names takes room from those of the same lead alone. For a user's models that
+is himself; callers of one account share its room."""
 
 FACTOR = 3
 """How many times the usual is unusual."""
