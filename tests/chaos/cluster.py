@@ -77,7 +77,8 @@ class Cluster:
 
     def settle(self) -> None:
         """End the storms, deliver what is left, and evaluate until everything is silent."""
-        self._is_away, self.weather.mishaps = False, ()
+        self._leave(is_away=False)
+        self.weather.mishaps = ()
         for partition in range(len(self._partitions)):
             self._deliver(Step("batch", which=partition, size=10**6))
         self._finish(Run(self.now))  # before the oldest window is out of reach
@@ -143,7 +144,7 @@ class Cluster:
                 case "restart":
                     self._restart(step.host)
                 case _:
-                    self._is_away = step.what == "away"
+                    self._leave(is_away=step.what == "away")
         except KilledError:
             self._restart(step.host)
 
@@ -160,6 +161,9 @@ class Cluster:
         except StorageError:
             return
         self._checkpoints[number] = max(self._checkpoints[number], events[-1].sequence + 1)
+
+    def _leave(self, *, is_away: bool) -> None:
+        self._is_away = is_away
 
     def _open_tables(self) -> dict[str, Table]:
         return {name: MemoryTable() for name in ("buckets", "journal", "baseline", "quarantine")}

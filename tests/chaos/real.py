@@ -44,6 +44,9 @@ TRIES = timedelta(minutes=6)
 """The tries of a step take less."""
 
 
+REFUSALS = (503, 500, 429)
+
+
 class StormyStorage(FaultyStorage):
     """A proxy in the weather, between one host and Azurite."""
 
@@ -58,7 +61,17 @@ class StormyStorage(FaultyStorage):
             self._host.kill()
             return None
         except StorageError as error:
-            return None if "lost" in str(error) else Answer(503, {"Content-Type": "application/json"}, b"{}")
+            status = REFUSALS[self._weather.requests % len(REFUSALS)]
+            return None if "lost" in str(error) else Answer(status, {"Content-Type": "application/json"}, b"{}")
+
+
+class AbsentMonitor(Monitor):
+    """An ingestion endpoint that may be away."""
+
+    is_away = False
+
+    def _ingest(self, request: Incoming) -> Answer | None:
+        return Answer(503) if self.is_away else super()._ingest(request)
 
 
 class RealHost:
@@ -127,7 +140,7 @@ class RealCluster(Cluster):
         sample = sample_settings()
         self._streams = (sample["LOGS_INGESTION_STREAM"], sample["LOGS_INGESTION_HEALTH_STREAM"])
         schemas = dict(zip(self._streams, (columns(Finding), columns(Heartbeat)), strict=True))
-        self._monitor = self._parts.enter_context(Monitor(schemas))
+        self._monitor = self._parts.enter_context(AbsentMonitor(schemas))
         self._hosts: list[RealHost] = []
         super().__init__(told)
         for _ in range(2):
@@ -157,6 +170,9 @@ class RealCluster(Cluster):
         told = [(one.sequence, one.enqueued.isoformat(), base64.b64encode(one.body).decode()) for one in events]
         if wrong := self._ask(host, {"partition": int(source.partition), "events": told}, self.now):
             raise StorageError(wrong)
+
+    def _leave(self, *, is_away: bool) -> None:
+        self._monitor.is_away = is_away
 
     def _ask(self, host: int, order: dict[str, Any], now: datetime) -> str | None:
         """Give an order. Steps that are tried again take their time, also in a host that was killed meanwhile."""
