@@ -18,7 +18,7 @@ from detectors.rules.counters import MAX_ACCOUNTS, Counters, Selected
 from detectors.rules.tally import Key, Tally
 from detectors.sources.decoding import MAX_FLAWS, decode
 from detectors.windows import from_microseconds
-from tests.builders import START, canonical_id, chat, event, list_key, of_another_service, of_rules
+from tests.builders import START, canonical_id, chat, event, list_key, message, of_another_service, of_rules
 from tests.work import calls
 
 KEY = Key("model_theft", (canonical_id(),))
@@ -259,3 +259,13 @@ def test_work_is_in_proportion_to_bytes(begin: str, unit: str) -> None:
     )
     assert more - nothing <= MOST_CALLS * 1_600 * len(unit)
     assert more - nothing <= 4.4 * (some - nothing) + 1_000
+
+
+def test_a_late_record_that_no_rule_takes_is_still_told_when_it_cannot_be_read() -> None:
+    """Without its length no rule takes it, so that it is not too late for any; with it one might have."""
+    delta = Delta()
+    records = decode(message(chat(responseLength="many"), chat(responseLength=2_000_000)))
+    BatchCounter([BY_ID["large_transfer"]]).count_message(
+        delta, 1, records, lambda _: ("too_late", "counted elsewhere")
+    )
+    assert [one.flaw.reason for one in delta.flaws] == ["unreadable_field", "too_late"]
