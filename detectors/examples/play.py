@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import batched, groupby
 
 import msgspec
@@ -29,7 +29,9 @@ START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 """When examples start."""
 
 _FINDINGS, _HEALTH = "findings", "health"
-_RETENTION = timedelta(hours=25)
+_RETENTION = 2 * WINDOW
+"""Windows are evaluated for an hour behind a record: in later ones it is no longer."""
+
 _HUB = Source("example", "example", "0")
 _MESSAGE_RECORDS = 500
 

@@ -124,6 +124,7 @@ def _outbreak() -> Iterator[Event]:
         yield Event(number, START, message(*[list_key(_name(number, 260), caller=caller) for caller in callers]))
 
 
+@pytest.mark.real
 def test_the_messages_of_the_heaviest_window_are_small() -> None:
     """However much fires: they pass through the memory of the host, which holds each several times over."""
     deployment = Deployment()

@@ -82,6 +82,7 @@ def _counting(schedule: Schedule) -> None:
     assert _keys_listed(buckets) == 7
 
 
+@pytest.mark.real
 def test_counts_are_exact_in_every_order_of_two_owners() -> None:
     """Whatever request fails, is lost or is the last of its host."""
     assert explore(_counting) > 400
@@ -249,6 +250,7 @@ def _purging(schedule: Schedule) -> None:
     assert first in {before[0], (before[0][0], "New", 121)}
 
 
+@pytest.mark.real
 def test_a_purge_beside_a_run_takes_nothing_out_of_its_window() -> None:
     """The window stays as it was, or has all of its records."""
     assert explore(_purging) > 100
