@@ -224,6 +224,22 @@ def test_an_alert_says_what_happened_and_to_whom(deployment: Deployment, workspa
     assert (row["EventCount"], row["MaxResponseLength"], row["AtlasTechniques"]) == (105, 1_500_000, "AML.T0044, LLM10")
 
 
+HOSTILE = """"']}); LlmDetectorHealth_CL | take 1 // {{Title}} <b>x</b> %27 \\"""
+"""What would end a text, a call or a query, if names became part of one."""
+
+
+def test_a_name_that_looks_like_a_query_stays_a_name(deployment: Deployment, workspace: Workspace) -> None:
+    """Whoever can send logs chooses it. The other account's alert is as it would be."""
+    deployment.receive(at(1), body(105, caller=HOSTILE))
+    deployment.receive(at(1), body(105, "another"))
+    tick_until(deployment, 10, 10)
+    rows = {row["ResourceName"]: row for _, row in THEFT.runs(workspace, at(14), at(14), worded=True)}
+    assert rows.keys() == {"aoai-prod", "another"}
+    assert rows["aoai-prod"]["Caller1"] == HOSTILE
+    assert rows["aoai-prod"]["Summary"].endswith(f"Callers: {HOSTILE} (105).")
+    assert "LlmDetectorHealth_CL" not in str(rows["another"])
+
+
 def finding(minutes: float, **columns: object) -> Row:
     """Return a row of an episode, as far as the rule needs it."""
     return dict.fromkeys(SCHEMA[FINDINGS]) | {
