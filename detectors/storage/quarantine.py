@@ -1,9 +1,11 @@
 """The quarantine of flawed records: a table row for each, with its place, the reason and the beginning of the record.
 
-A row's key is the record's place, so a redelivery writes the same row again. The number of rows is bounded for each
-Event Hub partition and bucket; flaws beyond it are still counted.
+A row's key is the record's place, so a redelivery writes the same row again; further flaws of one place, such as lines
+that one record wraps, are numbered. The number of rows is bounded for each Event Hub partition and bucket; flaws beyond
+it are still counted.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -28,7 +30,11 @@ class Quarantine:
 
     def keep(self, source: Source, bucket: datetime, flaws: Sequence[QuarantinedRecord], *, already: int) -> None:
         """Store flaws, up to `MAX_ROWS` together with the `already` counted ones of this bucket."""
-        rows = [self._row(source, bucket, flawed) for flawed in flaws[: max(MAX_ROWS - already, 0)]]
+        rows, before = list[Row](), Counter[tuple[int, int]]()
+        for flawed in flaws[: max(MAX_ROWS - already, 0)]:
+            place = flawed.sequence, flawed.flaw.index
+            rows.append(self._row(source, bucket, flawed, before[place]))
+            before[place] += 1
         for some in transactions(rows):
             self._table.upsert(some)
 
@@ -36,11 +42,12 @@ class Quarantine:
         """Delete what arrived before a time, and return the number of rows."""
         return purge(self._table, key_of(before))
 
-    def _row(self, source: Source, bucket: datetime, flawed: QuarantinedRecord) -> Row:
+    def _row(self, source: Source, bucket: datetime, flawed: QuarantinedRecord, before: int) -> Row:
         flaw = flawed.flaw
+        further = [f"{before:06d}"] if before else []
         return Row(
             key_of(bucket),
-            "|".join((*source, f"{flawed.sequence:020d}", f"{flaw.index:06d}")),
+            "|".join((*source, f"{flawed.sequence:020d}", f"{flaw.index:06d}", *further)),
             {
                 "Namespace": source.namespace,
                 "Hub": source.hub,

@@ -26,11 +26,13 @@ from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.crowds import merge_bounded
 from detectors.rules.tally import Key
 from detectors.sources.catalogue import SOURCES
-from detectors.sources.decoding import Message, decode
+from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, decode
 from detectors.sources.structure import Structure
 from detectors.sources.wrappers import unwrap
 from detectors.storage import baseline_table, buckets, journal
-from tests.builders import START, canonical_id, list_key
+from detectors.storage.quarantine import Quarantine
+from detectors.storage.tables import MemoryTable
+from tests.builders import SOURCE, START, canonical_id, list_key
 from tests.fuzz.json_twin import elements_of, says_the_same
 
 type Target = Callable[[bytes], None]
@@ -46,7 +48,10 @@ _SECRET = "=;?&@"
 
 
 def _count(body: bytes, counter: BatchCounter = _EVERY) -> Delta:
-    return counter.count([Event(1, START, body)], START)
+    """Count a message; its flaws must be such that a table takes them."""
+    delta = counter.count([Event(1, START, body)], START)
+    Quarantine(MemoryTable(), excerpt_characters=EXCERPT_CHARACTERS).keep(SOURCE, START, delta.flaws, already=0)
+    return delta
 
 
 def _listings(body: bytes) -> int:

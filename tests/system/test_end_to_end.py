@@ -382,15 +382,16 @@ def test_another_owner_between_read_and_write_is_noticed(cloud: Cloud, faulty: F
 def test_a_poison_message_costs_only_itself(cloud: Cloud) -> None:
     """Garbage among good ones: counted, quarantined with its place, and the partition goes on."""
     poison = [Event(2, START, b"\x00\xff not json"), Event(3, START, b"[" * 100_000), Event(4, START, b"")]
+    wrapped = event(5, {"message": "{broken"}, {"message": "{broken"}, list_key())
     with cloud.host() as host:
-        host.ingest(1, [event(1, list_key()), *poison, event(5, list_key())])
+        host.invoke_ingest(1, [event(1, list_key()), *poison, wrapped, event(6, list_key())])
         host.tick(_at(10) + TICK)
-    assert cloud.counted() == {canonical_id(): 2}
+    assert cloud.counted() == {canonical_id(): 3}
     (beat,) = cloud.heartbeats
-    assert beat["QuarantinedByReason"] == [{"Reason": "not_json", "Records": 3}]
+    assert beat["QuarantinedByReason"] == [{"Reason": "not_json", "Records": 5}]
     table = open_table(StorageConnection(connection_string=cloud.connection_string), QUARANTINE_TABLE)
     rows = [(row.values["Partition"], row.values["Sequence"], row.values["Index"]) for row in table.query("0", "3")]
-    assert rows == [("1", 2, 0), ("1", 3, 0), ("1", 4, 0)]
+    assert rows == [("1", 2, 0), ("1", 3, 0), ("1", 4, 0), ("1", 5, 0), ("1", 5, 0)]
 
 
 def test_an_endpoint_that_is_busy_or_finds_a_body_too_large_gets_every_row(cloud: Cloud) -> None:

@@ -1,5 +1,6 @@
 """Quarantine: a row for each flawed record, at its place, as far as there is room."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -48,6 +49,17 @@ def test_a_record_that_comes_again_is_the_same_row() -> None:
         Quarantine(table, excerpt_characters=9).keep(SOURCE, START, _flaws(3), already=0)
     Quarantine(table, excerpt_characters=9).keep(SOURCE._replace(partition="1"), START, _flaws(1), already=0)
     assert len(_rows(table)) == 4
+
+
+def test_flaws_of_one_place_are_rows_of_their_own() -> None:
+    """What one record wraps has the place of that record: several broken lines of a shipper, say. The first stays."""
+    flaws = [one._replace(flaw=replace(one.flaw, detail=f"line {number}")) for one in _flaws(2) for number in range(3)]
+    table = MemoryTable()
+    for _ in range(2):
+        Quarantine(table, excerpt_characters=9).keep(SOURCE, START, flaws, already=0)
+    assert [(row.values["Sequence"], row.values["Detail"]) for row in _rows(table)] == [
+        (sequence, f"line {number}") for sequence in (7, 8) for number in range(3)
+    ]
 
 
 @pytest.mark.parametrize(
