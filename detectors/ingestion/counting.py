@@ -140,9 +140,10 @@ class BatchCounter:
             if record is NO_RECORD:
                 continue
             if reader is None:
-                bodies = unwrap(message.whole[index]) if depth < MAX_DEPTH else []
-                self._count_wrapped(delta, sequence + step * index, bodies, columns, depth + 1)
-                unknown += [] if bodies else [index]
+                if bodies := unwrap(message.whole[index]) if depth < MAX_DEPTH else []:
+                    self._count_wrapped(delta, sequence + step * index, bodies, columns, depth + 1)
+                else:
+                    unknown.append(index)
                 continue
             traits, text, request, response, caller, unreadable = reader.observe(record)
             try:
@@ -171,7 +172,7 @@ class BatchCounter:
         """Count what a record wraps; then the record itself is none."""
         for body in bodies:
             self.count_message(delta, sequence, decode(body), columns, depth=depth)
-        delta.counters.records -= bool(bodies)
+        delta.counters.records -= 1
 
     def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
         """Yield the records that a rule may select, with their places and readers, and those of no known source."""
@@ -228,9 +229,11 @@ class BatchCounter:
 
 def _note_unknown(delta: Delta, message: Message, indexes: Sequence[int]) -> None:
     """Count records of no known source by the names of their fields."""
-    for names in message.names(indexes):
+    if not indexes:  # as mostly
+        return
+    for names, count in message.names(indexes).items():
         shape = ", ".join(names)[:MAX_SHAPE_CHARACTERS] or "(unreadable)"
-        delta.counters.unknown[shape] = delta.counters.unknown.get(shape, 0) + 1
+        delta.counters.unknown[shape] = delta.counters.unknown.get(shape, 0) + count
 
 
 class _Watched:

@@ -1,6 +1,5 @@
 """The flaws of one message: every one is counted, and the first of each reason are kept for a person to look at."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from detectors.ingestion.delta import Delta, QuarantinedRecord
@@ -16,7 +15,7 @@ class Flaws:
     def __init__(self, delta: Delta, message: Message, place: Callable[[int], int]) -> None:
         self._delta = delta
         self._place = place
-        self._of_message: Counter[str] = Counter()
+        self._of_message: dict[str, int] = {}
         self.flawed: set[int] = set()
         """Places in the message of records that a flaw was added for."""
         for flaw in message.flaws:
@@ -29,7 +28,7 @@ class Flaws:
         """Count a flaw of the record at a place in the message; its excerpt is made only if it is kept."""
         self.flawed.add(index)
         self._count(reason)
-        if self._of_message[reason] < MAX_FLAWS and self._delta.kept[reason] < MAX_FLAWS_OF_BATCH:
+        if self._of_message.get(reason, 0) < MAX_FLAWS and self._delta.kept[reason] < MAX_FLAWS_OF_BATCH:
             self._keep(RecordFlaw(index, reason, detail, excerpt()))
 
     def _count(self, reason: str, count: int = 1) -> None:
@@ -38,6 +37,6 @@ class Flaws:
 
     def _keep(self, flaw: RecordFlaw) -> None:
         if self._delta.kept[flaw.reason] < MAX_FLAWS_OF_BATCH:
-            self._of_message[flaw.reason] += 1
+            self._of_message[flaw.reason] = self._of_message.get(flaw.reason, 0) + 1
             self._delta.kept[flaw.reason] += 1
             self._delta.flaws.append(QuarantinedRecord(self._place(flaw.index), flaw))

@@ -9,9 +9,10 @@ Some sources' records hold prompts and answers. Nothing of these is kept, not ev
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -47,8 +48,7 @@ class _WrittenEnvelope(msgspec.Struct, gc=False):
     records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFlaw:
+class RecordFlaw(msgspec.Struct, frozen=True):
     """A record that is not counted, or not in full, and why.
 
     Attributes:
@@ -112,14 +112,30 @@ class Message(msgspec.Struct, frozen=True, dict=True):
         """The records with all of their fields."""
         return self.records if self.read_whole is None else self.read_whole()
 
-    def names(self, indexes: Sequence[int]) -> Iterator[list[str]]:
-        """Yield the names of the fields of some records, in order; empty if they cannot be read."""
-        records = _as_written(self.body) if indexes else []
-        return (sorted(_object(records[index])) if index < len(records) else [] for index in indexes)
+    def names(self, indexes: Sequence[int]) -> Mapping[tuple[str, ...], int]:
+        """Count some records by the names of their fields, in order; by none if they cannot be read."""
+        written = _as_written(self.body)
+        texts: dict[bytes, int] = {}
+        for index in indexes:
+            text = bytes(written[index]) if index < len(written) else b""
+            texts[text] = texts.get(text, 0) + 1
+        found: dict[tuple[str, ...], int] = {}
+        for text, count in texts.items():
+            names = _names(text)
+            found[names] = found.get(names, 0) + count
+        return found
 
 
 MAX_FLAWS = 20
 """Flaws of one reason that are kept of a message; more are counted."""
+
+_LARGE = 2**18
+_DENSE = 16
+"""A message of more bytes, with more than one object in so many of them, is read one by one: objects of a few bytes say
+nothing, and take more memory than thousands of records do."""
+
+_SHORT, _MAX_REMEMBERED = 32, 4096
+"""Records of a few characters are many in a message, and few of them differ: they are remembered."""
 
 EXCERPT_CHARACTERS = 4096
 LEFT_OUT = "(left out: the message holds prompts or answers)"
@@ -142,7 +158,7 @@ _PRIVATE = _SAID.union(one.name for one in msgspec.structs.fields(Wrapper))  # a
 _SHOWN_FIELDS = [one.encode_name for one in _FIELDS.values() if one.name not in _PRIVATE]
 _CONTENT = frozenset(one.encode_name for one in _FIELDS.values() if one.name in _SAID and one.type is msgspec.Raw)
 _KINDS = {one.encode_name: one.type for one in _FIELDS.values()}
-_PRIVATE_MARKS = [mark for source in SOURCES for mark in source.private_marks]
+_PRIVATE_MARK = re.compile(b"|".join(re.escape(mark) for source in SOURCES for mark in source.private_marks))
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_lines = msgspec.json.Decoder(msgspec.Raw).decode_lines
@@ -174,11 +190,11 @@ def _as_written(body: bytes) -> list[msgspec.Raw]:
         return []
 
 
-def _object(text: msgspec.Raw) -> dict[str, msgspec.Raw]:
+def _names(record: bytes) -> tuple[str, ...]:
     try:
-        return _decode_object(text)
+        return tuple(sorted(_decode_object(record)))
     except _REFUSED:
-        return {}
+        return ()
 
 
 class Decoder:
@@ -199,6 +215,8 @@ class Decoder:
     def decode(self, body: bytes) -> Message:
         """Read one message body."""
         body = repair.clean(body)
+        if len(body) > _LARGE and body.count(b"{") > len(body) // _DENSE:
+            return _decode_one_by_one(body)
         try:
             records = self._decode_array(body) if body[:1] == b"[" else self._decode_envelope(body).records
             if records is msgspec.UNSET:  # what is no envelope is a bare record
@@ -238,17 +256,11 @@ def _decode_one_by_one(body: bytes) -> Message:
     kept: dict[str, int] = {}
     more: dict[str, int] = {}
     unreadable: dict[int, Unreadable] = {}
-    private = any(mark in body for mark in _PRIVATE_MARKS)  # several times faster than one pattern
-    for index, raw in enumerate(_elements(body)):
-        if isinstance(raw, msgspec.Raw):
-            try:
-                records.append(_decode_record(raw))
-                continue
-            except _REFUSED:
-                pass
-        element = _unquoted(bytes(raw).decode() if isinstance(raw, msgspec.Raw) else raw)
+    private = _PRIVATE_MARK.search(body) is not None
+    for index, written in enumerate(_elements(body)):
+        element = _unquoted(written) if isinstance(written, str) and written[0] == '"' else written
         if isinstance(element, str) and element[0] == "{":
-            record, fields = _read(element)
+            record, fields = _read_short(element) if len(element) <= _SHORT else _read(element)
             records.append(record)
             if fields:
                 unreadable[index] = Unreadable(fields, element, private)
@@ -264,21 +276,19 @@ def _decode_one_by_one(body: bytes) -> Message:
     return Message(records, flaws, more, unreadable, body)
 
 
-def _elements(body: bytes) -> Iterable[msgspec.Raw | str | repair.Broken]:
+def _elements(body: bytes) -> Iterable[str | repair.Broken]:
     """Tell apart what stands in a message, as it is written: with msgspec if it is JSON, else with `repair`."""
     try:
         written = _decode_written_array(body) if body[:1] == b"[" else _decode_written_envelope(body).records
         if written is not msgspec.UNSET and body.decode():
-            return written
+            return (bytes(one).decode() for one in written)
     except _REFUSED:
         pass
     return repair.elements(body.decode(errors="replace"), _MARKS)
 
 
-def _unquoted(element: str | repair.Broken) -> str | repair.Broken:
-    """Return the object in a text that stands where a record belongs; anything else as it is."""
-    if isinstance(element, repair.Broken) or element[0] != '"':
-        return element
+def _unquoted(element: str) -> str | repair.Broken:
+    """Return the object in a text that stands where a record belongs; any other text as it is."""
     try:
         inner = unquoted(json.loads(element))
     except ValueError:
@@ -323,6 +333,9 @@ def _value(name: str, written: str) -> object:
         return repair.parse(written)
     except ValueError:
         return []
+
+
+_read_short = lru_cache(_MAX_REMEMBERED)(_read)
 
 
 def _excerpt(text: str) -> str:

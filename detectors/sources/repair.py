@@ -10,7 +10,8 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from detectors.sources.structure import BLOB, Structure
 
@@ -35,11 +36,11 @@ _BLOB_MARK = " B blob data ]"
 _SINGLE_QUOTED = re.compile(rf"""((?:[^"']++|{_DOUBLE_QUOTED})*+)(?:'((?:[^'\\]++|\\.)*+)'|["'].*+|\Z)""", re.DOTALL)
 _INSIDE_QUOTES = re.compile(r'\\.|"', re.DOTALL)
 _BRACKETS = re.compile(rf"""(?:[^"\[\]{{}}]++|{_DOUBLE_QUOTED})*+(?:([\[{{]++)|([\]}}]++)|".*+|\Z)""", re.DOTALL)
-_BETWEEN_RECORDS = re.compile(r"""(?:[\s,\[\]}]|\{\s*+(?:"records"|'records')\s*+:\s*+(?=\[))*+""")
+_BETWEEN_RECORDS = re.compile(r"""(?:[\s,\[\]}]|\{\s*+(?:"records"|'records')\s*+:\s*+(?=\[))*+(\{[ \t\n\r]*+\})?+""")
+"""With the record behind it, if that is empty: of these the most fit into a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """A stretch of a message that says nothing certain; it stands where its record would have stood."""
 
     text: str
@@ -111,34 +112,34 @@ def members(text: str, names: Collection[str]) -> dict[str, str]:
 
 def _salvaged(text: str, structure: Structure) -> Iterator[str | Broken]:
     """Yield the records of a broken text, and what lies between them; only the text if it holds none."""
-    broken: list[Broken] | None = []
-    for one in _records(text, structure):
-        if broken is None:
-            yield one
-        elif isinstance(one, Broken):
-            broken.append(one)
-        else:
+    broken: list[Broken] = []
+    found = _records(text, structure)
+    for one in found:
+        if not isinstance(one, Broken):
             yield from broken
             yield one
-            broken = None
-    if broken is not None:
-        yield Broken(text)
+            yield from found
+            return
+        broken.append(one)
+    yield Broken(text)
 
 
 def _records(text: str, structure: Structure) -> Iterator[str | Broken]:
     position = 0
-    while True:
-        gap = _BETWEEN_RECORDS.match(text, position)
-        position = gap.end() if gap else position
-        if position == len(text):
+    while gap := _BETWEEN_RECORDS.match(text, position):
+        position = gap.end()
+        if gap[1]:
+            yield gap[1]
+            continue
+        start = position
+        if start == len(text):
             return
-        end = structure.end(position) if text[position] == "{" else 0
-        if end:
-            yield text[position:end]
+        position = structure.end(start) if text[start] == "{" else 0
+        if position:
+            yield text[start:position]
         else:
-            end = structure.next_record(position)
-            yield Broken(text[position:end])
-        position = end
+            position = structure.next_record(start)
+            yield Broken(text[start:position])
 
 
 def _decoded(text: str) -> object:

@@ -12,6 +12,7 @@ JsonConverter of Kafka Connect; the table AzureDiagnostics and data export of Lo
 """
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -27,6 +28,9 @@ MARKS = (
     r"""["']detail["']\s*+:\s*+\{""",
 )
 """Patterns of JSON that tell a wrapper: names that many use, each with the beginning of what it wraps."""
+
+SHORTEST = len('{"time":1}')
+"""Bytes of the shortest object with a field of any source: what is shorter wraps nothing."""
 
 
 class Wrapper(msgspec.Struct, gc=False):
@@ -51,6 +55,8 @@ class _LogEvent(msgspec.Struct):
     message: str
 
 
+_TOLD = attrgetter(*Wrapper.__struct_fields__)
+_NOTHING_TOLD = _TOLD(Wrapper())
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_log_events = msgspec.json.Decoder(list[_LogEvent]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -59,6 +65,8 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def unwrap(record: Wrapper) -> list[bytes]:
     """Unwrap the messages inside of a record that no source knows; empty if it is no wrapper."""
+    if _TOLD(record) == _NOTHING_TOLD:  # as most
+        return []
     if isinstance(record.exported_operation, str) or isinstance(record.exported_category, str):
         return [msgspec.json.encode(_exported(record))]
     try:
@@ -70,11 +78,11 @@ def unwrap(record: Wrapper) -> list[bytes]:
 def unquoted(text: str) -> bytes | None:
     """Return the message in a text that is JSON once more; None if it holds none."""
     inner = text.strip()
-    return inner.encode(errors="replace") if inner[:1] in {"{", "["} else None
+    return inner.encode(errors="replace") if len(inner) >= SHORTEST and inner[0] in "{[" else None
 
 
 def _inner(record: Wrapper) -> Iterator[bytes]:
-    if record.detail is not NOTHING and bytes(record.detail)[:1] == b"{":
+    if record.detail is not NOTHING and _is_object(bytes(record.detail)):
         fields = _decode_object(record.detail)
         own_time = getattr(record, "time", None)  # that of the event, where its detail tells none
         if isinstance(own_time, str):
@@ -86,12 +94,16 @@ def _inner(record: Wrapper) -> Iterator[bytes]:
         value = bytes(raw)
         if value[:1] == b'"' and (inner := unquoted(_decode_text(value))):
             yield inner
-        elif value[:1] == b"{":
+        elif _is_object(value):
             yield value
     if record.log_events is not NOTHING and bytes(record.log_events) != bytes(NOTHING):
         for event in _decode_log_events(record.log_events):
             if inner := unquoted(event.message):
                 yield inner
+
+
+def _is_object(value: bytes) -> bool:
+    return len(value) >= SHORTEST and value[:1] == b"{"
 
 
 def _exported(record: Wrapper) -> dict[str, Scalar]:

@@ -28,7 +28,7 @@ from detectors.rules.tally import Key
 from detectors.sources.catalogue import SOURCES
 from detectors.sources.decoding import EXCERPT_CHARACTERS, Message, decode
 from detectors.sources.structure import Structure
-from detectors.sources.wrappers import unwrap
+from detectors.sources.wrappers import SHORTEST, unwrap
 from detectors.storage import baseline_table, buckets, journal
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.tables import MemoryTable
@@ -109,7 +109,7 @@ def wrapped(body: bytes) -> None:
     """Count of a message in a wrapper what is counted of it alone; the first byte chooses which wrapper."""
     text = body[1:].decode(errors="replace").strip()
     bare = decode(text.encode())
-    if text[:1] not in {"{", "["} or any(unwrap(record) for record in bare.records):
+    if len(text) < SHORTEST or text[0] not in "{[" or any(unwrap(record) for record in bare.records):
         return
     wrap = _WRAPPERS[body[0] % len(_WRAPPERS)]
     outside, inside = _count(json.dumps({"records": [wrap(text)]}).encode()), _count(text.encode())

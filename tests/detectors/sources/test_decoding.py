@@ -13,7 +13,7 @@ from detectors.sources import decoding, repair
 from detectors.sources.azure_openai import Properties, properties_of
 from detectors.sources.decoding import MAX_FLAWS, Message, Record, decode
 from detectors.sources.source import NOTHING
-from tests.builders import AWS_ACCOUNT, MODEL, bedrock, canonical_id, chat, list_key, message, resource_id
+from tests.builders import AWS_ACCOUNT, MODEL, bedrock, chat, list_key, message, resource_id
 from tests.examples import examples
 
 GOOD = list_key(responseLength=12)
@@ -336,13 +336,25 @@ def test_the_slow_way_reads_of_bedrock_what_the_fast_way_reads(fields: dict[str,
         assert repr(json.loads(bytes(getattr(slow, name)))) == repr(json.loads(bytes(getattr(fast, name))))
 
 
-@examples(200)
+@examples(20)
 @given(fields=st.dictionaries(st.sampled_from(["time", "category", "operationName", "resourceId"]), st.text()))
 def test_the_slow_way_reads_what_the_fast_way_reads(fields: dict[str, str]) -> None:
-    """A message that needs repair gives the same records as the same message without need of it."""
-    body = message({**GOOD, **fields}, {"properties": json.dumps({"responseLength": 7})})
-    assert list(decode(body + b"\x00").records) == list(decode(body).records)
-    assert canonical_id() == resource_id().lower()
+    """A message of many small objects gives the same records as the same message read at once."""
+    records = [{**GOOD, **fields}, {"properties": json.dumps({"responseLength": 7})}, {}]
+    body, dense = message(*records), message(*records, *[{}] * 100_000)
+    assert list(decode(dense).records[:3]) == list(decode(body).records)
+
+
+@pytest.mark.parametrize("empty", [b"{}", b"{ }", b'{"":1}'])
+@pytest.mark.parametrize(
+    "around", [(b'{"records":[', b",", b"]}"), (b"[", b",", b"]"), (b"", b"", b""), (b"", b"\n", b"x")]
+)
+def test_a_message_of_the_smallest_objects_takes_the_memory_of_few(empty: bytes, around: tuple[bytes, ...]) -> None:
+    """Each is a record and counts, but they are one object in memory: a record takes a hundred times its bytes."""
+    first, between, last = around
+    decoded = decode(first + between.join([empty] * 100_000) + last)
+    assert len(decoded.records) == 100_000 + len(decoded.flaws)
+    assert len({id(record) for record in decoded.records}) == 1 + len(decoded.flaws)
 
 
 DEEP = "[" * 20_000 + "]" * 20_000

@@ -9,8 +9,9 @@ from detectors.events import Event
 from detectors.ingestion.counting import BatchCounter
 from detectors.ingestion.delta import Delta
 from detectors.rules.catalogue import BY_ID
+from detectors.sources.catalogue import SOURCES
 from detectors.sources.decoding import Record, decode
-from detectors.sources.wrappers import unwrap
+from detectors.sources.wrappers import SHORTEST, unwrap
 from tests.builders import START, canonical_id, event, keys_listed, list_key, message
 
 TEXT = json.dumps(list_key())
@@ -29,6 +30,9 @@ EXPORTED = {
     "_ResourceId": canonical_id(),
     "properties_s": json.dumps(RECORD["properties"]),
 }
+
+
+_TOLD = frozenset[str]().union(*(source.record_wire for source in SOURCES))
 
 
 def _counted(*records: object) -> Delta:
@@ -62,6 +66,14 @@ def test_what_is_wrapped_is_counted(wrapped: object, records: int) -> None:
     delta = _counted(wrapped)
     assert [tally.count for key, tally in delta.tallies.items() if key.rule_id == "model_theft"] == [records]
     assert (delta.counters.unknown, delta.flaws) == ({}, [])
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[{}]", '{"a": 1}'])
+def test_what_is_too_short_for_a_record_is_wrapped_in_none(text: str) -> None:
+    """Shippers send broken lines one by one; such a one is told by its shape, which costs less than a message."""
+    delta = _counted({"log": text}, {"log": json.loads(text)} if text[-1] == "}" else {"log": text})
+    assert (delta.counters.records, delta.counters.unknown, delta.flaws) == (2, {"log": 2}, [])
+    assert min(len(json.dumps({name: 1}, separators=(",", ":"))) for name in _TOLD) == SHORTEST
 
 
 @pytest.mark.parametrize(("depth", "known"), [(0, True), (1, True), (2, True), (3, False)])

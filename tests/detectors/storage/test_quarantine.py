@@ -1,9 +1,9 @@
 """Quarantine: a row for each flawed record, at its place, as far as there is room."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from detectors.ingestion.delta import QuarantinedRecord
 from detectors.sources.decoding import EXCERPT_CHARACTERS, RecordFlaw
@@ -53,7 +53,11 @@ def test_a_record_that_comes_again_is_the_same_row() -> None:
 
 def test_flaws_of_one_place_are_rows_of_their_own() -> None:
     """What one record wraps has the place of that record: several broken lines of a shipper, say. The first stays."""
-    flaws = [one._replace(flaw=replace(one.flaw, detail=f"line {number}")) for one in _flaws(2) for number in range(3)]
+    flaws = [
+        one._replace(flaw=structs.replace(one.flaw, detail=f"line {number}"))
+        for one in _flaws(2)
+        for number in range(3)
+    ]
     table = MemoryTable()
     for _ in range(2):
         Quarantine(table, excerpt_characters=9).keep(SOURCE, START, flaws, already=0)
