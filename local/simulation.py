@@ -18,7 +18,7 @@ from detectors.storage.buckets import BucketStore
 from detectors.storage.connection import StorageConnection
 from detectors.storage.slices import SLICES
 from detectors.storage.tables import Row
-from detectors.windows import BUCKET, WINDOW, bucket_start, from_microseconds, record_time, window_ends
+from detectors.windows import BUCKET, WINDOW, bucket_start, record_times, window_ends
 from local.azurite import Azurite
 from local.event_hub import Partition
 from local.host import LocalHost, sample_settings
@@ -192,5 +192,5 @@ def messages_of(path: Path, partitions: int) -> list[Message]:
 
 
 def _time(body: bytes) -> datetime | None:
-    times = (record_time(own_time(record)) for record in decode(body).records)
-    return next((from_microseconds(time) for time in times if time is not None), None)
+    times = record_times([own_time(record) for record in decode(body).records])
+    return next((time for time in times if time is not None), None)

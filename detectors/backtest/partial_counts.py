@@ -5,10 +5,11 @@ sequence number, or its line number.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -23,13 +24,19 @@ from detectors.rules.counters import Counters
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Key, Tally
 from detectors.sources.decoding import TIMES, Message, Record, decode, own_time, record_type
-from detectors.windows import BUCKET_MICROSECONDS, MINUTE_MICROSECONDS, microseconds, record_time
+from detectors.windows import BUCKET_MICROSECONDS, MINUTE_MICROSECONDS, microseconds, record_times
 
 _PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
 """Times outside this range do not count: windows around them could not even be named."""
 
 _TIMELESS = ("no_time", "not counted: nothing tells when it arrived, its time cannot be read")
 _MINUTE = len("2026-11-23T08:00")
+
+_PIECE_BYTES = 1 << 18
+"""Lines that are read together: what is wrong with one of them makes no more be read again."""
+
+_RECORDS_AT_ONCE = 1 << 15
+"""Records that are added up together: the more, the less each costs, and the more memory they take."""
 
 MAX_EXAMPLES = 5
 """Flaws of one reason that are kept with their place."""
@@ -73,9 +80,12 @@ class PartialCounts:
     def move(self, lines: int) -> None:
         """Renumber lines from the beginning of the file; `lines` lines came before this chunk."""
         for tallies in self.tallies.values():
-            for tally in tallies.values():
-                tally.first_sequence = lines + (tally.first_sequence or 0)
-                tally.last_sequence = lines + (tally.last_sequence or 0)
+            for place, tally in tallies.items():
+                tallies[place] = msgspec.structs.replace(
+                    tally,
+                    first_sequence=lines + (tally.first_sequence or 0),
+                    last_sequence=lines + (tally.last_sequence or 0),
+                )
         self.examples = [flawed._replace(sequence=flawed.sequence + lines) for flawed in self.examples]
 
 
@@ -85,6 +95,15 @@ def _line_decoder(attributes: Collection[str]) -> Callable[[bytes], list[Any]]:
     fields: list[Any] = [("records", list[record] | msgspec.UnsetType, msgspec.UNSET)]  # type: ignore[valid-type]
     line = msgspec.defstruct("Line", fields, bases=(record,), module=__name__, gc=False)
     return msgspec.json.Decoder(line).decode_lines
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Cut lines into pieces of whole lines."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + _PIECE_BYTES) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 _decode_records = msgspec.json.Decoder(Record).decode_lines
@@ -133,13 +152,15 @@ class _Counting:
         self._span = span
         self._known = known
         self._examples: Counter[str] = Counter()
+        self._next_sum = _RECORDS_AT_ONCE
         self._decode_lines = _line_decoder(self._counter.attributes.union(TIMES))
 
     def add(self, block: Block) -> None:
         """Count one block."""
         match block:
             case Lines(data):
-                self._add_lines(data)
+                for piece in _pieces(data):
+                    self._add_lines(piece)
             case Document(body):
                 self._counts.lines += 1
                 self._add_message(1, decode(body))
@@ -148,11 +169,13 @@ class _Counting:
                     self._add_event(source, event)
             case ReadError():
                 self._counts.read_error = block
-        self._keep_tallies()
+        if self._delta.counters.records >= self._next_sum:
+            self._keep_tallies()
         self._keep_examples()
 
     def result(self) -> PartialCounts:
         """Return the counts, once every block was added."""
+        self._keep_tallies()
         self._counts.counters = self._counts.counters.merged(self._delta.counters)
         return self._counts
 
@@ -175,7 +198,7 @@ class _Counting:
         unset = msgspec.UNSET
         if all(line.records is unset for line in lines):
             message = Message(lines, body=data, read_whole=partial(_whole, data))
-            self._counter.count_message(self._delta, first, message, self._by_own_time, step=1)
+            self._counter.count_message(self._delta, first, message, self._by_own_times, step=1)
             self._widen(lines)
             return
         for number, (line, body) in enumerate(zip(lines, data.split(b"\n"), strict=False), first):
@@ -183,7 +206,7 @@ class _Counting:
             self._add_message(number, Message(records, body=body, read_whole=partial(_records_of, body)))
 
     def _add_message(self, place: int, message: Message) -> None:
-        self._counter.count_message(self._delta, place, message, self._by_own_time)
+        self._counter.count_message(self._delta, place, message, self._by_own_times)
         self._widen(message.records)
 
     def _add_event(self, source: Source, event: Event) -> None:
@@ -195,18 +218,31 @@ class _Counting:
             self._counts.duplicates += 1
             return
         message = decode(event.body)
-        self._counter.count_message(self._delta, event.sequence, message, lambda _: self._at(arrival, source))
+        columns = self._at(arrival, source)
+        self._counter.count_message(
+            self._delta, event.sequence, message, columns or (lambda times: repeat(None, len(times)))
+        )
         self._extend(arrival, arrival)
-        newest = max(filter(None, map(record_time, map(own_time, message.records))), default=None)
+        newest = max(filter(None, record_times(list(map(own_time, message.records)))), default=None)
         if newest is not None:
-            self._counts.delays[max(arrival - newest, 0) // 1_000_000] += 1
+            self._counts.delays[max(arrival - microseconds(newest), 0) // 1_000_000] += 1
 
-    def _by_own_time(self, time: int | None) -> Columns | Problem | None:
-        """Find the columns for a record by its own time; a record without one is a problem."""
-        if time is not None and time in _PLAUSIBLE:
-            minute = time - time % MINUTE_MICROSECONDS
-            self._extend(minute, minute)  # the line may be a wrapper, which tells no time
-        return _TIMELESS if time is None or time not in _PLAUSIBLE else self._at(time, self._file)
+    def _by_own_times(self, times: Sequence[datetime | None]) -> Iterable[Columns | Problem | None]:
+        """Find the columns for records by their own times; a record without one is a problem."""
+        known = [time for time in times if time is not None]
+        if len(known) == len(times):
+            first, last = self._by_own_time(min(known)), self._by_own_time(max(known))
+            if first is last and isinstance(first, Columns):  # as mostly: then all of them are in one bucket
+                return repeat(first, len(times))
+        return map(self._by_own_time, times)
+
+    def _by_own_time(self, at: datetime | None) -> Columns | Problem | None:
+        time = None if at is None else microseconds(at)
+        if time is None or time not in _PLAUSIBLE:
+            return _TIMELESS
+        minute = time - time % MINUTE_MICROSECONDS
+        self._extend(minute, minute)  # the line may be a wrapper, which tells no time
+        return self._at(time, self._file)
 
     def _at(self, arrival: int, source: Source) -> Columns | None:
         """Find the columns for a record that arrived at a time; None if the bucket was not requested."""
@@ -218,8 +254,9 @@ class _Counting:
         texts = [text for record in records if (text := record.time or own_time(record))]
         ends_in_z = [text for text in texts if text[-1] == "Z" and len(text) > _MINUTE]
         others = set(texts).difference(ends_in_z) if len(ends_in_z) < len(texts) else ()
-        times = map(record_time, [*(f"{minute}Z" for minute in {text[:_MINUTE] for text in ends_in_z}), *others])
-        plausible = [time for time in times if time is not None and time in _PLAUSIBLE]
+        minutes = [f"{minute}Z" for minute in {text[:_MINUTE] for text in ends_in_z}]
+        times = [microseconds(time) for time in record_times([*minutes, *others]) if time is not None]
+        plausible = [time for time in times if time in _PLAUSIBLE]
         if plausible:
             self._extend(min(plausible), max(plausible))
 
@@ -229,7 +266,8 @@ class _Counting:
         counts.last_time = last if counts.last_time is None else max(last, counts.last_time)
 
     def _keep_tallies(self) -> None:
-        """Sum up a block: a chunk may be a whole day."""
+        """Sum up what was added since the last time: a chunk may be a whole day."""
+        self._next_sum = self._delta.counters.records + _RECORDS_AT_ONCE
         for (bucket, source), columns in self._buckets.items():
             held = self._counts.tallies.setdefault(bucket, {})
             tallies, selected = columns.add_up()

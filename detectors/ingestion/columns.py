@@ -1,28 +1,14 @@
-"""Selected records -> tallies. All records of a group at once, since that is several times faster than one by one."""
+"""Selected records -> tallies. All records of a combination at once, since that is several times faster than singly."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
-from detectors.ingestion.decisions import Choice, Decision, Target
+from detectors.ingestion.decisions import Decision, Target
 from detectors.ingestion.delta import Tallies
 from detectors.rules.counters import Counters, Selected
 from detectors.rules.tally import ACCOUNT_SEEN, Key, Observation, Tally
-from detectors.windows import MINUTE_MICROSECONDS, minute_of
-
-type _Kind = tuple[bool, str | None]
-"""What the records of one combination share: whether their numbers are tokens, and the member that they are of."""
-
-type _Parts = list[tuple[_Kind, Sequence[Observation]]]
-"""The records of one group, in order, by their kind: mostly a single part."""
-
-
-class _Gathered(NamedTuple):
-    """The records of one group of one rule, from all combinations; not told apart by minute yet."""
-
-    choice: Choice
-    parts: _Parts
+from detectors.windows import from_microseconds, minute_number, minute_of
 
 
 class Columns:
@@ -39,98 +25,105 @@ class Columns:
 
     def add_up(self) -> tuple[Tallies, Counters]:
         """Sum up tallies by rule and group; count how many records each rule selected, and how many any rule did."""
-        gathered: dict[Key, _Gathered] = {}
-        of_accounts: defaultdict[str, list[Sequence[Observation]]] = defaultdict(list)
-        counted = with_length = 0
+        parts: defaultdict[Key, list[Tally]] = defaultdict(list)
+        selected = Selected()
         for decision, observations in self.observations.items():
+            part = _Part(decision, observations)
             for target in decision.targets:
-                kind = decision.tokens, target.member
-                for key, part in _groups(target, observations):
-                    if key not in gathered:
-                        gathered[key] = _Gathered(target.choice, [])
-                    gathered[key].parts.append((kind, part))
+                for key, tally in part.groups(target):
+                    parts[key].append(tally)
             if decision.account is not None:
-                of_accounts[decision.account].append(observations)
-            selected = decision.selected(observations)
-            counted += len(selected)
-            with_length += 0 if decision.tokens else len([1 for one in selected if one[3] is not None])
-        tallies = {key: _tally(choice, parts) for key, choice, parts in _by_minute(gathered)}
-        by_rule = _by_rule(tallies)
-        for account, seen in of_accounts.items():
-            tallies[Key(ACCOUNT_SEEN, (account,))] = _seen(seen)
-        return tallies, Counters(selected=by_rule, by_any_rule=Selected(counted, with_length))
+                parts[Key(ACCOUNT_SEEN, (decision.account,))].append(part.seen())
+            selected = selected.merged(part.selected())
+        tallies = {key: _together(found) for key, found in parts.items()}
+        return tallies, Counters(selected=_by_rule(tallies), by_any_rule=selected)
 
 
-def _groups(target: Target, observations: Sequence[Observation]) -> Iterator[tuple[Key, Sequence[Observation]]]:
-    """Yield the groups of one rule among the records of one combination: one, or one for each caller."""
-    if target.group is None:
-        return
-    taken = target.choice.take(observations)
-    if not taken:
-        return
-    if target.key is not None:
-        yield target.key, taken
-        return
-    callers: defaultdict[str, list[Observation]] = defaultdict(list)
-    for one in taken:
-        callers[one[4]].append(one)
-    for caller, part in callers.items():
-        if caller:
-            yield Key(target.choice.rule.id, target.group_of(caller)), part
+class _Part:
+    """The records of one combination, and what several of its rules ask of them."""
+
+    def __init__(self, decision: Decision, observations: Sequence[Observation]) -> None:
+        self._decision = decision
+        self._observations = observations
+
+    @cached_property
+    def _whole(self) -> Tally:
+        return Tally.of(self._observations, tokens=self._decision.tokens)
+
+    @cached_property
+    def _minute(self) -> str:
+        """The minute of all records, as mostly there is; empty if there are several, or some records tell no time."""
+        first, last = self._whole.first_time, self._whole.last_time
+        if first is None or last is None or None in [one[1] for one in self._observations]:
+            return ""
+        minute = minute_of(minute_number(from_microseconds(first)))
+        return minute if minute == minute_of(minute_number(from_microseconds(last))) else ""
+
+    def groups(self, target: Target) -> Iterator[tuple[Key, Tally]]:
+        """Yield the tallies of one rule: mostly one, else one for each caller or minute."""
+        choice = target.choice
+        taken = choice.take(self._observations) if target.group is not None else ()
+        for caller, of_caller in _by_caller(taken) if target.by_caller else [("", taken)]:
+            for minute, found in self._by_minute(of_caller) if choice.rule.per_minute else [("", of_caller)]:
+                if found:
+                    tally = self._sum(found)
+                    if choice.weighs:
+                        tally = tally.weighed(found)
+                    yield target.key_of(caller, minute), tally.of_member(target.member) if choice.distinct else tally
+
+    def _by_minute(self, observations: Sequence[Observation]) -> Iterable[tuple[str, Sequence[Observation]]]:
+        return [(self._minute, observations)] if self._minute else _by_minute(observations)
+
+    def seen(self) -> Tally:
+        """Count the records without callers and numbers."""
+        whole = self._whole
+        return Tally(whole.count, first_sequence=whole.first_sequence, last_sequence=whole.last_sequence)
+
+    def selected(self) -> Selected:
+        """Count the records that at least one rule takes."""
+        taken = self._decision.selected(self._observations)
+        tally = self._sum(taken) if taken else Tally()
+        return Selected(tally.count, tally.responses.records)
+
+    def _sum(self, observations: Sequence[Observation]) -> Tally:
+        """Add up some of the records, at least one."""
+        if len(observations) == len(self._observations):
+            return self._whole
+        return Tally.of(observations, tokens=self._decision.tokens)
 
 
-def _by_minute(gathered: dict[Key, _Gathered]) -> Iterator[tuple[Key, Choice, _Parts]]:
-    """Yield the groups, those of rules by minute a minute at a time."""
-    for key, (choice, parts) in gathered.items():
-        joined = _joined(parts)
-        if not choice.rule.per_minute:
-            yield key, choice, joined
-            continue
-        minutes: defaultdict[int, _Parts] = defaultdict(list)
-        for kind, part in joined:
-            of_part: defaultdict[int, list[Observation]] = defaultdict(list)
-            for one in part:
-                if one[1] is not None:
-                    of_part[one[1] // MINUTE_MICROSECONDS].append(one)
-            for minute, found in of_part.items():
-                minutes[minute].append((kind, found))
-        for minute, found_parts in minutes.items():
-            yield Key(key.rule_id, (*key.group, minute_of(minute))), choice, found_parts
+def _by_caller(observations: Sequence[Observation]) -> Iterable[tuple[str, Sequence[Observation]]]:
+    """Tell records apart by caller; those without one are left out."""
+    found: defaultdict[str, list[Observation]] = defaultdict(list)
+    for one in observations:
+        if one[4]:
+            found[one[4]].append(one)
+    return found.items()
 
 
-def _joined(parts: _Parts) -> _Parts:
-    """Join parts of one kind that follow each other."""
-    if len(parts) == 1:
-        return parts
-    return [
-        (kind, list(chain.from_iterable([part for _, part in run])))
-        for kind, run in groupby(parts, lambda part: part[0])
-    ]
+def _by_minute(observations: Sequence[Observation]) -> Iterable[tuple[str, Sequence[Observation]]]:
+    """Tell records apart by minute; those without a time are left out."""
+    found: defaultdict[int, list[Observation]] = defaultdict(list)
+    for one in observations:
+        if one[1] is not None:
+            found[minute_number(one[1])].append(one)
+    return [(minute_of(number), part) for number, part in found.items()]
 
 
-def _tally(choice: Choice, parts: _Parts) -> Tally:
-    """Add up the records of one group, at least one."""
-    tallies = []
-    for (tokens, member), observations in parts:
-        tally = Tally.of(observations, tokens=tokens)
-        if choice.weighs:
-            tally = tally.weighed(observations)
-        tallies.append(tally.of_member(member) if choice.distinct else tally)
-    for later in tallies[1:]:
-        tallies[0].add(later)
-    return tallies[0]
-
-
-def _seen(parts: Sequence[Sequence[Observation]]) -> Tally:
-    """Count records without callers and numbers."""
-    sequences = [one[0] for part in parts for one in part]
-    return Tally(len(sequences), first_sequence=min(sequences), last_sequence=max(sequences))
+def _together(tallies: Sequence[Tally]) -> Tally:
+    if len(tallies) == 1:
+        return tallies[0]
+    total = Tally()
+    for tally in tallies:
+        total.add(tally)
+    return total
 
 
 def _by_rule(tallies: Tallies) -> dict[str, Selected]:
     by_rule: defaultdict[str, list[Tally]] = defaultdict(list)
     for key, tally in tallies.items():
-        by_rule[key.rule_id].append(tally)
+        if key.rule_id != ACCOUNT_SEEN:
+            by_rule[key.rule_id].append(tally)
     return {
         rule_id: Selected(sum([one.count for one in found]), sum([one.responses.records for one in found]))
         for rule_id, found in by_rule.items()

@@ -1,8 +1,10 @@
 """A batch of events -> what it adds to its bucket. Pure: the same events give the same delta."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
@@ -29,15 +31,13 @@ from detectors.sources.decoding import (
 from detectors.sources.source import LogSource
 from detectors.sources.text import storable
 from detectors.sources.wrappers import MAX_DEPTH, unwrap
-from detectors.windows import microseconds, record_time
+from detectors.windows import microseconds, record_times
 
 Problem = tuple[str, str]
 """What is wrong with a record: reason and detail."""
 
 _FIRST = "operation_name"
 """What is looked at first: if no rule reads an operation, nothing else of its records is looked at."""
-
-_OPERATION = attrgetter(_FIRST)
 
 _INCOMPLETE = ("unreadable_field", "counted without what its properties do not tell")
 MAX_SHAPE_CHARACTERS = 100
@@ -48,19 +48,60 @@ _MAX_REMEMBERED = 20_000
 
 _WATCHED = [source.watched_attribute for source in SOURCES if source.watched_attribute]
 
-ColumnsOf = Callable[[int | None], Columns | Problem | None]
-"""Where a record counts, by its own time in microseconds since 1970; or why it is bad, or None where nobody asked."""
+ColumnsOf = Callable[[Sequence[datetime | None]], Iterable[Columns | Problem | None]]
+"""Where records count, by their own times; or why one is bad, or None where nobody asked."""
 
 
 class _Reader:
     """A source, and what decides for its records."""
 
-    __slots__ = ("decider", "observe", "source")
+    __slots__ = ("decider", "decisions", "observe", "source")
 
     def __init__(self, source: LogSource, rules: Sequence[Rule]) -> None:
         self.source = source
         self.observe = source.observe
         self.decider = Decider(source, rules)
+        self.decisions = _Decisions(self.decider)
+
+    def count(
+        self, records: Sequence[Any], indexes: Sequence[int], columns: Columns | ColumnsOf, sequence: int, step: int
+    ) -> dict[int, Problem]:
+        """Count the records of a message at some places, as `BatchCounter.count_message`; return what is wrong."""
+        observe, decisions = self.observe, self.decisions
+        if len(indexes) < len(records):
+            records = [records[index] for index in indexes]
+        observed = [observe(record) for record in records]
+        times = record_times([one[1] for one in observed])
+        where = repeat(columns, len(times)) if isinstance(columns, Columns) else columns(times)
+        problems: dict[int, Problem] = {}
+        for index, record, time, place, one in zip(indexes, records, times, where, observed, strict=True):
+            traits, _, request, response, caller, unreadable = one
+            decision = decisions[traits]
+            if unreadable and self.decider.could_select(record, unreadable):
+                problems[index] = _INCOMPLETE
+            if decision is None:
+                continue
+            row = (sequence + step * index, time, request, response, decision.names[caller])
+            if isinstance(place, Columns) and (
+                (decision.is_plain and time is not None and caller) or decision.takes_plainly(time, caller)
+            ):
+                place.observations[decision].append(row)
+            elif place and (problem := _count_closely(place, decision, row)):
+                problems[index] = problem
+        return problems
+
+
+class _Decisions(dict[tuple[Any, ...], Decision | None]):
+    """What was decided, by traits: remembered, as the same ones come again and again."""
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+
+    def __missing__(self, traits: tuple[Any, ...]) -> Decision | None:
+        if len(self) >= _MAX_REMEMBERED:
+            self.clear()
+        decision = self[traits] = self._decider.decide(traits)
+        return decision
 
 
 class BatchCounter:
@@ -84,8 +125,7 @@ class BatchCounter:
         self._shape_of = attrgetter(*dict.fromkeys([*marks, *(name for source in read for name in source.shape)]))
         self._shape_wire = frozenset[str]().union(*(source.shape_wire for source in SOURCES))
         self._let_go: set[object] = set()
-        self._by_shape: dict[object, _Reader | object | None] = {}
-        self._decisions: dict[tuple[Any, ...], Decision | None] = {}
+        self._by_shape: dict[object, Any] = {}
 
     def count(self, events: Sequence[Event], now: datetime) -> Delta:
         """Count these events. They must belong to one bucket; `now` is only for the lag."""
@@ -116,7 +156,7 @@ class BatchCounter:
         """Tell whether nothing is wrong with a message and no rule reads any operation in it."""
         if message.flaws or message.unreadable:
             return False
-        return self._let_go.issuperset(map(_OPERATION, message.records))
+        return self._let_go.issuperset([record.operation_name for record in message.records])
 
     def count_message(
         self,
@@ -135,34 +175,21 @@ class BatchCounter:
         """
         delta.counters.records += len(message.records)
         flaws = Flaws(delta, message, lambda index: sequence + step * index)
-        decisions, unknown = self._decisions, list[int]()
-        for index, record, reader in self._candidates(message.records):
-            if record is NO_RECORD:
+        problems: dict[int, Problem] = {}
+        unknown: list[int] = []
+        for reader, indexes in self._by_reader(message.records):
+            if reader is not None:
+                problems |= reader.count(message.records, indexes, columns, sequence, step)
                 continue
-            if reader is None:
+            for index in indexes:
+                if message.records[index] is NO_RECORD:
+                    continue
                 if bodies := unwrap(message.whole[index]) if depth < MAX_DEPTH else []:
                     self._count_wrapped(delta, sequence + step * index, bodies, columns, depth + 1)
                 else:
                     unknown.append(index)
-                continue
-            traits, text, request, response, caller, unreadable = reader.observe(record)
-            try:
-                decision = decisions[traits]
-            except KeyError:
-                decision = self._decide(reader, traits)
-            problem = _INCOMPLETE if unreadable and reader.decider.could_select(record, unreadable) else None
-            if decision is not None:
-                time = record_time(text)
-                place = columns if isinstance(columns, Columns) else columns(time)
-                one = (sequence + step * index, time, request, response, decision.names[caller])
-                if place.__class__ is Columns and (
-                    (decision.is_plain and time is not None and caller) or decision.takes_plainly(time, caller)
-                ):
-                    place.observations[decision].append(one)
-                elif place:
-                    problem = _count_closely(place, decision, one) or problem
-            if problem:
-                flaws.add(index, *problem, partial(_excerpt, message, index))
+        for index in sorted(problems):
+            flaws.add(index, *problems[index], partial(_excerpt, message, index))
         self._note_unreadable(flaws, message)
         _note_unknown(delta, message, [index for index in unknown if index not in flaws.flawed])
 
@@ -174,22 +201,29 @@ class BatchCounter:
             self.count_message(delta, sequence, decode(body), columns, depth=depth)
         delta.counters.records -= 1
 
-    def _candidates(self, records: Sequence[Any]) -> Iterator[tuple[int, Any, _Reader | None]]:
-        """Yield the records that a rule may select, with their places and readers, and those of no known source."""
-        shape_of, by_shape, let_go = self._shape_of, self._by_shape, self._let_go
-        for index, record in enumerate(records):
-            if record.operation_name in let_go:
-                continue
-            shape = shape_of(record)
-            try:
-                reader = by_shape[shape]
-            except KeyError:
-                reader = self._recognise(shape, record)
+    def _by_reader(self, records: Sequence[Any]) -> Iterable[tuple[_Reader | None, Sequence[int]]]:
+        """Tell the places of records apart by who reads them, if a rule may select them; None reads unknown ones."""
+        indexes: Sequence[int] = range(len(records))
+        if not self._let_go.isdisjoint([record.operation_name for record in records]):
+            indexes = [index for index in indexes if records[index].operation_name not in self._let_go]
+            records = [records[index] for index in indexes]
+        shapes = list(map(self._shape_of, records))
+        try:
+            readers: list[Any] = list(map(self._by_shape.__getitem__, shapes))
+        except KeyError:
+            readers = list(map(self._recognise, shapes, records))
+        if len(set(readers)) == 1 and readers[0] is not _LET_GO:  # as mostly
+            return [(readers[0], indexes)]
+        found: defaultdict[_Reader | None, list[int]] = defaultdict(list)
+        for index, reader in zip(indexes, readers, strict=True):
             if reader is not _LET_GO:
-                yield index, record, reader  # type: ignore[misc]  # so it is a reader, or none
+                found[reader].append(index)
+        return found.items()
 
-    def _recognise(self, shape: object, record: Any) -> _Reader | object | None:  # noqa: ANN401 - see `record_type`
-        """Remember whoever reads records of a shape, if a rule may select them."""
+    def _recognise(self, shape: object, record: Any) -> Any:  # noqa: ANN401 - see `record_type`, `_LET_GO`
+        """Return whoever reads records of a shape, if a rule may select them, and remember that."""
+        if shape in self._by_shape:
+            return self._by_shape[shape]
         if len(self._by_shape) >= _MAX_REMEMBERED:
             self._by_shape.clear()
             self._let_go.clear()
@@ -202,12 +236,6 @@ class BatchCounter:
         if operation is not None and not any(one.decider.may_select_with(_FIRST, operation) for one in self._readers):
             self._let_go.add(operation)
         return _LET_GO
-
-    def _decide(self, reader: _Reader, traits: tuple[Any, ...]) -> Decision | None:
-        if len(self._decisions) >= _MAX_REMEMBERED:
-            self._decisions.clear()
-        decision = self._decisions[traits] = reader.decider.decide(traits)
-        return decision
 
     def _note_unreadable(self, flaws: Flaws, message: Message) -> None:
         """Add the flaws of records that a rule selects, or might have, if fields could be read."""

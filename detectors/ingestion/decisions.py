@@ -5,12 +5,13 @@ repeats (its traits: a resource, a caller), and its numbers. Most records are le
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from detectors.rules.rule import Condition, Rule, Selection
-from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Group, Key, Observation
+from detectors.rules.tally import MAX_MEMBER_CHARACTERS, Key, Observation
 from detectors.sources.callers import named
 from detectors.sources.source import CALLER, TOKENS, LogSource, Value
 
@@ -70,11 +71,10 @@ class Target:
         missing: the reason why not.
         member: what the rule counts distinct ones of, None for the caller of each record, which is not known here.
         by_caller: whether each caller is a group.
-        key: the rule and its group, without a minute; None if each caller is a group, or none can be told.
         needs_caller: whether a record without a caller cannot count.
     """
 
-    __slots__ = ("by_caller", "choice", "group", "key", "member", "missing", "needs_caller")
+    __slots__ = ("by_caller", "choice", "group", "member", "missing", "needs_caller")
 
     def __init__(
         self, choice: Choice, group: tuple[str | None, ...] | None, missing: str = "", member: str | None = None
@@ -84,7 +84,6 @@ class Target:
         self.missing = missing
         self.member = member
         self.by_caller = group is not None and None in group
-        self.key = None if group is None or self.by_caller else Key(choice.rule.id, self.group_of(""))
         self.needs_caller = self.by_caller or choice.distinct == CALLER
 
     def missed(self, one: Observation) -> str:
@@ -95,9 +94,10 @@ class Target:
             return NO_CALLER
         return NO_TIME if self.choice.rule.per_minute and one[1] is None else ""
 
-    def group_of(self, caller: str) -> Group:
-        """Return the group of a caller's records."""
-        return tuple([caller if value is None else value for value in self.group or ()])
+    def key_of(self, caller: str, minute: str) -> Key:
+        """Return the key of a caller's records in a minute; of all if either is empty."""
+        group = [caller if value is None else value for value in self.group or ()]
+        return Key(self.choice.rule.id, (*group, minute) if minute else tuple(group))
 
 
 class Names(dict[str, str]):
@@ -144,7 +144,7 @@ class Decision:
         self.by_caller = any(target.needs_caller for target in targets)
         self.takes_all = not self.is_plain or any(target.choice.check is None for target in targets)
 
-    def takes_plainly(self, moment: int | None, caller: str) -> bool:
+    def takes_plainly(self, moment: datetime | None, caller: str) -> bool:
         """Tell whether a record with this time and caller can be counted without a look at each target."""
         return self.is_plain and (moment is not None or not self.by_minute) and bool(caller or not self.by_caller)
 
@@ -172,7 +172,9 @@ class Decider:
         self._conditions = tuple(
             dict.fromkeys(condition for selection in self._selections for condition in selection.conditions)
         )
-        self._choices: dict[tuple[bool, ...], Sequence[Choice]] = {}
+        self._chosen: dict[tuple[bool, ...], Sequence[Choice]] = {}
+        self._choices: dict[tuple[object, ...], Choice] = {}
+        self._decisions: dict[tuple[object, ...], Decision] = {}
         self._could_select: dict[object, bool] = {}
         self._names: dict[Callable[[str], str], Names] = {}
 
@@ -219,22 +221,30 @@ class Decider:
         """Decide what becomes of records with these traits; None if no rule selects them."""
         fields, of = self._source.fields, self._source.traits(*traits)
         holding = tuple([condition.holds(fields[condition.field].read(of)) for condition in self._conditions])
-        choices = self._choices.get(holding)
+        choices = self._chosen.get(holding)
         if choices is None:
-            choices = self._choices[holding] = self._choose(dict(zip(self._conditions, holding, strict=True)))
+            choices = self._chosen[holding] = self._choose(dict(zip(self._conditions, holding, strict=True)))
         if not choices:
             return None
         values: dict[str, Value] = {}
-        targets = [self._target(choice, of, values) for choice in choices]
-        name_of = self._source.name_of_caller(of)
+        return self._decision(
+            [self._target(choice, of, values) for choice in choices],
+            self._source.name_of_caller(of),
+            self._source.account(of),
+        )
+
+    def _decision(self, targets: Sequence[Target], name_of: Callable[[str], str], account: str | None) -> Decision:
+        """Make a decision, or return the one that is the same: the fewer differ, the more records add up at once."""
+        same = name_of, account, *[(target.choice, target.group, target.member, target.missing) for target in targets]
+        if same in self._decisions:
+            return self._decisions[same]
+        if len(self._decisions) >= _MAX_REMEMBERED:
+            self._decisions.clear()
         if name_of not in self._names:
             self._names[name_of] = Names(name_of)
-        return Decision(
-            self._names[name_of],
-            targets,
-            tokens=self._source.numbers == TOKENS,
-            account=self._source.account(of),
-        )
+        tokens = self._source.numbers == TOKENS
+        decision = self._decisions[same] = Decision(self._names[name_of], targets, tokens=tokens, account=account)
+        return decision
 
     def _choose(self, holding: Mapping[Condition, bool]) -> Sequence[Choice]:
         """Return the rules that select records for which these conditions hold."""
@@ -242,7 +252,10 @@ class Decider:
         for rule, selections in self._rules:
             accepting = [one for one in selections if all(holding[condition] for condition in one.conditions)]
             if accepting:
-                choices.append(_choice(rule, accepting, self._source.numbers))
+                same = rule.id, *[one.numbers for one in accepting]
+                if same not in self._choices:
+                    self._choices[same] = _choice(rule, accepting, self._source.numbers)
+                choices.append(self._choices[same])
         return choices
 
     def _target(self, choice: Choice, of: tuple[Any, ...], values: dict[str, Value]) -> Target:

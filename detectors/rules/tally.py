@@ -5,12 +5,15 @@ batches, buckets and partitions. There is one exception: a stored tally lists at
 the counts of the callers seen first, and the bytes of those with most bytes, so that nobody hides in a crowd.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
 from detectors.sources.source import MAX_WHOLE
+from detectors.windows import microseconds
 
 Group = tuple[str, ...]
 """The values of a rule's group fields, such as the canonical resource id."""
@@ -27,9 +30,9 @@ MAX_CALLERS = 50
 """Callers listed for a group in one bucket of one partition, first seen first; the others are counted together."""
 
 
-Observation = tuple[int, int | None, int | None, int | None, str]
-"""What a tally takes from one selected record: the sequence number of its event; its own time in
-microseconds since 1970; its request and response length in bytes, None if it carries none; and its caller as kept.
+Observation = tuple[int, datetime | None, int | None, int | None, str]
+"""What a tally takes from one selected record: the sequence number of its event; its own time, in UTC; its request and
+response length in bytes, None if it carries none; and its caller as kept.
 A plain tuple, since a named tuple takes eight times as long to create."""
 
 
@@ -55,7 +58,7 @@ class Lengths(msgspec.Struct, array_like=True, frozen=True, gc=False):
     largest: int = 0
 
     @classmethod
-    def of(cls, lengths: Iterable[int | None]) -> "Lengths":
+    def of(cls, lengths: Sequence[int | None]) -> "Lengths":
         """Sum up lengths; None is left out."""
         known = [length for length in lengths if length is not None]
         return cls(len(known), min(sum(known), MAX_WHOLE), max(known)) if known else _NO_LENGTHS
@@ -126,8 +129,8 @@ class Tally(msgspec.Struct, array_like=True):
             responses=none if tokens else answered,
             input_tokens=asked if tokens else none,
             output_tokens=answered if tokens else none,
-            first_time=min(known, default=None),
-            last_time=max(known, default=None),
+            first_time=microseconds(min(known)) if known else None,
+            last_time=microseconds(max(known)) if known else None,
             first_sequence=min(sequences),
             last_sequence=max(sequences),
             callers=callers,
@@ -135,12 +138,11 @@ class Tally(msgspec.Struct, array_like=True):
 
     def weighed(self, observations: Sequence[Observation]) -> "Tally":
         """Add the response bytes of each caller."""
-        received: dict[str, int] = {}
+        received: defaultdict[str, int] = defaultdict(int)
         for _, _, _, response, caller in observations:
             if response:
-                received[caller] = received.get(caller, 0) + response
-        caller_bytes = {caller: min(total, MAX_WHOLE) for caller, total in received.items()}
-        return msgspec.structs.replace(self, caller_bytes=caller_bytes)
+                received[caller] += response
+        return msgspec.structs.replace(self, caller_bytes=self._capped(received))
 
     def of_member(self, member: str | None) -> "Tally":
         """Return the same with all records as those of one member; None where members are the callers."""
@@ -158,12 +160,16 @@ class Tally(msgspec.Struct, array_like=True):
         self.last_time = _greatest(self.last_time, later.last_time)
         self.first_sequence = _least(self.first_sequence, later.first_sequence)
         self.last_sequence = _greatest(self.last_sequence, later.last_sequence)
-        for caller, count in later.callers.items():
-            self.callers[caller] = self.callers.get(caller, 0) + count
-        for caller, total in later.caller_bytes.items():
-            self.caller_bytes[caller] = min(self.caller_bytes.get(caller, 0) + total, MAX_WHOLE)
-        for member, count in later.members.items():
-            self.members[member] = self.members.get(member, 0) + count
+        _add(self.callers, later.callers)
+        _add(self.members, later.members)
+        _add(self.caller_bytes, later.caller_bytes)
+        self.caller_bytes = self._capped(self.caller_bytes)
+
+    def _capped(self, caller_bytes: dict[str, int]) -> dict[str, int]:
+        """Return response bytes by caller, as far as storage holds them; all together are more than those of one."""
+        if self.responses.total < MAX_WHOLE:
+            return dict(caller_bytes)
+        return {caller: min(total, MAX_WHOLE) for caller, total in caller_bytes.items()}
 
     def merged(self, later: "Tally", *, max_callers: int | None = None) -> "Tally":
         """Both together; with `max_callers`, callers first seen beyond that number are only counted."""
@@ -220,6 +226,11 @@ class Tally(msgspec.Struct, array_like=True):
         )
 
 
+def _add(counts: dict[str, int], later: dict[str, int]) -> None:
+    for name, count in later.items():
+        counts[name] = counts.get(name, 0) + count
+
+
 def _with_room(known: dict[str, int], later: dict[str, int], room: int | None) -> tuple[dict[str, int], int]:
     """Sum both by name, first come first kept; also return the count of the names beyond the limit."""
     names, others = dict(known), 0
@@ -247,7 +258,7 @@ def _heaviest(one: dict[str, int], other: dict[str, int], room: int | None) -> t
     """Add both by caller; keep the largest if there are too many, and return the bytes of the others."""
     if not other:
         return dict(one), 0
-    summed = {caller: min(one.get(caller, 0) + other.get(caller, 0), MAX_WHOLE) for caller in one.keys() | other.keys()}
+    summed = {caller: min(one.get(caller, 0) + other.get(caller, 0), MAX_WHOLE) for caller in {**one, **other}}
     if room is None or len(summed) <= room:
         return summed, 0
     ranked = sorted(summed.items(), key=lambda item: (-item[1], item[0]))

@@ -15,6 +15,8 @@ from detectors.windows import (
     from_microseconds,
     key_of,
     microseconds,
+    record_time,
+    record_times,
     time_of,
     window_buckets,
     window_ends,
@@ -23,6 +25,13 @@ from detectors.windows import (
 EIGHT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
+written = st.one_of(
+    st.none(),
+    st.text(),
+    st.datetimes(timezones=st.one_of(st.none(), st.timezones())).map(str),
+    st.datetimes(timezones=st.just(UTC)).map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S.%f}7Z"),
+    st.sampled_from(["11/23/2026 8:00:30 AM", "2026-11-23T08:00:30+01:00", "2026-11-23", "2026-13-01T00:00:00Z"]),
+)
 instants = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - as asked
 buckets = instants.map(bucket_start)
 
@@ -126,3 +135,11 @@ def test_microseconds_count_from_1970() -> None:
     """Whole ones, also before it."""
     assert microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, UTC)) == 1_000_005
     assert microseconds(datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)) == -1
+
+
+@given(texts=st.lists(written, max_size=4))
+def test_times_read_at_once_are_those_read_one_by_one(texts: list[str | None]) -> None:
+    """In UTC, all of them."""
+    times = record_times(texts)
+    assert times == [record_time(text) for text in texts]
+    assert all(time.tzinfo is UTC for time in times if time is not None)

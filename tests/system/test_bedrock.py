@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from detectors.storage.buckets import BucketStore
 from detectors.storage.quarantine import Quarantine
 from detectors.storage.slices import SLICES
 from detectors.storage.tables import MemoryTable
-from detectors.windows import record_time, window_buckets
+from detectors.windows import microseconds, record_time, window_buckets
 from tests.builders import (
     AWS_ACCOUNT,
     MODEL,
@@ -190,7 +190,7 @@ def test_records_of_azure_beside_it_count_as_ever() -> None:
         DENIED: 4,
     }
     theft = tallies[Key("model_theft", (canonical_id(),))]
-    assert theft.first_time == record_time(azure["time"])
+    assert theft.first_time == microseconds(datetime.fromisoformat(azure["time"]))
     assert theft.callers == {PIPELINE: 1}
 
 
@@ -240,7 +240,7 @@ def test_the_time_of_a_record_is_its_own_and_not_that_of_its_shipper() -> None:
     """Azure's field goes first where both stand, as `timestamp` is what shippers add."""
     both, bedrocks = decode(message({**list_key(), "timestamp": "2026-11-23T09:00:00Z"}, bedrock())).records
     assert own_time(both) == own_time(decode(message(list_key())).records[0])
-    assert record_time(own_time(bedrocks)) == 1795420798 * 1_000_000
+    assert record_time(own_time(bedrocks)) == datetime.fromtimestamp(1795420798, UTC)
 
 
 def test_the_caller_is_the_arn() -> None:

@@ -382,7 +382,7 @@ def test_another_owner_between_read_and_write_is_noticed(cloud: Cloud, faulty: F
 def test_a_poison_message_costs_only_itself(cloud: Cloud) -> None:
     """Garbage among good ones: counted, quarantined with its place, and the partition goes on."""
     poison = [Event(2, START, b"\x00\xff not json"), Event(3, START, b"[" * 100_000), Event(4, START, b"")]
-    wrapped = event(5, {"message": "{broken"}, {"message": "{broken"}, list_key())
+    wrapped = event(5, {"message": "{broken off"}, {"message": "{broken off"}, list_key())
     with cloud.host() as host:
         host.invoke_ingest(1, [event(1, list_key()), *poison, wrapped, event(6, list_key())])
         host.tick(_at(10) + TICK)

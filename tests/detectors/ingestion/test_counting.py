@@ -187,7 +187,7 @@ def test_where_a_record_would_count_matters_only_if_it_counts() -> None:
     counter, message = BatchCounter([BY_ID["insecure_output"]]), Delta()
     for length in (5, 0):
         body = event(1, chat(responseLength=length, streamType="Non-Streaming")).body
-        counter.count_message(message, 1, decode(body), lambda _: ("no_time", "when was it?"))
+        counter.count_message(message, 1, decode(body), lambda times: [("no_time", "when was it?")] * len(times))
     assert message.counters.quarantined == {"no_time": 1}
 
 
@@ -266,6 +266,6 @@ def test_a_late_record_that_no_rule_takes_is_still_told_when_it_cannot_be_read()
     delta = Delta()
     records = decode(message(chat(responseLength="many"), chat(responseLength=2_000_000)))
     BatchCounter([BY_ID["large_transfer"]]).count_message(
-        delta, 1, records, lambda _: ("too_late", "counted elsewhere")
+        delta, 1, records, lambda times: [("too_late", "counted elsewhere")] * len(times)
     )
     assert [one.flaw.reason for one in delta.flaws] == ["unreadable_field", "too_late"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from detectors.ingestion import counting
 from detectors.ingestion.counting import BatchCounter
-from detectors.ingestion.decisions import Decider
+from detectors.ingestion.decisions import Decider, Decision
 from detectors.ingestion.delta import Delta
 from detectors.rules.catalogue import BY_ID, CATALOGUE
 from detectors.rules.rule import MINUTE, Condition, Rule, Selection
@@ -304,3 +304,18 @@ def test_each_number_that_a_selection_asks_for_has_to_hold() -> None:
     two = replace(one, id="two", select=(*one.select, Selection("azure_openai", (), known)))
     delta = BatchCounter([one, two]).count([event(1, *records)], START)
     assert {key.rule_id: tally.count for key, tally in _of_rules(delta)} == {"one": 1, "two": 3}
+
+
+def test_what_differs_in_nothing_that_rules_ask_is_decided_once() -> None:
+    """Its records are added up together: a status makes no difference to a rule that does not ask for it."""
+    source = BY_NAME["azure_openai"]
+    decider = Decider(source, [BY_ID["large_transfer"], BY_ID["refused_requests"]])
+
+    def decided(status: str, resource: str) -> Decision | None:
+        (record,) = decode(message({**chat(), "resultSignature": status, "resourceId": resource})).records
+        return decider.decide(source.observe(record)[0])
+
+    one, other = resource_id(), resource_id("other")
+    assert decided("200", one) is decided("201", one.lower()) is not None
+    assert decided("200", one) is not decided("400", one)
+    assert decided("200", one) is not decided("200", other)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from detectors.rules.tally import MAX_DISTINCT, Lengths, Tally
 from detectors.sources.source import MAX_WHOLE
+from detectors.windows import from_microseconds
+from tests.builders import START
 from tests.examples import examples
 
 
@@ -20,7 +23,7 @@ class Seen(NamedTuple):
     """What one record adds, in the order in which tallies take it."""
 
     sequence: int
-    time: int | None
+    time: datetime | None
     request_length: int | None
     response_length: int | None
     caller: str
@@ -30,7 +33,7 @@ lengths = st.none() | st.integers(0, 5000) | st.integers(0, MAX_WHOLE) | st.just
 seen = st.builds(
     Seen,
     sequence=st.integers(0, 2**40),
-    time=st.none() | st.integers(-(10**15), 10**16),
+    time=st.none() | st.datetimes(timezones=st.just(UTC)),
     request_length=lengths,
     response_length=lengths,
     caller=st.sampled_from(["", *"abcdefgh"]),
@@ -59,10 +62,10 @@ def _stored(batches: Sequence[Sequence[Seen]], max_callers: int) -> Tally:
 def test_a_record_is_counted_with_everything_it_carries() -> None:
     """Each field has its place; what is missing has none, and a length of 0 is one."""
     of = [
-        Seen(7, 2000, 10, None, "a"),
+        Seen(7, from_microseconds(2000), 10, None, "a"),
         Seen(5, None, 30, 4, "b"),
-        Seen(6, 1000, None, 9, "a"),
-        Seen(9, 1500, 0, 0, ""),
+        Seen(6, from_microseconds(1000), None, 9, "a"),
+        Seen(9, from_microseconds(1500), 0, 0, ""),
     ]
     assert Tally.of(of) == Tally(
         count=4,
@@ -215,7 +218,7 @@ def test_bytes_of_callers_stop_at_the_largest_number() -> None:
 @pytest.mark.parametrize("known", ["caller_bytes", "input_tokens", "members"])
 def test_rows_stored_before_a_field_was_there_can_still_be_read(known: str) -> None:
     """Their arrays are shorter: nothing is known of bytes by caller, of tokens, or of members."""
-    tally = Tally.of([Seen(7, 2000, 10, 400, "a")])
+    tally = Tally.of([Seen(7, START, 10, 400, "a")])
     fields = list(msgspec.structs.astuple(tally))[: Tally.__struct_fields__.index(known)]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=Tally) == tally
 
