@@ -154,6 +154,7 @@ class Evaluator:
             began=key_of(evaluated.began or window_end),
             shards=shards_for(sum(stored.sizes.get(bucket, 0) for bucket in window_buckets(window_end))),
             marks=self._handover.send(plan.window_end, marks),
+            is_last=window_end == newest,
         )
 
     def evaluate_shard(self, plan: Plan, shard: int) -> Parcel:

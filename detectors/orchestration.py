@@ -103,7 +103,11 @@ def evaluate_windows(context: df.DurableOrchestrationContext) -> Generator[Any, 
     if not conclusion["recorded"]:  # another run is at it, and later windows cannot be judged without this one
         return _json(run)
     first_time = plan["etag"] is None
-    context.continue_as_new(_json(Run(run.until, plan["window_end"], run.caught_up + first_time)))
+    run = Run(run.until, plan["window_end"], run.caught_up + first_time)
+    if plan.get("is_last"):  # which a run that an earlier release began does not tell
+        yield context.call_activity_with_retry("purge_expired", RETRY, {})
+    else:
+        context.continue_as_new(_json(run))
     return _json(run)
 
 

@@ -88,6 +88,7 @@ class Plan(msgspec.Struct):
         began: key of the first window that was ever evaluated; empty if an earlier release made the plan.
         shards: parallel parts of its evaluation.
         marks: how far each Event Hub partition is counted.
+        is_last: whether its run has nothing left to plan after it.
     """
 
     window_end: str
@@ -100,6 +101,7 @@ class Plan(msgspec.Struct):
     began: str = ""
     shards: int = 1
     marks: Parcel = msgspec.field(default_factory=Parcel)
+    is_last: bool = False
 
 
 NO_STATE = ""

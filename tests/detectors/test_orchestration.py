@@ -30,6 +30,7 @@ class Context:
         given: the input.
         called: the activities, in order.
         again: what the next run is started with.
+        result: what it returned.
         meanwhile: what happens before a window is concluded.
     """
 
@@ -38,6 +39,7 @@ class Context:
     now: datetime
     called: list[tuple[str, Json]] = field(default_factory=list)
     again: Json | None = None
+    result: Json = field(default_factory=dict)
     meanwhile: Callable[[], object] = lambda: None
 
     def get_input(self) -> Json:
@@ -66,7 +68,7 @@ def _run(deployment: Deployment, given: Json, now: datetime, meanwhile: Callable
             result = steps.send(result)
         except StopIteration as end:
             ended = end.value
-    assert ended == given
+    context.result = ended
     return context
 
 
@@ -92,32 +94,52 @@ def test_a_run_posts_what_its_steps_post() -> None:
     assert [status for _, status, _ in by_runs.posted.course()] == ["New", *["Ongoing"] * 5, "Closed"]
 
 
-def test_a_window_is_planned_fanned_out_and_concluded_and_then_the_next_one_begins(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Each shard once."""
+def test_a_window_is_planned_fanned_out_and_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shard once; and after the newest window nothing is planned again."""
     monkeypatch.setattr(evaluator, "shards_for", lambda size: 3 if size else 1)
     deployment = Deployment()
     deployment.receive(START, 1)
-    first, last = _runs(deployment, START + BUCKET)
-    assert [name for name, _ in first.called] == [
+    (run,) = _runs(deployment, START + BUCKET)
+    assert [name for name, _ in run.called] == [
         "plan_window",
         *["evaluate_shard"] * 3,
         "conclude_window",
+        "purge_expired",
     ]
-    assert [work["shard"] for name, work in first.called if name == "evaluate_shard"] == [0, 1, 2]
-    assert first.again == {"until": key_of(START + BUCKET), "after": key_of(START + BUCKET), "caught_up": 1}
-    assert [name for name, _ in last.called] == ["plan_window", "purge_expired"]
-    assert last.again is None
+    assert [work["shard"] for name, work in run.called if name == "evaluate_shard"] == [0, 1, 2]
+    assert run.result == {"until": key_of(START + BUCKET), "after": key_of(START + BUCKET), "caught_up": 1}
+
+
+def test_where_no_window_is_due_only_what_is_old_is_purged() -> None:
+    """As when a finished run is started again."""
+    deployment = Deployment()
+    _runs(deployment, START + BUCKET)
+    (run,) = _runs(deployment, START + BUCKET)
+    assert [name for name, _ in run.called] == ["plan_window", "purge_expired"]
+
+
+def test_a_run_that_an_earlier_release_began_goes_on_as_it_was_begun() -> None:
+    """Its plan does not tell that it is the last: so another one is asked for, as the history has it."""
+    deployment = Deployment()
+    context = Context(deployment.evaluator, {"until": key_of(START), "after": None, "caught_up": 0}, START)
+    steps: Any = evaluate_windows(context)
+    plan = next(steps)
+    del plan["is_last"]
+    conclusion = steps.send(steps.send(plan))
+    with pytest.raises(StopIteration):
+        steps.send(conclusion)
+    assert context.again == {"until": key_of(START), "after": key_of(START), "caught_up": 1}
+    assert "purge_expired" not in [name for name, _ in context.called]
 
 
 def test_missed_windows_are_caught_up_in_order_and_counted() -> None:
     """One run each, so that no history grows long."""
     deployment = Deployment()
     deployment.tick(START)
-    *runs, _ = _runs(deployment, START + 3 * BUCKET)
-    assert [run.again["after"] for run in runs if run.again] == [key_of(START + n * BUCKET) for n in (1, 2, 3)]
-    assert [run.again["caught_up"] for run in runs if run.again] == [1, 2, 3]
+    runs = _runs(deployment, START + 3 * BUCKET)
+    assert [run.result["after"] for run in runs if not run.again] == [key_of(START + 3 * BUCKET)]
+    assert [run.again["after"] for run in runs if run.again] == [key_of(START + n * BUCKET) for n in (1, 2)]
+    assert [(run.again or run.result)["caught_up"] for run in runs] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("late", [0, 300])
@@ -133,7 +155,7 @@ def test_a_run_that_another_one_overtook_ends_if_its_window_is_not_recorded_from
         deployment.step(end, START)
 
     overtaken = _run(deployment, {"until": key_of(end), "after": None, "caught_up": 0}, end, overtake)
-    assert (overtaken.again is None) is bool(late)
+    assert (overtaken.result["after"] is None) is bool(late)
     deployment.tick(end)
     assert [(status, count) for _, status, count in deployment.posted.course()] == [
         ("New", 120 + late),
@@ -146,9 +168,8 @@ def test_a_window_that_is_evaluated_again_is_not_one_that_was_missed() -> None:
     deployment = Deployment()
     deployment.tick(START + BUCKET)
     deployment.make_due(START + BUCKET)
-    first, _ = _runs(deployment, START + BUCKET)
-    assert first.again is not None
-    assert first.again["caught_up"] == 0
+    (run,) = _runs(deployment, START + BUCKET)
+    assert run.result["caught_up"] == 0
 
 
 @dataclass
