@@ -40,7 +40,7 @@ check: lint ## lint, check types and run the quick tests
 	@$(PYTHON) -m pytest --numprocesses=auto --dist=worksteal -m "not real" --hypothesis-profile=quick
 
 bench: setup ## measure speed and memory
-	@$(PYTHON) -m benchmarks
+	@$(PYTHON) -m benchmarks $(ARGS)
 
 soak: setup ## send ten million records through the worker, and watch its memory: minutes
 	@$(PYTHON) -m benchmarks.soak

@@ -39,7 +39,7 @@ def show(section: Section, console: Console) -> None:
         words = isinstance(section.rows[0][column.key], str)
         table.add_column(column.heading or column.key, justify="left" if words else "right")
     for row in section.rows:
-        table.add_row(*(_text(row[column.key], column) for column in section.columns))
+        table.add_row(*(text_of(row[column.key], column) for column in section.columns))
     console.print(table)
 
 
@@ -50,7 +50,8 @@ def lines(section: Section) -> Iterator[str]:
         yield json.dumps({"section": section.name, **values})
 
 
-def _text(cell: Cell, column: Column) -> str:
+def text_of(cell: Cell, column: Column) -> str:
+    """Return a cell as people read it."""
     return cell if isinstance(cell, str) else format(cell, column.number)
 
 
