@@ -221,8 +221,8 @@ class Decoder:
             records = self._decode_array(body) if body[:1] == b"[" else self._decode_envelope(body).records
             if records is msgspec.UNSET:  # what is no envelope is a bare record
                 return Message([_decode_record(body)], body=body)
-        except _REFUSED:
-            return _decode_one_by_one(body)
+        except _REFUSED as error:
+            return _decode_one_by_one(body, may_be_json=type(error) is not msgspec.DecodeError)
         return Message(records, body=body, read_whole=partial(_whole, body) if self._is_partial else None)
 
 
@@ -249,7 +249,7 @@ def without_content(record: msgspec.Struct) -> msgspec.Struct:
     return msgspec.structs.replace(record, **{name: _FIELDS[name].default for name in _PRIVATE})
 
 
-def _decode_one_by_one(body: bytes) -> Message:
+def _decode_one_by_one(body: bytes, *, may_be_json: bool = True) -> Message:
     """Decode every record on its own, the slow way, so that a bad one costs only itself."""
     records: list[Any] = []
     flaws: list[RecordFlaw] = []
@@ -257,7 +257,7 @@ def _decode_one_by_one(body: bytes) -> Message:
     more: dict[str, int] = {}
     unreadable: dict[int, Unreadable] = {}
     private = _PRIVATE_MARK.search(body) is not None
-    for index, written in enumerate(_elements(body)):
+    for index, written in enumerate(_elements(body) if may_be_json else _repaired(body)):
         element = _unquoted(written) if isinstance(written, str) and written[0] == '"' else written
         if isinstance(element, str) and element[0] == "{":
             record, fields = _read_short(element) if len(element) <= _SHORT else _read(element)
@@ -284,6 +284,10 @@ def _elements(body: bytes) -> Iterable[str | repair.Broken]:
             return (bytes(one).decode() for one in written)
     except _REFUSED:
         pass
+    return _repaired(body)
+
+
+def _repaired(body: bytes) -> Iterable[str | repair.Broken]:
     return repair.elements(body.decode(errors="replace"), _MARKS)
 
 

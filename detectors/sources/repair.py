@@ -36,8 +36,8 @@ _BLOB_MARK = " B blob data ]"
 _SINGLE_QUOTED = re.compile(rf"""((?:[^"']++|{_DOUBLE_QUOTED})*+)(?:'((?:[^'\\]++|\\.)*+)'|["'].*+|\Z)""", re.DOTALL)
 _INSIDE_QUOTES = re.compile(r'\\.|"', re.DOTALL)
 _BRACKETS = re.compile(rf"""(?:[^"\[\]{{}}]++|{_DOUBLE_QUOTED})*+(?:([\[{{]++)|([\]}}]++)|".*+|\Z)""", re.DOTALL)
-_BETWEEN_RECORDS = re.compile(r"""(?:[\s,\[\]}]|\{\s*+(?:"records"|'records')\s*+:\s*+(?=\[))*+(\{[ \t\n\r]*+\})?+""")
-"""With the record behind it, if that is empty: of these the most fit into a message."""
+_BETWEEN_RECORDS = re.compile(r"""(?:[\s,\[\]}]|\{[ \t\n\r]*+\}|\{\s*+(?:"records"|'records')\s*+:\s*+(?=\[))*+""")
+"""Empty objects among it: they say nothing, and more of them fit into a message than of anything else."""
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -127,11 +127,7 @@ def _salvaged(text: str, structure: Structure) -> Iterator[str | Broken]:
 def _records(text: str, structure: Structure) -> Iterator[str | Broken]:
     position = 0
     while gap := _BETWEEN_RECORDS.match(text, position):
-        position = gap.end()
-        if gap[1]:
-            yield gap[1]
-            continue
-        start = position
+        start = gap.end()
         if start == len(text):
             return
         position = structure.end(start) if text[start] == "{" else 0

@@ -55,8 +55,8 @@ class _LogEvent(msgspec.Struct):
     message: str
 
 
-_TOLD = attrgetter(*Wrapper.__struct_fields__)
-_NOTHING_TOLD = _TOLD(Wrapper())
+_WRAPPED = attrgetter(*(one.name for one in msgspec.structs.fields(Wrapper) if one.type is msgspec.Raw))
+_NOTHING_WRAPPED = _WRAPPED(Wrapper())
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_log_events = msgspec.json.Decoder(list[_LogEvent]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -65,10 +65,10 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def unwrap(record: Wrapper) -> list[bytes]:
     """Unwrap the messages inside of a record that no source knows; empty if it is no wrapper."""
-    if _TOLD(record) == _NOTHING_TOLD:  # as most
-        return []
     if isinstance(record.exported_operation, str) or isinstance(record.exported_category, str):
         return [msgspec.json.encode(_exported(record))]
+    if _WRAPPED(record) == _NOTHING_WRAPPED:  # as most
+        return []
     try:
         return list(_inner(record))
     except _REFUSED:
