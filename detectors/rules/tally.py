@@ -142,7 +142,7 @@ class Tally(msgspec.Struct, array_like=True):
         for _, _, _, response, caller in observations:
             if response:
                 received[caller] += response
-        return msgspec.structs.replace(self, caller_bytes=self._capped(received))
+        return msgspec.structs.replace(self, caller_bytes=self._capped(dict(received)))
 
     def of_member(self, member: str | None) -> "Tally":
         """Return the same with all records as those of one member; None where members are the callers."""
@@ -166,9 +166,9 @@ class Tally(msgspec.Struct, array_like=True):
         self.caller_bytes = self._capped(self.caller_bytes)
 
     def _capped(self, caller_bytes: dict[str, int]) -> dict[str, int]:
-        """Return response bytes by caller, as far as storage holds them; all together are more than those of one."""
+        """Return response bytes by caller, as far as storage holds them; all together are no less than those of one."""
         if self.responses.total < MAX_WHOLE:
-            return dict(caller_bytes)
+            return caller_bytes
         return {caller: min(total, MAX_WHOLE) for caller, total in caller_bytes.items()}
 
     def merged(self, later: "Tally", *, max_callers: int | None = None) -> "Tally":
