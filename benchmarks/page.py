@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.report import Section, text_of
 
-PICTURED = "records_per_second"
-"""The column that the picture shows, of the sections that compare contenders by it."""
+PICTURED, COMPARED = "records_per_second", "ratio"
+"""The column that the picture shows, of the sections that compare contenders: these have the other one, too."""
 
 _TOP = """# Speed
 
@@ -43,7 +43,7 @@ def _markdown(section: Section) -> str:
 
 
 def _is_pictured(section: Section) -> bool:
-    return len(section.rows) > 1 and any(column.key == PICTURED for column in section.columns)
+    return {PICTURED, COMPARED} <= {column.key for column in section.columns}
 
 
 def _picture(sections: Iterable[Section]) -> str:
