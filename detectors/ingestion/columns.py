@@ -8,7 +8,7 @@ from detectors.ingestion.decisions import Decision, Target
 from detectors.ingestion.delta import Tallies
 from detectors.rules.counters import Counters, Selected
 from detectors.rules.tally import ACCOUNT_SEEN, Key, Observation, Tally
-from detectors.windows import from_microseconds, minute_number, minute_of
+from detectors.windows import MINUTE_MICROSECONDS, minute_number, minute_of
 
 
 class Columns:
@@ -56,8 +56,8 @@ class _Part:
         first, last = self._whole.first_time, self._whole.last_time
         if first is None or last is None or None in [one[1] for one in self._observations]:
             return ""
-        minute = minute_of(minute_number(from_microseconds(first)))
-        return minute if minute == minute_of(minute_number(from_microseconds(last))) else ""
+        number = first // MINUTE_MICROSECONDS
+        return minute_of(number) if number == last // MINUTE_MICROSECONDS else ""
 
     def groups(self, target: Target) -> Iterator[tuple[Key, Tally]]:
         """Yield the tallies of one rule: mostly one, else one for each caller or minute."""
