@@ -19,7 +19,7 @@ from detectors.sources.source import CALLER, LENGTHS, Field, LogSource, Observed
 NAME = "azure_openai"
 
 
-class Properties(msgspec.Struct, rename="camel", gc=False):
+class Properties(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
     """The fields of a record's `properties`. Lengths are in bytes; a missing one is None, never 0.
 
     Newer records name the caller in `callerObjectId`, with or without `objectId` beside it.

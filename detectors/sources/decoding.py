@@ -35,7 +35,7 @@ def record_type(attributes: Collection[str] = _FIELDS.keys()) -> Any:  # noqa: A
         for one in _FIELDS.values()
         if one.name in attributes
     ]
-    return msgspec.defstruct("Record", fields, module=__name__, gc=False)
+    return msgspec.defstruct("Record", fields, module=__name__, gc=False, omit_defaults=True)
 
 
 Record = record_type()
