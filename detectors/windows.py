@@ -16,6 +16,8 @@ BUCKET_MICROSECONDS = BUCKET // timedelta(microseconds=1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _from_iso = datetime.fromisoformat
+_MICROSECOND = timedelta(microseconds=1)
+_DAY_MINUTES = 24 * 60
 _KEY_FORMAT = "%Y%m%dT%H%MZ"
 
 
@@ -50,7 +52,7 @@ def time_of(key: str) -> datetime:
 
 def microseconds(at: datetime) -> int:
     """Convert a time to whole microseconds since 1970, as times are stored."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def from_microseconds(value: int) -> datetime:
@@ -110,7 +112,8 @@ MINUTE_MICROSECONDS = MINUTE // timedelta(microseconds=1)
 
 def minute_number(at: datetime) -> int:
     """Count the minutes since 1970."""
-    return (at - _EPOCH) // MINUTE
+    since = at - _EPOCH
+    return since.days * _DAY_MINUTES + since.seconds // 60
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from detectors.errors import DetectorError, UnreadableError
 
 FIRST_READ = 1 << 14
-LARGEST_READ = 1 << 20
+LARGEST_READ = 1 << 16
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"

@@ -5,10 +5,11 @@ sequence number, or its line number.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from io import BytesIO
 from itertools import repeat
 from typing import Any
 
@@ -23,17 +24,14 @@ from detectors.ingestion.delta import Delta, QuarantinedRecord
 from detectors.rules.counters import Counters
 from detectors.rules.rule import Rule
 from detectors.rules.tally import Key, Tally
-from detectors.sources.decoding import TIMES, Message, Record, decode, own_time, record_type
+from detectors.sources.decoding import TIMES, Message, decode, own_time, record_type
 from detectors.windows import BUCKET_MICROSECONDS, MINUTE_MICROSECONDS, microseconds, record_times
 
 _PLAUSIBLE = range(microseconds(datetime(1970, 1, 1, tzinfo=UTC)), microseconds(datetime(9000, 1, 1, tzinfo=UTC)))
 """Times outside this range do not count: windows around them could not even be named."""
 
 _TIMELESS = ("no_time", "not counted: nothing tells when it arrived, its time cannot be read")
-_MINUTE = len("2026-11-23T08:00")
-
-_PIECE_BYTES = 1 << 18
-"""Lines that are read together: what is wrong with one of them makes no more be read again."""
+_HOUR, _MINUTE = len("2026-11-23T08:"), len("2026-11-23T08:00")
 
 _RECORDS_AT_ONCE = 1 << 15
 """Records that are added up together: the more, the less each costs, and the more memory they take."""
@@ -89,7 +87,7 @@ class PartialCounts:
         self.examples = [flawed._replace(sequence=flawed.sequence + lines) for flawed in self.examples]
 
 
-def _line_decoder(attributes: Collection[str]) -> Callable[[bytes], list[Any]]:
+def line_decoder(attributes: Collection[str]) -> Callable[[bytes], list[Any]]:
     """Make a decoder of lines of NDJSON, each a record, or a message if it has `records`."""
     record = record_type(attributes)
     fields: list[Any] = [("records", list[record] | msgspec.UnsetType, msgspec.UNSET)]  # type: ignore[valid-type]
@@ -97,29 +95,29 @@ def _line_decoder(attributes: Collection[str]) -> Callable[[bytes], list[Any]]:
     return msgspec.json.Decoder(line).decode_lines
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """Cut lines into pieces of whole lines."""
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start + _PIECE_BYTES) + 1 or len(data)
-        yield data[start:end]
-        start = end
-
-
-_decode_records = msgspec.json.Decoder(Record).decode_lines
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def _whole(data: bytes) -> Sequence[Any]:
-    """Read all fields of lines that are records."""
-    try:
-        return _decode_records(data)
-    except _REFUSED:
-        return [record for line in data.split(b"\n") for record in _records_of(line)]
+class _Written(Sequence[Any]):
+    """Lines that are a record each, read with all of their fields when one is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._lines = BytesIO(data).readlines()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - a record of no static type, at a place
+        return _records_of(self._lines[index])[0]
 
 
 def _records_of(line: bytes) -> Sequence[Any]:
-    return decode(line).records if line.strip() else []
+    return decode(line).records
+
+
+def _line_count(data: bytes) -> int:
+    """Count lines, of which the last may lack its newline; `count` would take four times as long."""
+    return len(data) - len(data.replace(b"\n", b"")) + (not data.endswith(b"\n"))
 
 
 def count(
@@ -140,6 +138,29 @@ def count(
     return counting.result()
 
 
+def _decoded(decode_lines: Callable[[bytes], list[Any]], data: bytes, count: int) -> Sequence[Any]:
+    """Decode lines; none if some are broken, or blank."""
+    try:
+        lines = decode_lines(data)
+    except _REFUSED:
+        return ()
+    return lines if len(lines) == count else ()
+
+
+def _are_records(lines: Sequence[Any]) -> bool:
+    """Tell whether decoded lines are a record each, and none is a message."""
+    return [line.records for line in lines].count(msgspec.UNSET) == len(lines)
+
+
+def _first_and_last(texts: Sequence[str]) -> Sequence[str]:
+    """Return times among which are the first and the last of some, to the minute."""
+    if texts and {text[-1] for text in texts} == {"Z"}:
+        both = [f"{text[:_MINUTE]}Z" for text in (min(texts), max(texts))]
+        if both[0][:_HOUR] == both[1][:_HOUR] and None not in record_times(both):
+            return both  # whatever stands between them is of the same hour
+    return [f"{text[:_MINUTE]}Z" if text[-1] == "Z" and len(text) > _MINUTE else text for text in set(texts)]
+
+
 class _Counting:
     """Builds the counts of one chunk."""
 
@@ -153,14 +174,15 @@ class _Counting:
         self._known = known
         self._examples: Counter[str] = Counter()
         self._next_sum = _RECORDS_AT_ONCE
-        self._decode_lines = _line_decoder(self._counter.attributes.union(TIMES))
+        self._decode_lines = line_decoder(self._counter.attributes.union(TIMES))
+        self._skim_lines = line_decoder(self._counter.first_attributes.union(TIMES))
+        self._is_skimming = False
 
     def add(self, block: Block) -> None:
         """Count one block."""
         match block:
             case Lines(data):
-                for piece in _pieces(data):
-                    self._add_lines(piece)
+                self._add_lines(data)
             case Document(body):
                 self._counts.lines += 1
                 self._add_message(1, decode(body))
@@ -180,29 +202,36 @@ class _Counting:
         return self._counts
 
     def _add_lines(self, data: bytes) -> None:
-        first = self._counts.lines + 1
-        self._counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
-        try:
-            lines = self._decode_lines(data)
-        except _REFUSED:
-            lines = []
-        if len(lines) == self._counts.lines - first + 1:
+        first, count = self._counts.lines + 1, _line_count(data)
+        self._counts.lines += count
+        if self._is_skimming:
+            message = Message(_decoded(self._skim_lines, data, count))
+            self._is_skimming = self._lets_go(message)
+            if self._is_skimming:
+                self._delta.counters.records += count
+                self._widen(message.records)
+                return
+        if lines := _decoded(self._decode_lines, data, count):
             self._add_decoded(first, lines, data)
             return
         for number, line in enumerate(data.split(b"\n"), first):  # some are broken, or blank
             if line.strip():
                 self._add_message(number, decode(line))
 
+    def _lets_go(self, message: Message) -> bool:
+        """Tell whether no rule reads any line of a block, and each is a record."""
+        return bool(message.records) and _are_records(message.records) and self._counter.lets_go(message)
+
     def _add_decoded(self, first: int, lines: Sequence[Any], data: bytes) -> None:
         """Count decoded lines: all at once if none of them is a message, which is a third faster."""
-        unset = msgspec.UNSET
-        if all(line.records is unset for line in lines):
-            message = Message(lines, body=data, read_whole=partial(_whole, data))
+        if _are_records(lines):
+            message = Message(lines, body=data, read_whole=partial(_Written, data))
             self._counter.count_message(self._delta, first, message, self._by_own_times, step=1)
             self._widen(lines)
+            self._is_skimming = self._lets_go(message)
             return
         for number, (line, body) in enumerate(zip(lines, data.split(b"\n"), strict=False), first):
-            records = [line] if line.records is unset else line.records
+            records = [line] if line.records is msgspec.UNSET else line.records
             self._add_message(number, Message(records, body=body, read_whole=partial(_records_of, body)))
 
     def _add_message(self, place: int, message: Message) -> None:
@@ -250,13 +279,10 @@ class _Counting:
         return self._buckets[bucket, source] if self._span.first <= bucket < self._span.end else None
 
     def _widen(self, records: Iterable[Any]) -> None:
-        """Widen the first and last time, to the minute: without seconds, few distinct texts are left to parse."""
+        """Widen the first and last time, to the minute."""
         texts = [text for record in records if (text := record.time or own_time(record))]
-        ends_in_z = [text for text in texts if text[-1] == "Z" and len(text) > _MINUTE]
-        others = set(texts).difference(ends_in_z) if len(ends_in_z) < len(texts) else ()
-        minutes = [f"{minute}Z" for minute in {text[:_MINUTE] for text in ends_in_z}]
-        times = [microseconds(time) for time in record_times([*minutes, *others]) if time is not None]
-        plausible = [time for time in times if time in _PLAUSIBLE]
+        known = [microseconds(time) for time in record_times(_first_and_last(texts)) if time is not None]
+        plausible = [time for time in known if time in _PLAUSIBLE]
         if plausible:
             self._extend(min(plausible), max(plausible))
 

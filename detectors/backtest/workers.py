@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from detectors.backtest.deduplication import SeenEvents
-from detectors.backtest.exports import Block, Captured, Document, InputChunk, Lines, read, read_stream
+from detectors.backtest.exports import Block, Captured, Document, InputChunk, Lines, ReadError, read, read_stream
 from detectors.backtest.partial_counts import BucketRange, PartialCounts, count
 from detectors.errors import InputError
 from detectors.rules.rule import Rule
+
+STREAM_BYTES = 1 << 22
+"""Bytes of standard input that are counted together."""
 
 AHEAD = 2
 """Chunks handed out for each process before the oldest must be back, so that results do not pile up."""
@@ -22,28 +25,31 @@ AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The task of a process: a chunk to read, or a block that only the parent process could read."""
+    """The task of a process: a chunk to read, or blocks that only the parent process could read."""
 
     chunk: InputChunk
     rules: tuple[Rule, ...]
     span: BucketRange
-    block: Block | None = None
+    blocks: tuple[Block, ...] = ()
 
     @property
     def size(self) -> int:
         """The size of its input in bytes."""
-        match self.block:
-            case Lines(data) | Document(data):
-                return len(data)
-            case Captured(_, events):
-                return sum(len(event.body) for event in events)
-            case _:
-                return self.chunk.size
+        return sum(map(_size, self.blocks)) if self.blocks else self.chunk.size
 
     def run(self, known: SeenEvents | None = None) -> PartialCounts:
         """Count it, without the events known already."""
-        blocks = read(self.chunk) if self.block is None else (self.block,)
-        return count(blocks, self.chunk.path, self.rules, self.span, known)
+        return count(self.blocks or read(self.chunk), self.chunk.path, self.rules, self.span, known)
+
+
+def _size(block: Block) -> int:
+    match block:
+        case Lines(data) | Document(data):
+            return len(data)
+        case Captured(_, events):
+            return sum(len(event.body) for event in events)
+        case _:
+            return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +95,20 @@ def _tasks(chunks: Sequence[InputChunk], rules: tuple[Rule, ...], span: BucketRa
         if not chunk.is_stream:
             yield Task(chunk, rules, span)
             continue
-        for block in read_stream(sys.stdin.buffer, chunk.path):
-            yield Task(chunk, rules, span, block)
+        for blocks in _together(read_stream(sys.stdin.buffer, chunk.path)):
+            yield Task(chunk, rules, span, blocks)
+
+
+def _together(blocks: Iterable[Block]) -> Iterator[tuple[Block, ...]]:
+    """Put blocks together for a task each; the first error ends one, as a task tells of one alone."""
+    found: list[Block] = []
+    for block in blocks:
+        found.append(block)
+        if isinstance(block, ReadError) or sum(map(_size, found)) >= STREAM_BYTES:
+            yield tuple(found)
+            found.clear()
+    if found:
+        yield tuple(found)
 
 
 def _in_processes(tasks: Iterator[Task], processes: int) -> Iterator[tuple[Task, PartialCounts]]:

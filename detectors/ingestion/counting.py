@@ -109,6 +109,7 @@ class BatchCounter:
 
     Attributes:
         attributes: what it reads of records.
+        first_attributes: what it needs to let go of records.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -116,10 +117,9 @@ class BatchCounter:
         names = {selection.source for rule in rules for selection in rule.select}
         read = [source for source in SOURCES if source.name in names]
         self.attributes = attributes_for(read)
+        self.first_attributes = frozenset({_FIRST, *(name for source in read for name in source.shape)})
         self._decode = Decoder(record_type(self.attributes)).decode
-        self._skim = Decoder(
-            record_type({_FIRST, *_WATCHED, *(name for source in read for name in source.shape)})
-        ).decode
+        self._skim = Decoder(record_type(self.first_attributes.union(_WATCHED))).decode
         self._is_skimming = False
         marks = [mark for source in SOURCES for mark in source.marks]
         self._shape_of = attrgetter(*dict.fromkeys([*marks, *(name for source in read for name in source.shape)]))
@@ -135,7 +135,7 @@ class BatchCounter:
         for event in events:
             message = (self._skim if self._is_skimming else self._decode)(event.body)
             watched.note(message)
-            if self._lets_go(message):
+            if self.lets_go(message):
                 delta.counters.records += len(message.records)
                 continue
             looked_at += 1
@@ -152,7 +152,7 @@ class BatchCounter:
             delta.counters.lag_ms = max(lag_ms, 0)
         return delta
 
-    def _lets_go(self, message: Message) -> bool:
+    def lets_go(self, message: Message) -> bool:
         """Tell whether nothing is wrong with a message and no rule reads any operation in it."""
         if message.flaws or message.unreadable:
             return False

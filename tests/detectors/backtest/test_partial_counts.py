@@ -1,12 +1,16 @@
 """Parts: what blocks add to buckets, at which time, from which line, and what is told of the rest."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from detectors.backtest import partial_counts
 from detectors.backtest.deduplication import SeenEvents
 from detectors.backtest.exports import Block, Captured, Document, Lines, ReadError
 from detectors.backtest.partial_counts import MAX_EXAMPLES, BucketRange, PartialCounts, count
@@ -31,7 +35,9 @@ from tests.builders import (
     of_another_service,
     refused,
 )
+from tests.detectors.backtest.logs import Entry, entries
 from tests.detectors.backtest.replays import listed, minutes, stamped
+from tests.examples import examples
 
 MODEL_THEFT = BY_ID["model_theft"]
 
@@ -284,6 +290,9 @@ TIMES: Sequence[tuple[Sequence[str], float, float]] = [
     (["2026-11-23T08:20:00Z", "20261123T085000Z", "20261123T081000Z"], 10, 50),
     (["2026-11-23T08:20:00Z", "0000", "zzz", "999Z", "9999-01-01T00:00:00Z", "1969-12-31T23:59:59Z"], 20, 20),
     (["2026-11-23T08:21:59.9999999Z"], 21, 21),
+    (["2026-11-23T08:21:59Z", "2026-11-23T08:40:00Z", "2026-11-23T08:59:00Z", "2026-11-23T08:!!Z"], 21, 59),
+    (["2026-11-23T08:20:00Z", "2026-11-23T0800Z", "2026-11-23T08Z", "2026-11-23T08:50Z"], 0, 50),
+    (["2026-11-23T08:20:00Z", "2026-11-23T08:30:00+00:00", "2026-11-23T08:25:00Z"], 20, 30),
 ]
 
 
@@ -296,3 +305,44 @@ def test_the_times_seen_are_the_earliest_and_the_latest_in_any_form(
     assert counts.first_time is not None
     assert counts.last_time is not None
     assert ((counts.first_time - AT) / TEN, (counts.last_time - AT) / TEN) == (first / 10, last / 10)
+
+
+@examples(60)
+@given(log=entries.filter(bool), rule=st.sampled_from([MODEL_THEFT, BY_ID["bedrock_denied_models"]]))
+def test_lines_of_operations_that_no_rule_reads_are_read_in_part_and_say_the_same(log: list[Entry], rule: Rule) -> None:
+    """A block of a single line is read so once the one before it was let go; one block of all lines never is."""
+    together = _count(_lines(*(entry.line for entry in log)), rules=[rule])
+    singly = _count(*(_lines(entry.line) for entry in log), rules=[rule])
+    assert sorted(_bad(singly)) == sorted(_bad(together))  # in a block of one, each record is the first
+    assert replace(singly, examples=[]) == replace(together, examples=[])
+
+
+def test_a_block_that_no_rule_reads_is_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as fast as in full: the block behind one that was let go, up to the first that a rule reads."""
+    read: list[tuple[int, int]] = []
+    decoder_of = partial_counts.line_decoder
+
+    def counting(attributes: frozenset[str]) -> Callable[[bytes], list[Any]]:
+        decode_lines = decoder_of(attributes)
+
+        def decode(data: bytes) -> list[Any]:
+            read.append((len(attributes), data.count(b"\n")))
+            return decode_lines(data)
+
+        return decode
+
+    monkeypatch.setattr(partial_counts, "line_decoder", counting)
+    requests, listing = _lines(_dump(chat()), _dump(chat())), _lines(*listed(minutes(0)))
+    counts = _count(requests, requests, requests, listing, requests)
+    full, part = max(read)[0], min(read)[0]
+    assert read == [(full, 2), (part, 2), (part, 2), (part, 1), (full, 1), (full, 2)]
+    assert (counts.counters.records, counts.lines) == (9, 9)
+    assert _places(counts) == [(0, 1, 7, 7)]
+
+
+def test_a_message_that_names_an_operation_itself_is_read_for_its_records() -> None:
+    """Although no rule reads that operation."""
+    requests = _lines(_dump(chat()))
+    envelope = {"operationName": chat()["operationName"], "records": [json.loads(*listed(minutes(0)))]}
+    counts = _count(requests, requests, _lines(json.dumps(envelope).encode()))
+    assert _places(counts) == [(0, 1, 3, 3)]

@@ -92,6 +92,7 @@ def test_counting_again_keeps_the_numbers_of_lines(tmp_path: Path) -> None:
 def test_standard_input_is_read_here_and_counted_anywhere(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     """Block by block, its lines numbered through, each with its own size."""
     monkeypatch.setattr("detectors.backtest.exports.BLOCK_BYTES", 1)
+    monkeypatch.setattr("detectors.backtest.workers.STREAM_BYTES", 10_000)
     data = b"".join(line + b"\n" for line in listed(minutes(0), times=3_000))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     done = list(count_chunks(find(["-"]), [MODEL_THEFT], ALWAYS, processes))
@@ -101,6 +102,18 @@ def test_standard_input_is_read_here_and_counted_anywhere(monkeypatch: pytest.Mo
     assert (numbers[0], numbers[-1]) == (1, 3_000)
     assert sum(counted.counts.lines for counted in done) == 3_000
     assert sum(counted.task.size for counted in done) == len(data)
+
+
+def test_each_line_of_standard_input_that_is_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those between them are counted."""
+    monkeypatch.setattr("detectors.backtest.exports.MAX_LINE_BYTES", 100_000)
+    (line,) = listed(minutes(0))
+    long = b"x" * 400_000
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join([line, long, line, long, line]))))
+    done = list(count_chunks(find(["-"]), [MODEL_THEFT], ALWAYS, 1))
+    errors = [counted.counts.read_error for counted in done if counted.counts.read_error]
+    assert [error.reason for error in errors] == ["line_too_long"] * 2
+    assert sum(counted.counts.counters.records for counted in done) == 3
 
 
 @pytest.mark.parametrize(
@@ -113,7 +126,7 @@ def test_a_block_of_standard_input_stands_for_its_bytes(
     """So that a progress bar moves although nobody knows the end."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     (counted,) = count_chunks(find(["-"]), [MODEL_THEFT], ALWAYS, 1)
-    assert isinstance(counted.task.block, block)
+    assert [type(one) for one in counted.task.blocks] == [block]
     assert counted.task.size == len(data)
 
 
@@ -174,7 +187,7 @@ def test_a_task_counts_for_its_rules_alone() -> None:
     """A rule is data, and travels with the task: also one that selects as upstream does."""
     block = Lines(b"\n".join(listed(minutes(0), times=2)))
     with_rule, without = (
-        pickle.loads(pickle.dumps(Task(InputChunk("-", InputFormat.LINES, 0), rules, ALWAYS, block))).run()  # noqa: S301
+        pickle.loads(pickle.dumps(Task(InputChunk("-", InputFormat.LINES, 0), rules, ALWAYS, (block,)))).run()  # noqa: S301
         for rules in ((MODEL_THEFT,), ())
     )
     counts = {key.rule_id: tally.count for tallies in with_rule.tallies.values() for (_, key), tally in tallies.items()}
