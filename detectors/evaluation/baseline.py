@@ -24,8 +24,11 @@ MAX_MEMBERS = 1_000
 """Members remembered for one resource: about 20 KB."""
 
 _DIGEST_BYTES = 8
-_REFRESH = timedelta(days=1)
+_REFRESH_MICROSECONDS = timedelta(days=1) // timedelta(microseconds=1)
 """A stored last appearance may lag by this much, so that a busy member does not cause a write in every window."""
+
+_NEVER = (2**63, -(2**63))
+"""The first and the last appearance of a member that is not known."""
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -78,13 +81,16 @@ class SeenMembers(msgspec.Struct, array_like=True):
 
     def with_sightings(self, sightings: Iterable[Sighting]) -> "SeenMembers":
         """Add sightings; return `self` if they change nothing."""
-        members, since = dict(self.members), self.since
+        changed, since = dict[bytes, tuple[int, int]](), self.since
         for sighting in sightings:
             bucket, member = microseconds(sighting.bucket), digest(sighting.member)
-            first, last = members.get(member, (bucket, bucket))
-            if member not in members or bucket < first or bucket - last >= _REFRESH // timedelta(microseconds=1):
-                members[member] = min(first, bucket), max(last, bucket)
+            first, last = changed.get(member) or self.members.get(member) or _NEVER
+            if bucket < first or bucket - last >= _REFRESH_MICROSECONDS:
+                changed[member] = min(first, bucket), max(last, bucket)
             since = min(since, bucket)
+        if not changed:  # as mostly
+            return self
+        members = self.members | changed
         kept = dict(sorted(members.items(), key=lambda item: (-item[1][1], item[0]))[:MAX_MEMBERS])
         if (kept, since) == (self.members, self.since):
             return self

@@ -126,7 +126,7 @@ class Policy:
 
     def effective(self, key: Key) -> EffectiveThresholds | None:
         """Resolve the thresholds for a group; None if the rule is off for it. Cached, as every group needs them."""
-        place = key.rule_id, key.group[0]
+        place = key.rule_id, key.group[0] if self.changes else ""
         try:
             return self._remembered[place]
         except KeyError:

@@ -200,6 +200,8 @@ class _Verdicts:
         """Evaluate the groups of the rule."""
         verdicts = {}
         for key, total in totals.items():
+            if self.rule.first_seen_only and key not in self.newcomers and key not in self.watched:
+                continue  # as mostly
             verdict = self._verdict(key, total, self.newcomers.get(key))
             if verdict.triggers or key in self.watched:
                 verdicts[key] = verdict

@@ -1,8 +1,12 @@
-"""The baseline in a table: one row for each rule and entity, in the same slice as the entity's tallies."""
+"""The baseline in a table: what is known of entities, many to a row, in the same slice as their tallies.
 
-import hashlib
+A row for each entity would cost a request for each thousand of them in each window. A row holds entities of one kind of
+memory and one rule, and is split in halves as it grows. Which entity is in which row, reading tells.
+"""
+
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,10 +19,14 @@ from detectors.evaluation.usual import DailyPeaks, Peak, day_of, learn_peaks
 from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.slices import SLICES, slice_of
-from detectors.storage.tables import MAX_TRANSACTION_ROWS, Row, Table, bytes_of, transactions
+from detectors.storage.tables import Row, Table, bytes_of, transactions
 
 MAX_CONFLICTS = 5
 """Lost writes after which a step gives up."""
+
+ROW_BYTES = 32_000
+"""Packed entities of a row. It is written as a whole when one of them changes."""
+
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -43,47 +51,49 @@ class TableBaseline:
             StorageError: likewise.
         """
         seen = list(sightings)
-        return self._learn(_MEMBERS, lambda known: learn(known, seen, window_end)) if seen else {}
+        return self._learn(MEMBERS, lambda known: learn(known, seen, window_end)) if seen else {}
 
     def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime, began: datetime) -> Mapping[Peak, Number]:
         """See `Baseline.find_usual`. Raises as `find_newcomers` does."""
         if not seen:
             return {}
-        usual = self._learn(_PEAKS, lambda known: learn_peaks(known, seen, window_end, began))
-        if window_end.minute == 0:  # looking through all of it once an hour is enough
-            self._forget(day_of(window_end))
-        return usual
+        day = day_of(window_end)
+        looks_for_old = window_end.minute == 0  # looking through all of it once an hour is enough
+        return self._learn(
+            PEAKS,
+            lambda known: learn_peaks(known, seen, window_end, began),
+            is_over=lambda days: looks_for_old and days.is_over(day),
+        )
 
     def _learn[K: (Key, Peak), V, F](
-        self, kind: "_Kind[K, V]", apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]]
+        self,
+        kind: "_Kind[K, V]",
+        apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]],
+        is_over: Callable[[V], bool] = lambda _: False,
     ) -> F:
-        """Read what is known, apply what was seen, and write what changes; again if another run was faster."""
+        """Read what is known, forget what is over, apply what was seen, and write what changes.
+
+        Again if another run was faster.
+        """
         for _ in range(MAX_CONFLICTS + 1):
-            rows = {kind.unpack_key(bytes_of(row.values["Key"])): row for row in self._rows() if kind.holds(row.key)}
-            changed, found = apply({key: _unpacked(kind, row) for key, row in rows.items()})
+            memory = _Memory(kind, self._rows())
+            known = memory.known()
+            changed, found = apply(known)
+            memory.forget([key for key, value in known.items() if is_over(value)])
+            memory.learn(changed)
             try:
-                self._write([_row(kind, key, value, rows.get(key)) for key, value in changed.items()])
+                self._write(list(memory.rows()))
             except ConflictError:
                 self._kept = None
                 continue
             return found
         raise ConflictError(f"other runs keep changing the {kind.prefix or 'members'} of the baseline.")
 
-    def _forget(self, day: int) -> None:
-        """Delete peaks that are too old to say anything, among the rows that were read; a hundred at a time."""
-        over: dict[str, list[str]] = {}
-        for row in self._rows():
-            if row.key.startswith(_PEAKS.prefix) and _unpacked(_PEAKS, row).is_over(day):
-                over.setdefault(row.partition, []).append(row.key)
-        for partition, keys in over.items():
-            self._table.delete(partition, keys[:MAX_TRANSACTION_ROWS])
-
     def active_hours(self) -> Mapping[str, ActiveHours]:
         """See `Baseline.active_hours`."""
         prefix = f"{ACCOUNT_SEEN}|"
-        rows = [row for row in self._rows(prefix) if row.key.startswith(prefix)]
-        members = ((row, _MEMBERS.unpack_key(bytes_of(row.values["Key"]))) for row in rows)
-        return {key.group[0]: _unpacked(_MEMBERS, row).hours for row, key in members}
+        memory = _Memory(MEMBERS, [row for row in self._rows(prefix) if row.key.startswith(prefix)])
+        return {key.group[0]: seen.hours for key, seen in memory.known().items()}
 
     def _rows(self, key_prefix: str = "") -> Collection[Row]:
         """Read the rows of the slices, in one request; all that is kept for a step, and else what is asked for."""
@@ -107,31 +117,109 @@ class TableBaseline:
             self._kept |= {(row.partition, row.key): row for row in rows}  # no etag: a step writes a row once
 
 
-def _row[K: (Key, Peak), V](kind: "_Kind[K, V]", key: K, value: V, known: Row | None) -> Row:
-    entity = key.group if isinstance(key, Key) else key.entity
-    values = {"Key": _pack(key), "Seen": zlib.compress(_pack(value))}
-    row_key = f"{kind.prefix}{key.rule_id}|{hashlib.blake2b(_pack(key), digest_size=16).hexdigest()}"
-    return Row(_partition(slice_of(entity)), row_key, values, known.etag if known else None)
+_ENTITIES = "Entities"
+_LIST_OF_A_PAIR = b"\x91\x92"
+"""How MessagePack begins a list of one list of two."""
 
 
 class _Kind[K, V](NamedTuple):
     """One kind of memory: how its rows begin, and what is in them."""
 
     prefix: str
-    unpack_key: Callable[[bytes], K]
-    unpack: Callable[[bytes], V]
+    decode: Callable[[bytes], list[tuple[K, V]]]
 
     def holds(self, row_key: str) -> bool:
         """Tell whether a row is of this kind."""
-        return row_key.startswith(_PEAKS.prefix) == bool(self.prefix)
+        return row_key.startswith(PEAKS.prefix) == bool(self.prefix)
+
+    def unpack(self, row: Row) -> list[tuple[K, V]]:
+        """Return the entities of a row: one alone, if an earlier release wrote it and it did not change since."""
+        if _ENTITIES in row.values:
+            return self.decode(zlib.decompress(bytes_of(row.values[_ENTITIES])))
+        key, seen = (bytes_of(row.values[name]) for name in ("Key", "Seen"))
+        return self.decode(_LIST_OF_A_PAIR + key + zlib.decompress(seen))
 
 
-def _unpacked[V](kind: _Kind[Any, V], row: Row) -> V:
-    return kind.unpack(zlib.decompress(bytes_of(row.values["Seen"])))
+MEMBERS = _Kind("", msgspec.msgpack.Decoder(list[tuple[Key, SeenMembers]]).decode)
+PEAKS = _Kind("usual|", msgspec.msgpack.Decoder(list[tuple[Peak, DailyPeaks]]).decode)
 
 
-_MEMBERS = _Kind("", msgspec.msgpack.Decoder(Key).decode, msgspec.msgpack.Decoder(SeenMembers).decode)
-_PEAKS = _Kind("usual|", msgspec.msgpack.Decoder(Peak).decode, msgspec.msgpack.Decoder(DailyPeaks).decode)
+@dataclass(slots=True)
+class _Held[K, V]:
+    """The entities of a row, of a slice and one heading: a kind of memory and a rule."""
+
+    slice_and_heading: tuple[str, str]
+    key: str
+    etag: str | None
+    entities: dict[K, V]
+    is_changed: bool = False
+
+
+class _Memory[K: (Key, Peak), V]:
+    """What is known of one kind, by the rows that hold it."""
+
+    def __init__(self, kind: "_Kind[K, V]", rows: Iterable[Row]) -> None:
+        self._prefix = kind.prefix
+        self._held: dict[tuple[str, str], list[_Held[K, V]]] = {}
+        self._row_of: dict[K, _Held[K, V]] = {}
+        for row in rows:
+            if kind.holds(row.key):
+                entities = dict(kind.unpack(row))
+                held = self._add((row.partition, row.key.rpartition("|")[0]), row.key, row.etag, entities)
+                self._row_of |= dict.fromkeys(entities, held)
+
+    def known(self) -> dict[K, V]:
+        """Return what is known of each entity."""
+        return {key: value for held in self._all() for key, value in held.entities.items()}
+
+    def learn(self, changed: Mapping[K, V]) -> None:
+        """Put what changes where it was, and what is new into the last row of its slice and heading."""
+        for key, value in changed.items():
+            held = self._row_of.get(key) or self._last(key)
+            held.entities[key] = value
+            held.is_changed = True
+
+    def forget(self, over: Iterable[K]) -> None:
+        """Leave out entities. Their rows stay, perhaps without any."""
+        for key in over:
+            held = self._row_of.pop(key)
+            del held.entities[key]
+            held.is_changed = True
+
+    def rows(self) -> Iterator[Row]:
+        """Pack what changed: one row each, and further ones for what has grown too large for it."""
+        for held in [one for one in self._all() if one.is_changed]:
+            partition, _ = held.slice_and_heading
+            packed, *more = _halved(list(held.entities.items()))
+            yield Row(partition, held.key, {_ENTITIES: packed}, held.etag)
+            for part in more:
+                new = self._add(held.slice_and_heading)
+                yield Row(partition, new.key, {_ENTITIES: part})
+
+    def _all(self) -> Iterator[_Held[K, V]]:
+        for rows in self._held.values():
+            yield from rows
+
+    def _last(self, key: K) -> _Held[K, V]:
+        entity = key.group if isinstance(key, Key) else key.entity
+        place = _partition(slice_of(entity)), f"{self._prefix}{key.rule_id}"
+        return self._held[place][-1] if place in self._held else self._add(place)
+
+    def _add(
+        self, place: tuple[str, str], key: str = "", etag: str | None = None, entities: dict[K, V] | None = None
+    ) -> _Held[K, V]:
+        rows = self._held.setdefault(place, [])
+        held = _Held(place, key or f"{place[1]}|{len(rows):04d}", etag, entities or {})
+        rows.append(held)
+        return held
+
+
+def _halved(entities: Sequence[tuple[Any, Any]]) -> list[bytes]:
+    """Pack entities into as many parts as rows need to hold them."""
+    packed, half = zlib.compress(_pack(entities)), len(entities) // 2
+    if len(packed) <= ROW_BYTES or not half:
+        return [packed]
+    return _halved(entities[:half]) + _halved(entities[half:])
 
 
 def _partition(index: int) -> str:

@@ -159,10 +159,8 @@ _MSGPACK: Sequence[tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = (
     (buckets._unpack_tallies, buckets._pack),  # noqa: SLF001 - what rows hold
     (buckets._unpack_counters, buckets._pack),  # noqa: SLF001
     (journal._unpack, journal._pack),  # noqa: SLF001
-    (baseline_table._MEMBERS.unpack_key, baseline_table._pack),  # noqa: SLF001
-    (baseline_table._MEMBERS.unpack, baseline_table._pack),  # noqa: SLF001
-    (baseline_table._PEAKS.unpack_key, baseline_table._pack),  # noqa: SLF001
-    (baseline_table._PEAKS.unpack, baseline_table._pack),  # noqa: SLF001
+    (baseline_table.MEMBERS.decode, baseline_table._pack),  # noqa: SLF001
+    (baseline_table.PEAKS.decode, baseline_table._pack),  # noqa: SLF001
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import reduce
 from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
@@ -14,7 +15,7 @@ from detectors.evaluation.baseline import MAX_MEMBERS, Baseline, MemoryBaseline,
 from detectors.evaluation.silence import ActiveHours
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.azure_tables import open_table
-from detectors.storage.baseline_table import MAX_CONFLICTS, TableBaseline
+from detectors.storage.baseline_table import MAX_CONFLICTS, MEMBERS, TableBaseline
 from detectors.storage.connection import StorageConnection
 from detectors.storage.slices import SLICES, slice_of
 from detectors.storage.tables import MAX_PROPERTY_BYTES, MemoryTable, Row, Table
@@ -296,13 +297,25 @@ def test_rows_lie_in_the_slice_of_their_resource() -> None:
     names = [f"aoai-{number}" for number in range(50)]
     TableBaseline(table).find_newcomers([_sighting("eve", START, name) for name in names], START + BUCKET)
     rows = list(table.query("0", "9"))
-    expected = sorted(slice_of((canonical_id(name),)) for name in names)
-    assert [int(row.partition) for row in rows] == expected
-    assert all(0 <= int(row.partition) < SLICES for row in rows)
+    held = [(row.partition, key) for row in rows for key, _ in MEMBERS.unpack(row)]
+    assert sorted(held) == sorted((f"{slice_of((canonical_id(name),)):02d}", _entity(name)) for name in names)
+    assert len(rows) == len({row.partition for row in rows}) <= SLICES
     assert {row.key.partition("|")[0] for row in rows} == {RULE}
 
 
+def _entity(name: str) -> Key:
+    return Key(RULE, (canonical_id(name),))
+
+
 members = st.sampled_from(["a", "b", "c", "d"])
+
+
+@given(seen=st.lists(st.tuples(members, st.integers(0, 600)), min_size=1, max_size=12))
+def test_sightings_together_are_remembered_as_one_after_another(seen: list[tuple[str, int]]) -> None:
+    """In any order."""
+    sightings = [_sighting(member, START + place * BUCKET) for member, place in seen]
+    before = SeenMembers(microseconds(sightings[0].bucket))
+    assert before.with_sightings(sightings) == reduce(lambda known, one: known.with_sightings([one]), sightings, before)
 
 
 @given(

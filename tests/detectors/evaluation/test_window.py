@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,9 +82,12 @@ def test_only_what_reaches_a_threshold_gets_a_result_and_the_highest_comes_first
     assert in_order(reversed(results)) == results
 
 
-def test_a_watched_group_gets_a_result_though_nothing_fires() -> None:
-    """Its episode has to end, also when nothing is left of it."""
-    quiet, gone = Key(THEFT, (PROD,)), Key(THEFT, (DEV,))
+@pytest.mark.parametrize(
+    ("quiet", "gone"),
+    [(Key(THEFT, (PROD,)), Key(THEFT, (DEV,))), (Key(LISTER, (PROD, "dana")), Key(LISTER, (PROD, "eve")))],
+)
+def test_a_watched_group_gets_a_result_though_nothing_fires(quiet: Key, gone: Key) -> None:
+    """Its episode has to end, also when nothing is left of it, or all of it is known."""
     results = evaluate_thresholds(
         END, _totals({0: [(SOURCE, quiet, _tally(1))]}), LOW, newcomers={}, watched=[quiet, gone]
     )

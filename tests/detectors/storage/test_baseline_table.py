@@ -1,22 +1,26 @@
 """The stored baseline: hosts share it, learn at the same time, and forget nothing of what the other learnt."""
 
+import zlib
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import ConflictError
-from detectors.evaluation.baseline import MemoryBaseline, Sighting
-from detectors.storage.baseline_table import MAX_CONFLICTS, TableBaseline
+from detectors.evaluation.baseline import MemoryBaseline, SeenMembers, Sighting
+from detectors.storage import baseline_table
+from detectors.storage.baseline_table import MAX_CONFLICTS, MEMBERS, ROW_BYTES, TableBaseline
 from detectors.storage.slices import slice_of
-from detectors.storage.tables import MemoryTable
-from detectors.windows import BUCKET
+from detectors.storage.tables import MemoryTable, Row, bytes_of
+from detectors.windows import BUCKET, microseconds
 from tests.builders import START, canonical_id
 from tests.examples import examples
 from tests.intercepted_table import ShakyTable
 
 RULE = "new_key_lister"
+_PACK = msgspec.msgpack.Encoder().encode
 END = START + BUCKET
 
 
@@ -30,12 +34,54 @@ sightings = st.builds(
 
 
 @examples(60)
-@given(meetings=st.lists(st.lists(sightings, max_size=5), max_size=5))
-def test_hosts_that_share_a_table_know_what_one_process_would(meetings: list[list[Sighting]]) -> None:
-    """Each meeting by another host."""
+@given(meetings=st.lists(st.lists(sightings, max_size=5), max_size=5), room=st.sampled_from([1, 150, ROW_BYTES]))
+def test_hosts_that_share_a_table_know_what_one_process_would(meetings: list[list[Sighting]], room: int) -> None:
+    """Each meeting by another host, however many entities a row holds."""
     table, alone = MemoryTable(), MemoryBaseline()
-    for met in meetings:
-        assert TableBaseline(table).find_newcomers(met, END) == alone.find_newcomers(met, END)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baseline_table, "ROW_BYTES", room)
+        for met in meetings:
+            assert TableBaseline(table).find_newcomers(met, END) == alone.find_newcomers(met, END)
+
+
+def test_many_entities_are_in_few_rows_and_each_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows split as they grow, and none is larger than is said."""
+    room = 500
+    monkeypatch.setattr(baseline_table, "ROW_BYTES", room)
+    table = MemoryTable()
+    for first in range(0, 9_000, 3_000):
+        seen = [_seen("dana", f"aoai-{number}") for number in range(first, first + 3_000)]
+        TableBaseline(table).find_newcomers(seen, END)
+    TableBaseline(table).find_newcomers([_seen("eli", f"aoai-{number}") for number in range(100)], END)
+    rows = list(table.query("0", "z"))
+    held = [key for row in rows for key, _ in MEMBERS.unpack(row)]
+    assert len(held) == len(set(held)) == 9_000
+    sizes = [len(bytes_of(row.values["Entities"])) for row in rows]
+    assert room / 4 < sum(sizes) / len(rows) <= max(sizes) <= room
+
+
+def test_what_changes_is_written_and_nothing_else() -> None:
+    """The row of that entity alone."""
+    table = MemoryTable()
+    TableBaseline(table).find_newcomers([_seen("dana", f"aoai-{number}") for number in range(9_000)], END)
+    before = {row.etag for row in table.query("0", "z")}
+    TableBaseline(table).find_newcomers([_seen("eli", "aoai-7")], END)
+    assert len({row.etag for row in table.query("0", "z")} - before) == 1
+    TableBaseline(table).find_newcomers([_seen("eli", "aoai-7")], END)
+    assert len({row.etag for row in table.query("0", "z")} - before) == 1
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_rows_of_an_earlier_release_say_what_they_said(*, changes: bool) -> None:
+    """They held one entity each, by a hash; what is learnt of it later counts, and others come beside it."""
+    table, sighting = MemoryTable(), _seen("dana", days=-20)
+    seen = SeenMembers(microseconds(sighting.bucket)).with_sightings([sighting])
+    values = {"Key": _PACK(sighting.entity_key), "Seen": zlib.compress(_PACK(seen))}
+    table.insert(Row(f"{slice_of(sighting.group):02d}", f"{RULE}|{'0f' * 16}", values))
+    if changes:
+        TableBaseline(table).find_newcomers([_seen("dana", days=-1), _seen("kim", "another", days=-1)], END)
+    newcomers = TableBaseline(table).find_newcomers([_seen("dana"), _seen("eli"), _seen("kim", "another")], END)
+    assert {key.group[-1]: days for key, days in newcomers.items()} == {"eli": 20}
 
 
 def test_a_row_is_in_the_slice_of_its_resource() -> None:
