@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure decoding, broken messages, one invocation, the growth of a bucket, a backtest."""
+"""`python -m benchmarks`: measure decoding, an invocation, the growth of a bucket, evaluations, a backtest."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import backtest, breakage, decoding, growth, invocation, machine, page, rules, scaling
+from benchmarks import backtest, breakage, decoding, evaluation, growth, invocation, machine, page, rules, scaling
 from benchmarks.corpus import MESSAGES_PER_BATCH, RECORDS_PER_MESSAGE, corpus
 from benchmarks.report import Section, lines, show
 
@@ -51,6 +51,7 @@ def _sections(records: int, backtest_records: int) -> Iterator[Section]:
     yield from invoked
     yield from scaling.measure(invocation.event_seconds(invoked, batch))
     yield growth.measure()
+    yield evaluation.measure()
     yield backtest.measure(backtest_records)
 
 

@@ -88,13 +88,13 @@ def main() -> None:
     name, folder = sys.argv[1:]
     found = CONTENDERS[name](folder)
     workers = PROCESSES * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(json.dumps({"found": found, "peak_bytes": (_own_peak() + workers) * _KILOBYTE}))
+    print(json.dumps({"found": found, "peak_bytes": own_peak_bytes() + workers * _KILOBYTE}))
 
 
-def _own_peak() -> int:
-    """Kilobytes. The kernel's other number, ru_maxrss, begins with what the process had that started this one."""
+def own_peak_bytes() -> int:
+    """Tell the most memory held. The kernel's ru_maxrss begins with what the process had that started this one."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1])
+    return int(line.split()[1]) * _KILOBYTE
 
 
 if __name__ == "__main__":

@@ -54,12 +54,12 @@ def _row(groups: int) -> dict[str, Cell]:
     ingest = Ingest(
         BucketStore(table), Quarantine(table, excerpt_characters=0), BatchCounter(CATALOGUE), clock=lambda: START
     )
-    messages = list(_messages(groups))
-    filling = [event(sequence, records) for sequence, records in enumerate(messages)]
+    made = list(messages(groups))
+    filling = [event(sequence, records) for sequence, records in enumerate(made)]
     ingest(_SOURCE, filling)
     stored = [row.values.values() for row in table.query(key_of(START), key_of(START))]
     size = sum(len(value) for values in stored for value in values if isinstance(value, bytes))
-    spread = messages[:: max(1, len(messages) // ADDS)]
+    spread = made[:: max(1, len(made) // ADDS)]
     seconds = _seconds_per_add(ingest, islice(cycle(spread), ADDS), len(filling))
     return {
         "groups": groups,
@@ -79,7 +79,7 @@ def _seconds_per_add(ingest: Ingest, messages: Iterator[Sequence[str]], sequence
     return spent["add"].cpu / len(more)
 
 
-def _messages(groups: int) -> Iterator[tuple[str, ...]]:
+def messages(groups: int, callers: int = CALLERS, length: str | None = None) -> Iterator[tuple[str, ...]]:
     """Yield records that read every group's keys once for each of its callers, by messages."""
     rng = Random(groups)
     subscriptions = [guid(rng) for _ in range(-(-groups // _GROUPS_PER_SUBSCRIPTION))]
@@ -88,6 +88,6 @@ def _messages(groups: int) -> Iterator[tuple[str, ...]]:
         path = f"/subscriptions/{subscriptions[number // _GROUPS_PER_SUBSCRIPTION]}/resourceGroups/rg-{number % 7}"
         name = f"{path}/providers/Microsoft.CognitiveServices/accounts/aoai-{number}"
         account = Account(name, region="eastus", asset="", weight=1)
-        records += [list_key(rng, account, caller=guid(rng), time=_TIME, length=None) for _ in range(CALLERS)]
+        records += [list_key(rng, account, caller=guid(rng), time=_TIME, length=length) for _ in range(callers)]
     # In the order of the groups, as consecutive ones share a subscription but no slice.
-    yield from batched(records, GROUPS_PER_BATCH * CALLERS, strict=False)
+    yield from batched(records, GROUPS_PER_BATCH * callers, strict=False)

@@ -3,18 +3,16 @@
 import asyncio
 import os
 from collections import Counter as Multiset
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
-from typing import Any
 from unittest.mock import patch
 
-from azure.core.pipeline.transport import RequestsTransport
 from azure.functions.eventhub import EventHubTriggerConverter
 
 from benchmarks.corpus import Corpus
 from benchmarks.report import Cell, Column, Section
+from benchmarks.requests import counted
 from benchmarks.stopwatch import Spent, measured
 from detectors.detector import Detector
 from detectors.events import Event
@@ -99,7 +97,7 @@ async def _run(corpus: Corpus) -> tuple[list[Invocation], Multiset[str]]:
     try:
         for number in range(WARM_UP):
             await worker.invoke("ingest", *_batch(corpus.events, number))
-        with _requests() as requests:
+        with counted() as requests:
             numbers = range(WARM_UP, WARM_UP + INVOCATIONS)
             return [await _invoke(worker, *_batch(corpus.events, number)) for number in numbers], requests
     finally:
@@ -141,17 +139,3 @@ def _batch(events: Sequence[Event], number: int) -> tuple[dict[str, TypedData], 
     later = [event._replace(sequence=number * len(events) + event.sequence) for event in events]
     data, metadata = trigger_input("llm-logs", "$Default", 0, later)
     return {"events": data}, metadata
-
-
-@contextmanager
-def _requests() -> Iterator[Multiset[str]]:
-    """Count what leaves the storage client, each retry and page on its own, by HTTP method."""
-    counted: Multiset[str] = Multiset()
-    send = RequestsTransport.send
-
-    def counting(transport: RequestsTransport, request: Any, **options: object) -> object:  # noqa: ANN401 - untyped SDK
-        counted[request.method] += 1
-        return send(transport, request, **options)
-
-    with patch.object(RequestsTransport, "send", counting):
-        yield counted
