@@ -27,6 +27,9 @@ _DIGEST_BYTES = 8
 _REFRESH_MICROSECONDS = timedelta(days=1) // timedelta(microseconds=1)
 """A stored last appearance may lag by this much, so that a busy member does not cause a write in every window."""
 
+_LONG_AGO = timedelta(days=100)
+"""Longer than a quarter, so that what comes once a quarter is known."""
+
 _NEVER = (2**63, -(2**63))
 """The first and the last appearance of a member that is not known."""
 
@@ -74,6 +77,14 @@ class SeenMembers(msgspec.Struct, array_like=True):
         bucket = microseconds(sighting.bucket)
         first, _ = self.members.get(digest(sighting.member), (bucket, bucket))
         return None if from_microseconds(first) < window_end - WINDOW else min(first, bucket)
+
+    def is_over(self, at: datetime) -> bool:
+        """Tell whether it was seen within one day alone, long ago: somebody may have made it up, and others need room.
+
+        What was used for longer is known for good, since thieves like accounts that nobody uses any more.
+        """
+        last = max((last for _, last in self.members.values()), default=self.since)
+        return last - self.since < _REFRESH_MICROSECONDS and from_microseconds(last) < at - _LONG_AGO
 
     def others_before(self, bucket: int) -> bool:
         """Tell whether any member was seen before a bucket."""

@@ -2,12 +2,18 @@
 
 A row for each entity would cost a request for each thousand of them in each window. A row holds entities of one kind of
 memory and one rule, and is split in halves as it grows. Which entity is in which row, reading tells.
+
+Whoever can write logs can make up entities. So there is room for `MAX_ENTITIES` in a slice; while it is full, others
+stay unknown. Peaks of two weeks ago make room, and so does what was seen within one day alone, 100 days ago.
 """
 
+import logging
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,9 +30,13 @@ from detectors.storage.tables import Row, Table, bytes_of, transactions
 MAX_CONFLICTS = 5
 """Lost writes after which a step gives up."""
 
+MAX_ENTITIES = 10_000
+"""Entities remembered in a slice, of one kind of memory and one rule: 160,000 accounts of a rule."""
+
 ROW_BYTES = 32_000
 """Packed entities of a row. It is written as a whole when one of them changes."""
 
+_LOG = logging.getLogger(__name__)
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -51,25 +61,23 @@ class TableBaseline:
             StorageError: likewise.
         """
         seen = list(sightings)
-        return self._learn(MEMBERS, lambda known: learn(known, seen, window_end)) if seen else {}
+        if not seen:
+            return {}
+        is_over = partial(SeenMembers.is_over, at=window_end) if _looks_for_old(window_end) else None
+        return self._learn(MEMBERS, lambda known: learn(known, seen, window_end), is_over)
 
     def find_usual(self, seen: Mapping[Peak, Number], window_end: datetime, began: datetime) -> Mapping[Peak, Number]:
         """See `Baseline.find_usual`. Raises as `find_newcomers` does."""
         if not seen:
             return {}
-        day = day_of(window_end)
-        looks_for_old = window_end.minute == 0  # looking through all of it once an hour is enough
-        return self._learn(
-            PEAKS,
-            lambda known: learn_peaks(known, seen, window_end, began),
-            is_over=lambda days: looks_for_old and days.is_over(day),
-        )
+        is_over = partial(DailyPeaks.is_over, day=day_of(window_end)) if _looks_for_old(window_end) else None
+        return self._learn(PEAKS, lambda known: learn_peaks(known, seen, window_end, began), is_over)
 
     def _learn[K: (Key, Peak), V, F](
         self,
         kind: "_Kind[K, V]",
         apply: Callable[[Mapping[K, V]], tuple[dict[K, V], F]],
-        is_over: Callable[[V], bool] = lambda _: False,
+        is_over: Callable[[V], bool] | None,
     ) -> F:
         """Read what is known, forget what is over, apply what was seen, and write what changes.
 
@@ -79,7 +87,7 @@ class TableBaseline:
             memory = _Memory(kind, self._rows())
             known = memory.known()
             changed, found = apply(known)
-            memory.forget([key for key, value in known.items() if is_over(value)])
+            memory.forget([key for key, value in known.items() if is_over and is_over(value)])
             memory.learn(changed)
             try:
                 self._write(list(memory.rows()))
@@ -144,6 +152,11 @@ MEMBERS = _Kind("", msgspec.msgpack.Decoder(list[tuple[Key, SeenMembers]]).decod
 PEAKS = _Kind("usual|", msgspec.msgpack.Decoder(list[tuple[Peak, DailyPeaks]]).decode)
 
 
+def _looks_for_old(window_end: datetime) -> bool:
+    """Tell whether to look through all of it: once an hour is enough."""
+    return window_end.minute == 0
+
+
 @dataclass(slots=True)
 class _Held[K, V]:
     """The entities of a row, of a slice and one heading: a kind of memory and a rule."""
@@ -162,28 +175,38 @@ class _Memory[K: (Key, Peak), V]:
         self._prefix = kind.prefix
         self._held: dict[tuple[str, str], list[_Held[K, V]]] = {}
         self._row_of: dict[K, _Held[K, V]] = {}
+        self._count: Counter[tuple[str, str]] = Counter()
         for row in rows:
             if kind.holds(row.key):
                 entities = dict(kind.unpack(row))
                 held = self._add((row.partition, row.key.rpartition("|")[0]), row.key, row.etag, entities)
                 self._row_of |= dict.fromkeys(entities, held)
+                self._count[held.slice_and_heading] += len(entities)
 
     def known(self) -> dict[K, V]:
         """Return what is known of each entity."""
         return {key: value for held in self._all() for key, value in held.entities.items()}
 
     def learn(self, changed: Mapping[K, V]) -> None:
-        """Put what changes where it was, and what is new into the last row of its slice and heading."""
+        """Put what changes where it was, and what is new into the last row of its slice and heading, if it has room."""
+        full: Counter[str] = Counter()
         for key, value in changed.items():
             held = self._row_of.get(key) or self._last(key)
+            if key not in held.entities and self._count[held.slice_and_heading] >= MAX_ENTITIES:
+                full[key.rule_id] += 1
+                continue
+            self._count[held.slice_and_heading] += key not in held.entities
             held.entities[key] = value
             held.is_changed = True
+        for rule_id, count in full.items():
+            _LOG.warning("%s: the baseline is full, so %d accounts or callers stay unknown.", rule_id, count)
 
     def forget(self, over: Iterable[K]) -> None:
         """Leave out entities. Their rows stay, perhaps without any."""
         for key in over:
             held = self._row_of.pop(key)
             del held.entities[key]
+            self._count[held.slice_and_heading] -= 1
             held.is_changed = True
 
     def rows(self) -> Iterator[Row]:

@@ -307,6 +307,18 @@ def _entity(name: str) -> Key:
     return Key(RULE, (canonical_id(name),))
 
 
+@pytest.mark.parametrize(
+    ("seen", "days", "is_over"),
+    [([0], 100, False), ([0], 101, True), ([0, 0.9], 102, True), ([0, 1], 500, False), ([0, 90], 500, False)],
+)
+def test_what_was_seen_within_a_day_is_forgotten_after_a_quarter(
+    seen: list[float], days: float, *, is_over: bool
+) -> None:
+    """What was there for longer is known for good."""
+    memory = SeenMembers(microseconds(START)).with_sightings([_sighting("eve", START + day * DAY) for day in seen])
+    assert memory.is_over(START + days * DAY) is is_over
+
+
 members = st.sampled_from(["a", "b", "c", "d"])
 
 

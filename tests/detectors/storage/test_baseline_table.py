@@ -1,6 +1,7 @@
 """The stored baseline: hosts share it, learn at the same time, and forget nothing of what the other learnt."""
 
 import zlib
+from collections import Counter
 from datetime import timedelta
 
 import msgspec
@@ -117,3 +118,33 @@ def test_a_fight_over_a_row_ends(refused: int, *, gives_up: bool) -> None:
     else:
         shaky.find_newcomers([_seen("dana")], END)
     assert bool(list(table.query("0", "z"))) is not gives_up
+
+
+def test_who_makes_up_accounts_does_not_grow_the_table_for_good(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that come while there is no room stay unknown, those before them are still learnt of, and it is told."""
+    monkeypatch.setattr(baseline_table, "MAX_ENTITIES", 2)
+    table = MemoryTable()
+    known = TableBaseline(table)
+    for days in (-200, -150):
+        known.find_newcomers([_seen("dana", "old-0", days=days)], END + timedelta(days=days))
+    made_up = [_seen("eve", f"made-up-{number}", days=-150) for number in range(200)]
+    known.find_newcomers(made_up, END - timedelta(days=150))
+    assert "the baseline is full, so " in caplog.text
+    assert max(_entities(table).values()) == 2
+    hour = timedelta(hours=1)
+    assert len(known.find_newcomers([_seen("kim", "old-0")], END)) == 1
+    again = Sighting(RULE, (canonical_id("old-0"), "kim"), START + 2 * hour)
+    assert known.find_newcomers([again], END + 2 * hour) == {}
+    assert sum(_entities(table).values()) > 20  # ten past the hour nothing is looked through
+    known.find_newcomers([_seen("kim", "old-0"), _seen("dana", "new")], END + 2 * hour - BUCKET)
+    assert sum(_entities(table).values()) == 2
+
+
+def _entities(table: MemoryTable) -> Counter[str]:
+    """Count those that are known, by slice."""
+    counts: Counter[str] = Counter()
+    for row in table.query("0", "z"):
+        counts[row.partition] += len(MEMBERS.unpack(row))
+    return counts
