@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from io import BytesIO
 from itertools import repeat
 from typing import Any
 
@@ -98,11 +97,15 @@ def line_decoder(attributes: Collection[str]) -> Callable[[bytes], list[Any]]:
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+_as_written = msgspec.json.Decoder(msgspec.Raw).decode_lines
+"""Tell JSON values apart as decoders of lines do: several may stand on a line, and one on several."""
+
+
 class _Written(Sequence[Any]):
     """Lines that are a record each, read with all of their fields when one is asked for."""
 
     def __init__(self, data: bytes) -> None:
-        self._lines = BytesIO(data).readlines()
+        self._lines = _as_written(data)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -111,8 +114,8 @@ class _Written(Sequence[Any]):
         return _records_of(self._lines[index])[0]
 
 
-def _records_of(line: bytes) -> Sequence[Any]:
-    return decode(line).records
+def _records_of(line: bytes | msgspec.Raw) -> Sequence[Any]:
+    return decode(bytes(line)).records
 
 
 def _line_count(data: bytes) -> int:
@@ -230,9 +233,9 @@ class _Counting:
             self._widen(lines)
             self._is_skimming = self._lets_go(message)
             return
-        for number, (line, body) in enumerate(zip(lines, data.split(b"\n"), strict=False), first):
+        for number, (line, body) in enumerate(zip(lines, _as_written(data), strict=True), first):
             records = [line] if line.records is msgspec.UNSET else line.records
-            self._add_message(number, Message(records, body=body, read_whole=partial(_records_of, body)))
+            self._add_message(number, Message(records, body=bytes(body), read_whole=partial(_records_of, body)))
 
     def _add_message(self, place: int, message: Message) -> None:
         self._counter.count_message(self._delta, place, message, self._by_own_times)

@@ -17,7 +17,9 @@ from detectors.errors import InputError
 from detectors.rules.rule import Rule
 
 STREAM_BYTES = 1 << 22
-"""Bytes of standard input that are counted together."""
+"""Bytes of standard input that are counted together, of which a block has `_LEAST_BYTES` and more."""
+
+_LEAST_BYTES = 1 << 10
 
 AHEAD = 2
 """Chunks handed out for each process before the oldest must be back, so that results do not pile up."""
@@ -102,11 +104,14 @@ def _tasks(chunks: Sequence[InputChunk], rules: tuple[Rule, ...], span: BucketRa
 def _together(blocks: Iterable[Block]) -> Iterator[tuple[Block, ...]]:
     """Put blocks together for a task each; the first error ends one, as a task tells of one alone."""
     found: list[Block] = []
+    held = 0
     for block in blocks:
         found.append(block)
-        if isinstance(block, ReadError) or sum(map(_size, found)) >= STREAM_BYTES:
+        held += _size(block) + _LEAST_BYTES
+        if isinstance(block, ReadError) or held >= STREAM_BYTES:
             yield tuple(found)
             found.clear()
+            held = 0
     if found:
         yield tuple(found)
 

@@ -346,3 +346,23 @@ def test_a_message_that_names_an_operation_itself_is_read_for_its_records() -> N
     envelope = {"operationName": chat()["operationName"], "records": [json.loads(*listed(minutes(0)))]}
     counts = _count(requests, requests, _lines(json.dumps(envelope).encode()))
     assert _places(counts) == [(0, 1, 3, 3)]
+
+
+WRAPPED = b'{"message": ' + json.dumps(listed(minutes(0))[0].decode()).encode() + b"}"
+
+
+@pytest.mark.parametrize(
+    ("block", "places"),
+    [
+        (b'{"a":\n[]\n,"b":1}{"message":"x"}{"message":"x"}\n', []),
+        (b'{"a":\n1}\n' + WRAPPED + WRAPPED + b"\n", [(0, 2, 2, 3)]),
+        (b'{"a":\n1}\n' + WRAPPED + b'{"records": [{}]}\n', [(0, 1, 2, 2)]),
+    ],
+)
+def test_values_that_are_no_lines_are_read_as_they_stand(
+    block: bytes, places: list[tuple[int, int, int | None, int | None]]
+) -> None:
+    """One on several lines, several on one: as many as there are lines, so that nothing tells."""
+    counts = _count(Lines(block))
+    assert _places(counts) == places
+    assert counts.counters.records == 3

@@ -18,10 +18,10 @@ from detectors.backtest.exports import Document, InputChunk, InputFormat, Lines,
 from detectors.backtest.partial_counts import BucketRange, PartialCounts
 from detectors.backtest.workers import CountedChunk, Task, count_chunks
 from detectors.errors import InputError
-from detectors.events import Source
+from detectors.events import Event, Source
 from detectors.rules.catalogue import BY_ID
 from detectors.rules.tally import ACCOUNT_SEEN
-from tests.builders import SOURCE, event, list_key, message
+from tests.builders import SOURCE, START, event, list_key, message
 from tests.detectors.backtest.captures import write_capture
 from tests.detectors.backtest.replays import listed, minutes, write
 
@@ -128,6 +128,16 @@ def test_a_block_of_standard_input_stands_for_its_bytes(
     (counted,) = count_chunks(find(["-"]), [MODEL_THEFT], ALWAYS, 1)
     assert [type(one) for one in counted.task.blocks] == [block]
     assert counted.task.size == len(data)
+
+
+def test_blocks_without_bytes_are_no_endless_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As of a capture whose bodies are empty: somebody may send as many as he likes."""
+    monkeypatch.setattr("detectors.backtest.workers.STREAM_BYTES", 10_000)
+    path = write_capture(tmp_path, SOURCE, [Event(number, START, b"") for number in range(2_000)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    blocks = [len(counted.task.blocks) for counted in count_chunks(find(["-"]), [MODEL_THEFT], ALWAYS, 1)]
+    assert sum(blocks) > 20
+    assert max(blocks) <= 10
 
 
 def test_a_captured_block_of_standard_input_stands_for_its_bodies(
