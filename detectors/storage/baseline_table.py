@@ -1,19 +1,23 @@
 """The baseline in a table: what is known of entities, many to a row, in the same slice as their tallies.
 
 A row for each entity would cost a request for each thousand of them in each window. A row holds entities of one kind of
-memory and one rule, and is split in halves as it grows. Which entity is in which row, reading tells.
+memory and one rule, and is split in halves when it grows too large. Which entity is in which row, reading tells.
 
 Whoever can write logs can make up entities. So there is room for `MAX_ENTITIES` in a slice; while it is full, others
 stay unknown. Peaks of two weeks ago make room, and so does what was seen within one day alone, 100 days ago.
+
+Earlier versions kept a row for each entity. Such rows are read, and move when they change; and an earlier version that
+is published again reads of a row with many entities only that it is about nobody.
 """
 
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,7 +29,7 @@ from detectors.evaluation.usual import DailyPeaks, Peak, day_of, learn_peaks
 from detectors.rules.rule import Number
 from detectors.rules.tally import ACCOUNT_SEEN, Key
 from detectors.storage.slices import SLICES, slice_of
-from detectors.storage.tables import Row, Table, bytes_of, transactions
+from detectors.storage.tables import Row, Table, bytes_of, delete_all, transactions
 
 MAX_CONFLICTS = 5
 """Lost writes after which a step gives up."""
@@ -47,7 +51,7 @@ class TableBaseline:
         self._table = table
         self._slices = slices
         self._keeps = keeps
-        self._kept: dict[tuple[str, str], Row] | None = None
+        self._kept: dict[_Place, Row] | None = None
 
     def of(self, slices: range) -> "TableBaseline":
         """See `Baseline.of`. What it reads it keeps: for one step, not for longer."""
@@ -84,13 +88,13 @@ class TableBaseline:
         Again if another run was faster.
         """
         for _ in range(MAX_CONFLICTS + 1):
-            memory = _Memory(kind, self._rows())
+            memory = _Memory(kind, self._rows().values())
             known = memory.known()
             changed, found = apply(known)
             memory.forget([key for key, value in known.items() if is_over and is_over(value)])
             memory.learn(changed)
             try:
-                self._write(list(memory.rows()))
+                self._write(memory)
             except ConflictError:
                 self._kept = None
                 continue
@@ -99,57 +103,73 @@ class TableBaseline:
 
     def active_hours(self) -> Mapping[str, ActiveHours]:
         """See `Baseline.active_hours`."""
-        prefix = f"{ACCOUNT_SEEN}|"
-        memory = _Memory(MEMBERS, [row for row in self._rows(prefix) if row.key.startswith(prefix)])
-        return {key.group[0]: seen.hours for key, seen in memory.known().items()}
+        known = _Memory(MEMBERS, self._rows().values()).known()
+        return {key.group[0]: seen.hours for key, seen in known.items() if key.rule_id == ACCOUNT_SEEN}
 
-    def _rows(self, key_prefix: str = "") -> Collection[Row]:
-        """Read the rows of the slices, in one request; all that is kept for a step, and else what is asked for."""
+    def _rows(self) -> "Mapping[_Place, Row]":
+        """Read the rows of the slices."""
         if self._kept is not None:
-            return self._kept.values()
-        first, last = _partition(self._slices[0]), _partition(self._slices[-1])
-        rows = self._table.query(first, last, key_prefix="" if self._keeps else key_prefix)
+            return self._kept
+        rows = self._table.query(_partition(self._slices[0]), _partition(self._slices[-1]))
         read = {(row.partition, row.key): row for row in rows}
         self._kept = read if self._keeps else None
-        return read.values()
+        return read
 
-    def _write(self, rows: Sequence[Row]) -> None:
-        """Write the rows of each slice in transactions; one that fails leaves those before it, which is harmless."""
-        by_slice: dict[str, list[Row]] = {}
-        for row in rows:
-            by_slice.setdefault(row.partition, []).append(row)
-        for its_rows in by_slice.values():
-            for some in transactions(its_rows):
+    def _write(self, memory: "_Memory[Any, Any]") -> None:
+        """Write what changed, slice by slice. What fails leaves what was written before it, which is harmless.
+
+        For a row and what moves out of it are written at once, and what an earlier version wrote goes at last.
+        """
+        by_slice: dict[str, list[list[Row]]] = {}
+        for rows in memory.changed_rows():
+            by_slice.setdefault(rows[0].partition, []).append(rows)
+        for groups in by_slice.values():
+            for some in transactions(groups):
                 self._table.write(some)
-        if self._kept is not None:
-            self._kept |= {(row.partition, row.key): row for row in rows}  # no etag: a step writes a row once
+        moved: dict[str, list[str]] = {}
+        for partition, key in memory.moved_rows():
+            moved.setdefault(partition, []).append(key)
+        for partition, keys in moved.items():
+            delete_all(self._table, partition, keys)
+        if self._kept is not None:  # without etags: a step writes a row once
+            self._kept |= {(row.partition, row.key): row for groups in by_slice.values() for row in chain(*groups)}
 
+
+_Place = tuple[str, str]
+"""A row's partition and key; or a slice's partition, and how the keys of rows of one kind and rule begin."""
 
 _ENTITIES = "Entities"
-_LIST_OF_A_PAIR = b"\x91\x92"
-"""How MessagePack begins a list of one list of two."""
+_MANY = "many|"
+"""How the keys of rows with many entities begin."""
+
+_NOBODY = {"Key": _pack(Key("(nobody)", ("",))), "Seen": zlib.compress(_pack(SeenMembers(0)))}
 
 
 class _Kind[K, V](NamedTuple):
-    """One kind of memory: how its rows begin, and what is in them."""
+    """One kind of memory: how the keys of its rows go on, and what is in them."""
 
     prefix: str
     decode: Callable[[bytes], list[tuple[K, V]]]
+    decode_key: Callable[[bytes], K]
+    decode_value: Callable[[bytes], V]
 
     def holds(self, row_key: str) -> bool:
         """Tell whether a row is of this kind."""
-        return row_key.startswith(PEAKS.prefix) == bool(self.prefix)
+        return row_key.removeprefix(_MANY).startswith(PEAKS.prefix) == bool(self.prefix)
 
-    def unpack(self, row: Row) -> list[tuple[K, V]]:
-        """Return the entities of a row: one alone, if an earlier release wrote it and it did not change since."""
+    def unpack(self, row: Row) -> dict[K, V]:
+        """Return the entities of a row; one alone, if an earlier version wrote it."""
         if _ENTITIES in row.values:
-            return self.decode(zlib.decompress(bytes_of(row.values[_ENTITIES])))
-        key, seen = (bytes_of(row.values[name]) for name in ("Key", "Seen"))
-        return self.decode(_LIST_OF_A_PAIR + key + zlib.decompress(seen))
+            return dict(self.decode(zlib.decompress(bytes_of(row.values[_ENTITIES]))))
+        key, value = (bytes_of(row.values[name]) for name in ("Key", "Seen"))
+        return {self.decode_key(key): self.decode_value(zlib.decompress(value))}
 
 
-MEMBERS = _Kind("", msgspec.msgpack.Decoder(list[tuple[Key, SeenMembers]]).decode)
-PEAKS = _Kind("usual|", msgspec.msgpack.Decoder(list[tuple[Peak, DailyPeaks]]).decode)
+_decoder = msgspec.msgpack.Decoder
+MEMBERS = _Kind("", _decoder(list[tuple[Key, SeenMembers]]).decode, _decoder(Key).decode, _decoder(SeenMembers).decode)
+PEAKS = _Kind(
+    "usual|", _decoder(list[tuple[Peak, DailyPeaks]]).decode, _decoder(Peak).decode, _decoder(DailyPeaks).decode
+)
 
 
 def _looks_for_old(window_end: datetime) -> bool:
@@ -158,10 +178,10 @@ def _looks_for_old(window_end: datetime) -> bool:
 
 
 @dataclass(slots=True)
-class _Held[K, V]:
-    """The entities of a row, of a slice and one heading: a kind of memory and a rule."""
+class _Many[K, V]:
+    """A row with many entities."""
 
-    slice_and_heading: tuple[str, str]
+    heading: _Place
     key: str
     etag: str | None
     entities: dict[K, V]
@@ -169,72 +189,80 @@ class _Held[K, V]:
 
 
 class _Memory[K: (Key, Peak), V]:
-    """What is known of one kind, by the rows that hold it."""
+    """What is known of one kind, and the rows that hold it."""
 
-    def __init__(self, kind: "_Kind[K, V]", rows: Iterable[Row]) -> None:
-        self._prefix = kind.prefix
-        self._held: dict[tuple[str, str], list[_Held[K, V]]] = {}
-        self._row_of: dict[K, _Held[K, V]] = {}
-        self._count: Counter[tuple[str, str]] = Counter()
-        for row in rows:
-            if kind.holds(row.key):
-                entities = dict(kind.unpack(row))
-                held = self._add((row.partition, row.key.rpartition("|")[0]), row.key, row.etag, entities)
-                self._row_of |= dict.fromkeys(entities, held)
-                self._count[held.slice_and_heading] += len(entities)
+    def __init__(self, kind: _Kind[K, V], rows: Iterable[Row]) -> None:
+        self._prefix = f"{_MANY}{kind.prefix}"
+        self._rows: dict[_Place, list[_Many[K, V]]] = {}
+        self._row_of: dict[K, _Many[K, V]] = {}
+        self._single: dict[K, tuple[_Place, V]] = {}
+        self._forgotten: set[K] = set()
+        for row in filter(lambda one: kind.holds(one.key), rows):
+            entities = kind.unpack(row)
+            if row.key.startswith(_MANY):
+                many = self._add((row.partition, row.key.rpartition("|")[0]), row.key, row.etag, entities)
+                self._row_of |= dict.fromkeys(entities, many)
+            else:
+                self._single |= {key: ((row.partition, row.key), value) for key, value in entities.items()}
 
     def known(self) -> dict[K, V]:
         """Return what is known of each entity."""
-        return {key: value for held in self._all() for key, value in held.entities.items()}
+        single = {key: value for key, (_, value) in self._single.items()}
+        return single | {key: row.entities[key] for key, row in self._row_of.items()}
+
+    def forget(self, over: Sequence[K]) -> None:
+        """Leave out entities. The row of many stays, perhaps without any."""
+        self._forgotten.update(over)
+        for key in over:
+            if row := self._row_of.pop(key, None):
+                del row.entities[key]
+                row.is_changed = True
 
     def learn(self, changed: Mapping[K, V]) -> None:
-        """Put what changes where it was, and what is new into the last row of its slice and heading, if it has room."""
+        """Put what changes where it was, and what is new where there is most room in its slice, if there is any."""
+        counts = {heading: sum(len(row.entities) for row in rows) for heading, rows in self._rows.items()}
         full: Counter[str] = Counter()
         for key, value in changed.items():
-            held = self._row_of.get(key) or self._last(key)
-            if key not in held.entities and self._count[held.slice_and_heading] >= MAX_ENTITIES:
-                full[key.rule_id] += 1
-                continue
-            self._count[held.slice_and_heading] += key not in held.entities
-            held.entities[key] = value
-            held.is_changed = True
+            row = self._row_of.get(key)
+            if row is None:
+                heading = self._heading(key)
+                counts[heading] = counts.get(heading, 0) + 1
+                if counts[heading] > MAX_ENTITIES:
+                    full[key.rule_id] += 1
+                    continue
+                rows = self._rows.get(heading) or [self._add(heading)]
+                row = self._row_of[key] = min(rows, key=lambda one: len(one.entities))
+            row.entities[key] = value
+            row.is_changed = True
         for rule_id, count in full.items():
             _LOG.warning("%s: the baseline is full, so %d accounts or callers stay unknown.", rule_id, count)
 
-    def forget(self, over: Iterable[K]) -> None:
-        """Leave out entities. Their rows stay, perhaps without any."""
-        for key in over:
-            held = self._row_of.pop(key)
-            del held.entities[key]
-            self._count[held.slice_and_heading] -= 1
-            held.is_changed = True
+    def changed_rows(self) -> Iterator[list[Row]]:
+        """Pack the rows that changed, each with further ones for what has no room in it any more."""
+        for row in [one for rows in self._rows.values() for one in rows if one.is_changed]:
+            partition, _ = row.heading
+            first, *more = _halved(list(row.entities.items()))
+            written = [Row(partition, row.key, {_ENTITIES: first, **_NOBODY}, row.etag)]
+            written += [Row(partition, self._add(row.heading).key, {_ENTITIES: part, **_NOBODY}) for part in more]
+            yield written
 
-    def rows(self) -> Iterator[Row]:
-        """Pack what changed: one row each, and further ones for what has grown too large for it."""
-        for held in [one for one in self._all() if one.is_changed]:
-            partition, _ = held.slice_and_heading
-            packed, *more = _halved(list(held.entities.items()))
-            yield Row(partition, held.key, {_ENTITIES: packed}, held.etag)
-            for part in more:
-                new = self._add(held.slice_and_heading)
-                yield Row(partition, new.key, {_ENTITIES: part})
+    def moved_rows(self) -> Iterator[_Place]:
+        """Name rows of an earlier version whose entity is in another row now, or forgotten."""
+        for key, (place, _) in self._single.items():
+            if key in self._row_of or key in self._forgotten:
+                yield place
 
-    def _all(self) -> Iterator[_Held[K, V]]:
-        for rows in self._held.values():
-            yield from rows
-
-    def _last(self, key: K) -> _Held[K, V]:
+    def _heading(self, key: K) -> _Place:
         entity = key.group if isinstance(key, Key) else key.entity
-        place = _partition(slice_of(entity)), f"{self._prefix}{key.rule_id}"
-        return self._held[place][-1] if place in self._held else self._add(place)
+        return _partition(slice_of(entity)), f"{self._prefix}{key.rule_id}"
 
     def _add(
-        self, place: tuple[str, str], key: str = "", etag: str | None = None, entities: dict[K, V] | None = None
-    ) -> _Held[K, V]:
-        rows = self._held.setdefault(place, [])
-        held = _Held(place, key or f"{place[1]}|{len(rows):04d}", etag, entities or {})
-        rows.append(held)
-        return held
+        self, heading: _Place, key: str = "", etag: str | None = None, entities: dict[K, V] | None = None
+    ) -> _Many[K, V]:
+        rows = self._rows.setdefault(heading, [])
+        row = _Many(heading, key or f"{heading[1]}|{len(rows):04d}", etag, entities or {})
+        rows.append(row)
+        return row
 
 
 def _halved(entities: Sequence[tuple[Any, Any]]) -> list[bytes]:

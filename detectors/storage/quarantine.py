@@ -35,7 +35,7 @@ class Quarantine:
             place = flawed.sequence, flawed.flaw.index
             rows.append(self._row(source, bucket, flawed, before[place]))
             before[place] += 1
-        for some in transactions(rows):
+        for some in transactions([row] for row in rows):
             self._table.upsert(some)
 
     def purge(self, before: datetime) -> int:

@@ -69,16 +69,22 @@ class Table(Protocol):
         """Delete rows of one partition, at most 100; rows that do not exist are ignored."""
 
 
-def transactions(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Split rows of one partition into transactions that the service takes: 100 rows, 4 MiB as they are sent."""
+def transactions(groups: Iterable[Sequence[Row]]) -> Iterator[list[Row]]:
+    """Put rows of one partition into transactions that the service takes: 100 rows, 4 MiB as they are sent.
+
+    The rows of a group are written at once, unless they are too many for that.
+    """
     some, room = list[Row](), MAX_TRANSACTION_BYTES
-    for row in rows:
-        size = sent_bytes(row)
-        if some and (size > room or len(some) == MAX_TRANSACTION_ROWS):
-            yield some
-            some, room = [], MAX_TRANSACTION_BYTES
-        some.append(row)
-        room -= size
+    for group in groups:
+        size = sum(map(sent_bytes, group))
+        is_torn = size > MAX_TRANSACTION_BYTES or len(group) > MAX_TRANSACTION_ROWS
+        for part in [[row] for row in group] if is_torn else [group]:
+            size = sum(map(sent_bytes, part))
+            if some and (size > room or len(some) + len(part) > MAX_TRANSACTION_ROWS):
+                yield some
+                some, room = [], MAX_TRANSACTION_BYTES
+            some += part
+            room -= size
     if some:
         yield some
 

@@ -2,6 +2,7 @@
 
 import zlib
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.errors import ConflictError
+from detectors.errors import ConflictError, StorageError
 from detectors.evaluation.baseline import MemoryBaseline, SeenMembers, Sighting
+from detectors.rules.tally import Key
 from detectors.storage import baseline_table
 from detectors.storage.baseline_table import MAX_CONFLICTS, MEMBERS, ROW_BYTES, TableBaseline
-from detectors.storage.slices import slice_of
-from detectors.storage.tables import MemoryTable, Row, bytes_of
+from detectors.storage.slices import SLICES, slice_of
+from detectors.storage.tables import MAX_TRANSACTION_ROWS, MemoryTable, Row, bytes_of
 from detectors.windows import BUCKET, microseconds
 from tests.builders import START, canonical_id
 from tests.examples import examples
@@ -55,7 +57,7 @@ def test_many_entities_are_in_few_rows_and_each_in_one(monkeypatch: pytest.Monke
         TableBaseline(table).find_newcomers(seen, END)
     TableBaseline(table).find_newcomers([_seen("eli", f"aoai-{number}") for number in range(100)], END)
     rows = list(table.query("0", "z"))
-    held = [key for row in rows for key, _ in MEMBERS.unpack(row)]
+    held = [key for row in rows for key in MEMBERS.unpack(row)]
     assert len(held) == len(set(held)) == 9_000
     sizes = [len(bytes_of(row.values["Entities"])) for row in rows]
     assert room / 4 < sum(sizes) / len(rows) <= max(sizes) <= room
@@ -72,17 +74,86 @@ def test_what_changes_is_written_and_nothing_else() -> None:
     assert len({row.etag for row in table.query("0", "z")} - before) == 1
 
 
-@pytest.mark.parametrize("changes", [False, True])
-def test_rows_of_an_earlier_release_say_what_they_said(*, changes: bool) -> None:
-    """They held one entity each, by a hash; what is learnt of it later counts, and others come beside it."""
-    table, sighting = MemoryTable(), _seen("dana", days=-20)
+def _as_earlier(sighting: Sighting) -> Row:
+    """Return a row as earlier versions wrote it: one entity, by a hash."""
     seen = SeenMembers(microseconds(sighting.bucket)).with_sightings([sighting])
     values = {"Key": _PACK(sighting.entity_key), "Seen": zlib.compress(_PACK(seen))}
-    table.insert(Row(f"{slice_of(sighting.group):02d}", f"{RULE}|{'0f' * 16}", values))
+    return Row(f"{slice_of(sighting.group):02d}", f"{RULE}|{zlib.crc32(_PACK(sighting)):032x}", values)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_rows_of_an_earlier_version_say_what_they_said(*, changes: bool) -> None:
+    """They move when they change, whether or not the host lives to delete them."""
+    table = MemoryTable()
+    table.insert(_as_earlier(_seen("dana", days=-20)))
     if changes:
-        TableBaseline(table).find_newcomers([_seen("dana", days=-1), _seen("kim", "another", days=-1)], END)
-    newcomers = TableBaseline(table).find_newcomers([_seen("dana"), _seen("eli"), _seen("kim", "another")], END)
+        shaky = ShakyTable(table, after_write=[_lost])
+        with pytest.raises(StorageError):
+            TableBaseline(shaky).find_newcomers([_seen("dana", days=-1), _seen("kim", "another", days=-1)], END)
+        assert len(list(table.query("0", "z"))) == 2
+    baseline = TableBaseline(table).of(range(SLICES))
+    newcomers = baseline.find_newcomers([_seen("dana"), _seen("eli"), _seen("kim", "another")], END)
     assert {key.group[-1]: days for key, days in newcomers.items()} == {"eli": 20}
+    assert [len(MEMBERS.unpack(row)) for row in table.query("0", "z")] == [1] * len({*"ab"})
+    assert baseline.find_newcomers([_seen("eli", days=1)], END + timedelta(days=1)) == {}
+
+
+def _lost() -> None:
+    raise StorageError("connection reset")
+
+
+def test_an_earlier_version_finds_nobody_in_rows_of_many() -> None:
+    """It reads two columns of each row; what it wrote meanwhile gives way to what was known before it."""
+    table = MemoryTable()
+    TableBaseline(table).find_newcomers([_seen("dana", days=-20)], END - timedelta(days=20))
+    (row,) = table.query("0", "z")
+    assert msgspec.msgpack.decode(bytes_of(row.values["Key"]), type=Key).rule_id == "(nobody)"
+    assert msgspec.msgpack.decode(zlib.decompress(bytes_of(row.values["Seen"])), type=SeenMembers) == SeenMembers(0)
+    table.insert(_as_earlier(_seen("eli", days=-1)))
+    newcomers = TableBaseline(table).find_newcomers([_seen("kim")], END)
+    assert list(newcomers.values()) == [20]
+    assert len(list(table.query("0", "z"))) == 1
+
+
+def test_what_an_earlier_version_wrote_is_forgotten_too() -> None:
+    """When it is time."""
+    table = MemoryTable()
+    table.insert(_as_earlier(_seen("dana", days=-200)))
+    TableBaseline(table).find_newcomers([_seen("eli", "another")], END)
+    assert len(list(table.query("0", "z"))) == 2
+    TableBaseline(table).find_newcomers([_seen("eli", "another")], END + timedelta(minutes=50))
+    assert len(list(table.query("0", "z"))) == 1
+
+
+@pytest.mark.parametrize("fails", range(5))
+def test_what_moves_to_another_row_is_never_in_none(fails: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many transactions it takes, and whichever of them is the last."""
+    table, baseline = MemoryTable(), TableBaseline
+    names = [name for name in map(str, range(9_000)) if slice_of((canonical_id(name),)) == 0]
+    old = [_seen("dana", name, days=-20) for name in names]
+    monkeypatch.setattr(baseline_table, "ROW_BYTES", 200)
+    baseline(table).find_newcomers(old, END - timedelta(days=20))
+    assert len(list(table.query("0", "z"))) > MAX_TRANSACTION_ROWS
+    grown = [_seen(f"{name} {number}", name) for name in names for number in range(3)]
+    shaky = ShakyTable(table, before_write=[_lost, *[lambda: None] * fails])
+    with suppress(StorageError):
+        baseline(shaky).find_newcomers(grown, END)
+    held = [key for row in table.query("0", "z") for key in MEMBERS.unpack(row)]
+    assert sorted(held) == sorted(one.entity_key for one in old)
+    assert len(baseline(table).find_newcomers(grown, END)) == len(grown)
+
+
+def test_a_row_that_was_emptied_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that rows are no more than entities ever needed at once."""
+    monkeypatch.setattr(baseline_table, "ROW_BYTES", 150)
+    table, counts = MemoryTable(), []
+    names = [name for name in map(str, range(1_000)) if slice_of((canonical_id(name),)) == 0]
+    for turn in range(6):
+        at = END + turn * timedelta(days=102) - BUCKET
+        TableBaseline(table).find_newcomers([_seen(f"{turn}", f"{name}{turn}", days=102 * turn) for name in names], at)
+        TableBaseline(table).find_newcomers([_seen("", names[0], days=102 * turn)], at.replace(minute=0))
+        counts.append(len(list(table.query("0", "z"))))
+    assert counts[-1] <= 3 * counts[0]
 
 
 def test_a_row_is_in_the_slice_of_its_resource() -> None:

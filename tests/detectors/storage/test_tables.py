@@ -282,7 +282,7 @@ class TestBothTables:
         """In their order: small ones by a hundred, large ones by their size."""
         small = [Row("p", f"a{number:03d}") for number in range(2 * MAX_TRANSACTION_ROWS + 1)]
         large = [Row("p", f"b{number}", {f"C{column}": b"x" * 60_000 for column in range(12)}) for number in range(5)]
-        split = list(transactions([*small, *large]))
+        split = list(transactions([row] for row in [*small, *large]))
         for some in split:
             table.upsert(some)
         assert [len(some) for some in split] == [100, 100, 5, 1]
