@@ -116,9 +116,9 @@ class TableBaseline:
         return read
 
     def _write(self, memory: "_Memory[Any, Any]") -> None:
-        """Write what changed, slice by slice. What fails leaves what was written before it, which is harmless.
+        """Write what changed, slice by slice. What fails leaves what was written before it, and that is harmless.
 
-        For a row and what moves out of it are written at once, and what an earlier version wrote goes at last.
+        A row and what moves out of it are written at once, and the rows of earlier versions go last.
         """
         by_slice: dict[str, list[list[Row]]] = {}
         for rows in memory.changed_rows():
