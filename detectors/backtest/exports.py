@@ -1,15 +1,15 @@
 """Reads exported logs, on disk or from standard input, in blocks.
 
 `find` lists the chunks, and `read` yields the blocks of one: JSON lines, one JSON document over many lines, or events
-of Event Hubs Capture; each plain or compressed with gzip or zstd. The content decides, not the file name. Blocks are
-bounded, so memory does not grow with a file.
+of Event Hubs Capture; each plain or compressed with gzip or zstd; and Parquet. The content decides, not the file name.
+Blocks are bounded, so memory does not grow with a file.
 """
 
 from collections.abc import Iterator
 from sys import maxsize
 from typing import BinaryIO, NamedTuple
 
-from detectors.backtest import captures, path_layouts
+from detectors.backtest import captures, parquet, path_layouts
 from detectors.backtest.codecs import Content
 from detectors.backtest.formats import PEEK, UTF_8_MARK, InputFormat, format_of, is_json
 from detectors.backtest.inputs import InputChunk, find
@@ -79,12 +79,16 @@ def read(chunk: InputChunk) -> Iterator[Block]:
     """
     try:
         with open(chunk.path, "rb", buffering=0) as file:  # noqa: PTH123  # as given, where Path would normalise
-            if chunk.start or chunk.end is not None:
+            if chunk.form is InputFormat.PARQUET:
+                yield from map(Lines, parquet.read_lines(chunk.path))
+            elif chunk.start or chunk.end is not None:
                 yield from _lines(_lines_between(file, chunk.start, maxsize if chunk.end is None else chunk.end))
             else:
                 yield from read_stream(file, chunk.path)
     except OSError as error:
         yield ReadError("unreadable", f"Reading failed: {error.strerror}.")
+    except UnreadableError as error:
+        yield ReadError(error.reason, error.detail)
 
 
 def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
@@ -102,6 +106,8 @@ def read_stream(stream: BinaryIO, name: str) -> Iterator[Block]:
         if form is InputFormat.AVRO:
             source = path_layouts.source_in(name)
             yield from (Captured(source, events) for events in captures.read_events(content))
+        elif form is InputFormat.PARQUET:
+            yield ReadError("unknown_form", "Parquet is read from files alone: unpack it, and give its path.")
         elif form is InputFormat.DOCUMENT:
             yield _document(content)
         else:

@@ -5,7 +5,7 @@ import re
 from enum import StrEnum
 from itertools import islice
 
-from detectors.backtest import captures, codecs
+from detectors.backtest import captures, codecs, parquet
 from detectors.errors import UnreadableError
 
 PEEK = 1 << 18
@@ -20,13 +20,13 @@ class InputFormat(StrEnum):
     LINES = "lines"
     DOCUMENT = "document"
     AVRO = "avro"
+    PARQUET = "parquet"
 
 
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|(?:\0[\t\n\r -~]){8}|(?:[\t\n\r -~]\0){8}")
 _UTF_16_FIX = "Text in UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`, or export it again with `-Encoding utf8`."
 _OTHERS = {
     b"PK\x03\x04": "a zip archive: unpack it and give the folder",
-    b"PAR1": "a Parquet file: export the records as JSON lines",
     b"ORC": "an ORC file: export the records as JSON lines",
     b"BZh": "packed with bzip2: unpack it with `bunzip2`, and pipe it to `-` if it is large",
     b"\xfd7zXZ\0": "packed with xz: unpack it with `unxz`, and pipe it to `-` if it is large",
@@ -51,6 +51,8 @@ def format_of(head: bytes) -> InputFormat | None:
     """
     if head.startswith(captures.MAGIC):
         return InputFormat.AVRO
+    if head.startswith(parquet.MAGIC):
+        return InputFormat.PARQUET
     if _UTF_16.match(head):
         raise UnreadableError("utf_16", _UTF_16_FIX)
     text = head.removeprefix(UTF_8_MARK).lstrip()
@@ -74,7 +76,8 @@ def _refuse_other(head: bytes, text: bytes) -> None:
     controls = len(head) - len(head.translate(None, _CONTROLS))
     if controls > _MOST_CONTROLS * len(head) or not _A_RECORD_BEGINS.search(text):
         raise UnreadableError(
-            "unknown_form", f"Neither JSON nor Avro nor packed with gzip or zstd: it begins with {text[:_SHOWN]!r}."
+            "unknown_form",
+            f"Neither JSON nor Avro nor Parquet nor packed with gzip or zstd: it begins with {text[:_SHOWN]!r}.",
         )
 
 

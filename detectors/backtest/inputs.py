@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from detectors.backtest import captures, path_layouts
+from detectors.backtest import captures, parquet, path_layouts
 from detectors.backtest.codecs import Content
 from detectors.backtest.formats import PEEK, InputFormat, format_of
 from detectors.errors import InputError, UnreadableError
@@ -135,11 +135,22 @@ def _examine(path: str, size: int) -> tuple[datetime, str, list[InputChunk]]:
             content = Content(file)
             head = content.peek(PEEK)
             form = _form(head)
+            if form is InputFormat.PARQUET and content.is_plain:
+                head = _first_rows(path)
             time = path_layouts.time_in(path) or _first_time(content, head, form)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    chunks = _cut(path, size) if form is InputFormat.LINES and content.is_plain else [InputChunk(path, form, size)]
-    return time or _LAST, path, chunks
+    if form is InputFormat.LINES and content.is_plain:
+        return time or _LAST, path, _cut(path, size)
+    is_packed_parquet = form is InputFormat.PARQUET and not content.is_plain
+    return time or _LAST, path, [InputChunk(path, InputFormat.LINES if is_packed_parquet else form, size)]
+
+
+def _first_rows(path: str) -> bytes:
+    try:
+        return next(parquet.read_lines(path), b"")
+    except UnreadableError:
+        return b""
 
 
 def _cut(path: str, size: int) -> list[InputChunk]:

@@ -108,9 +108,9 @@ def command(**arguments: Any) -> int:  # noqa: ANN401 - each as `Call` has it
 
     PATH is a file, a folder (all files below it, in the order of their time) or - for standard input. Forms are told by
     content, not by name: a record or a message on each line, as in a storage account's PT1H.json; one JSON document;
-    Event Hubs Capture Avro; and gzip or zstd of these. A record arrives at the enqueued time where the input has one,
-    else at its own `time`. Thresholds are the catalogue's defaults. --tuning changes them as the file of the app would;
-    its exceptions suppress what they explain. --set and --sweep go over both, for every resource.
+    Event Hubs Capture Avro; gzip or zstd of these; and Parquet. A record arrives at the enqueued time where the input
+    has one, else at its own `time`. Thresholds are the catalogue's defaults. --tuning changes them as the file of the
+    app would; its exceptions suppress what they explain. --set and --sweep go over both, for every resource.
 
     The table lists episodes: consecutive windows that fire. With --format ndjson each line is a finding with the
     columns of LlmThreatFindings_CL, or with --sweep a line for each value tried. Rules that look at minutes print a
