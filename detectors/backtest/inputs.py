@@ -135,22 +135,13 @@ def _examine(path: str, size: int) -> tuple[datetime, str, list[InputChunk]]:
             content = Content(file)
             head = content.peek(PEEK)
             form = _form(head)
-            if form is InputFormat.PARQUET and content.is_plain:
-                head = _first_rows(path)
-            time = path_layouts.time_in(path) or _first_time(content, head, form)
+            if form is InputFormat.PARQUET and not content.is_plain:
+                form = InputFormat.LINES  # as which it is refused with what to do
+            time = path_layouts.time_in(path) or _first_time(path, content, head, form)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    if form is InputFormat.LINES and content.is_plain:
-        return time or _LAST, path, _cut(path, size)
-    is_packed_parquet = form is InputFormat.PARQUET and not content.is_plain
-    return time or _LAST, path, [InputChunk(path, InputFormat.LINES if is_packed_parquet else form, size)]
-
-
-def _first_rows(path: str) -> bytes:
-    try:
-        return next(parquet.read_lines(path), b"")
-    except UnreadableError:
-        return b""
+    chunks = _cut(path, size) if form is InputFormat.LINES and content.is_plain else [InputChunk(path, form, size)]
+    return time or _LAST, path, chunks
 
 
 def _cut(path: str, size: int) -> list[InputChunk]:
@@ -171,13 +162,15 @@ def _form(head: bytes) -> InputFormat:
         return InputFormat.LINES
 
 
-def _first_time(content: Content, head: bytes, form: InputFormat) -> datetime | None:
+def _first_time(path: str, content: Content, head: bytes, form: InputFormat) -> datetime | None:
     """Find the enqueued time of the first event, or the time of the first record that has one."""
-    if form is InputFormat.AVRO:
-        try:
+    try:
+        if form is InputFormat.AVRO:
             return next((batch[0].enqueued for batch in captures.read_events(content)), None)
-        except UnreadableError:
-            return None
+        if form is InputFormat.PARQUET:
+            head = next(parquet.read_lines(path), b"")
+    except UnreadableError:
+        return None
     for found in _RECORD_TIME.finditer(head):
         try:
             return captures.parse_utc(found[1].decode())

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice, takewhile
+from itertools import chain, count, islice, takewhile
 from threading import Lock
 from typing import Protocol
 
@@ -75,18 +75,23 @@ def transactions(groups: Iterable[Sequence[Row]]) -> Iterator[list[Row]]:
     The rows of a group are written at once, unless they are too many for that.
     """
     some, room = list[Row](), MAX_TRANSACTION_BYTES
-    for group in groups:
+    for group in chain.from_iterable(map(_torn, groups)):
         size = sum(map(sent_bytes, group))
-        is_torn = size > MAX_TRANSACTION_BYTES or len(group) > MAX_TRANSACTION_ROWS
-        for part in [[row] for row in group] if is_torn else [group]:
-            size = sum(map(sent_bytes, part))
-            if some and (size > room or len(some) + len(part) > MAX_TRANSACTION_ROWS):
-                yield some
-                some, room = [], MAX_TRANSACTION_BYTES
-            some += part
-            room -= size
+        if some and (size > room or len(some) + len(group) > MAX_TRANSACTION_ROWS):
+            yield some
+            some, room = [], MAX_TRANSACTION_BYTES
+        some += group
+        room -= size
     if some:
         yield some
+
+
+def _torn(group: Sequence[Row]) -> Sequence[Sequence[Row]]:
+    """Return a group as it is, or its rows one by one if they are too many for a transaction."""
+    if len(group) == 1:  # as mostly
+        return [group]
+    fits = len(group) <= MAX_TRANSACTION_ROWS and sum(map(sent_bytes, group)) <= MAX_TRANSACTION_BYTES
+    return [group] if fits else [[row] for row in group]
 
 
 def delete_all(table: Table, partition: str, keys: Sequence[str]) -> None:
